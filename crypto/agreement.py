@@ -1,0 +1,52 @@
+"""X25519 key agreement (RFC 7748)."""
+
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+
+from crypto.errors import CryptoError
+
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A private and a public key, 32 raw bytes each. Printing one never shows the private half."""
+
+    private: bytes = field(repr=False)
+    public: bytes
+
+
+def generate() -> KeyPair:
+    """A fresh pair from the operating system's randomness."""
+    private = X25519PrivateKey.generate()
+    return KeyPair(private.private_bytes_raw(), private.public_key().public_bytes_raw())
+
+
+def _load(private: bytes) -> X25519PrivateKey:
+    if len(private) != KEY_BYTES:
+        raise CryptoError(f"an X25519 private key has {KEY_BYTES} bytes, not {len(private)}")
+    return X25519PrivateKey.from_private_bytes(private)
+
+
+def public_of(private: bytes) -> bytes:
+    """The public key that belongs to `private`. Raises CryptoError for a wrong length."""
+    return _load(private).public_key().public_bytes_raw()
+
+
+def shared_secret(private: bytes, public: bytes) -> bytes:
+    """X25519(private, public): 32 bytes, to be fed to `kdf.derive` and never used as a key itself.
+
+    Raises CryptoError for a wrong length, and when the result is all zero: the peer sent a point of low order, so
+    that anybody knows the "secret" (RFC 7748, section 6.1).
+    """
+    key = _load(private)
+    if len(public) != KEY_BYTES:
+        raise CryptoError(f"an X25519 public key has {KEY_BYTES} bytes, not {len(public)}")
+    try:
+        secret = key.exchange(X25519PublicKey.from_public_bytes(public))
+    except ValueError as error:
+        raise CryptoError("the peer's X25519 public key is a point of low order") from error
+    if not any(secret):  # OpenSSL has refused it by now; RFC 7748 asks for the check, and it costs nothing
+        raise CryptoError("the peer's X25519 public key is a point of low order")
+    return secret
