@@ -1,0 +1,228 @@
+"""One hospital's local training: plain epochs of SGD or Adam over images that stay uint8 until their batch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from learning import device as devices
+
+# Fixed and public: constants computed from a hospital's own images would leak and would differ between hospitals.
+INPUT_MEAN, INPUT_STD = 0.5, 0.25
+
+
+def to_input(images: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """uint8 (B, C, H, W) to float32 `(x / 255 - 0.5) / 0.25`, in [-2, 2]; about what ImageNet's own constants give."""
+    scaled = images.to(dtype=torch.float32, memory_format=memory_format)
+    return scaled.sub_(255 * INPUT_MEAN).div_(255 * INPUT_STD)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What one local training does. `proximal_mu`: FedProx's mu (Li et al. 2020). `freeze_batchnorm`: train with
+    running statistics.
+    """
+
+    epochs: int = 1
+    batch_size: int = 32
+    lr: float = 1e-3
+    optimizer: str = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    proximal_mu: float = 0.0
+    class_weights: bool = False
+    freeze_batchnorm: bool = False
+    mixed_precision: devices.Switch = "auto"
+    channels_last: devices.Switch = "auto"
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("sgd", "adam"):
+            raise ValueError(f"no optimizer is called {self.optimizer!r}; choose sgd or adam")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise ValueError(f"lr is {self.lr}; it must be above 0")
+        for name in ("momentum", "weight_decay", "proximal_mu"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+        for name in ("mixed_precision", "channels_last"):
+            if getattr(self, name) not in ("auto", "on", "off"):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose auto, on or off")
+
+
+@dataclass(frozen=True)
+class TrainStats:
+    """`examples` in the training set, `steps` made, mean `loss` over the examples seen (nan for none), `stopped`
+    early.
+    """
+
+    examples: int
+    steps: int
+    loss: float
+    seconds: float
+    stopped: bool
+
+
+class Trainer:
+    """Trains a model in place. The optimiser's state is new in every call: each round starts afresh, as in the papers.
+
+    `proximal` names the parameters that FedProx's term holds near their start of round (None: all of them).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TrainSettings,
+        device: torch.device,
+        *,
+        proximal: Collection[str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.device = device
+        self.proximal = proximal
+        self.memory_format = devices.memory_format(device, settings.channels_last)
+        self.model = model.to(device=device, memory_format=self.memory_format)
+
+    def train(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        seed: int,
+        rows: Tensor | None = None,
+        progress: Callable[[int, int], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> TrainStats:
+        """Train on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them only.
+
+        Put the images on the device once, and let many hospitals share them through `rows`; images left in main
+        memory are sent batch by batch. Order and dropout follow from `seed`: same seed, same bytes on one CPU and
+        thread count. `stop` is asked before every batch, `progress(steps made, steps in all)` told after it. Every
+        step has at least two examples (a last single one joins the batch before it), because BatchNorm has no
+        variance of one; where there is only one, BatchNorm uses its running statistics. Raises ValueError on an empty
+        training set.
+        """
+        settings, started = self.settings, time.perf_counter()
+        rows = torch.arange(len(labels)) if rows is None else rows.cpu()
+        if len(rows) == 0:
+            raise ValueError("the training set is empty; give this hospital at least one image")
+        labels = labels.to(self.device, torch.int64)
+        weights = class_weights(labels[rows.to(self.device)], self.model) if settings.class_weights else None
+        bounds = batch_bounds(len(rows), settings.batch_size)
+        optimizer = _optimizer(self.model, settings)
+        pull = _Proximal(self.model, settings.proximal_mu, self.proximal) if settings.proximal_mu else None
+        dtype = devices.precision(self.device, settings.mixed_precision)
+        # float16 alone needs its gradients scaled; bfloat16 has float32's range
+        scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
+
+        steps, seen, stopped = 0, 0, False
+        total = torch.zeros((), dtype=torch.float64 if self.device.type != "mps" else torch.float32, device=self.device)
+        self.model.train()
+        if settings.freeze_batchnorm or min(len(rows), settings.batch_size) == 1:
+            _freeze_batchnorm(self.model)
+        with _seeded(self.device, seed):
+            for chosen in _batches(rows, bounds, settings.epochs, seed):
+                if stop is not None and stop():
+                    stopped = True
+                    break
+                here = chosen.to(images.device)
+                x = to_input(self._fetch(images, here), self.memory_format)
+                y = labels[chosen.to(self.device)]
+                with devices.autocast(self.device, dtype):
+                    loss = cross_entropy(self.model(x), y, weight=weights)
+                optimizer.zero_grad(set_to_none=True)
+                scaler.scale(loss).backward()
+                if pull is not None:
+                    scaler.unscale_(optimizer)
+                    pull.add_gradient()
+                scaler.step(optimizer)
+                scaler.update()
+                # summed on the device: reading it every step would make the accelerator wait for us
+                total += loss.detach() * len(chosen)
+                steps, seen = steps + 1, seen + len(chosen)
+                if progress is not None:
+                    progress(steps, len(bounds) * settings.epochs)
+        self.model.eval()
+        mean = total.item() / seen if seen else math.nan
+        return TrainStats(len(rows), steps, mean, time.perf_counter() - started, stopped)
+
+    def _fetch(self, images: Tensor, rows: Tensor) -> Tensor:
+        batch = images[rows]
+        if batch.device == self.device:
+            return batch
+        # pinned, so that the copy runs while the device still computes the batch before
+        pinned = batch.pin_memory() if self.device.type == "cuda" else batch
+        return pinned.to(self.device, non_blocking=True)
+
+
+def class_weights(labels: Tensor, model: nn.Module) -> Tensor:
+    """Weights (classes,) inverse to each class's count, 1 on average over the examples; 0 for a class that is not
+    there.
+    """
+    counts = torch.bincount(labels, minlength=model.classes).to(torch.float32)
+    present = counts > 0
+    return torch.where(present, len(labels) / (present.sum() * counts.clamp(min=1)), torch.zeros_like(counts))
+
+
+def batch_bounds(examples: int, batch_size: int) -> list[tuple[int, int]]:
+    """Start and end of each batch; a last batch of one example is merged into the one before, unless all are of one."""
+    bounds = [(start, min(start + batch_size, examples)) for start in range(0, examples, batch_size)]
+    if batch_size > 1 and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
+        bounds[-2:] = [(bounds[-2][0], examples)]
+    return bounds
+
+
+def _batches(rows: Tensor, bounds: list[tuple[int, int]], epochs: int, seed: int) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        order = rows[torch.randperm(len(rows), generator=generator)]
+        for start, end in bounds:
+            yield order[start:end]
+
+
+def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(trained, lr=settings.lr, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(trained, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+
+
+class _Proximal:
+    """FedProx: the gradient mu * (w - w_start), added rather than differentiated."""
+
+    def __init__(self, model: nn.Module, mu: float, names: Collection[str] | None) -> None:
+        self.mu = mu
+        self.held = [
+            (parameter, parameter.detach().clone())
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and (names is None or name in names)
+        ]
+
+    def add_gradient(self) -> None:
+        for parameter, start in self.held:
+            parameter.grad.add_(parameter.detach() - start, alpha=self.mu)
+
+
+def _freeze_batchnorm(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Dropout draws from the global generators: seed them for this training, and give them back as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.random.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
