@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from learning.models import cnn3, torchvision_nets
+from learning.models import cnn3, covidnet, lenet_dlg, mobilenetv2, residual, vgg11
 from learning.models.classifier import Classifier
 
 SMALLEST_IMAGE = 28
@@ -23,7 +23,15 @@ class ModelSpec:
 
 _SPECS = (
     ModelSpec("cnn3", cnn3.build, "two convolutions and one linear layer, the FLOP paper's Fashion-MNIST network"),
-    ModelSpec("resnet18", torchvision_nets.resnet18, "18-layer residual network (He et al. 2016)"),
+    ModelSpec("vgg11", vgg11.build, "VGG-11, the FLOP paper's CIFAR-10 network"),
+    ModelSpec("covidnet", covidnet.build, "COVID-Net: PEPX modules with long-range sums, for chest X-rays"),
+    ModelSpec("resnet18", residual.resnet18, "18-layer residual network"),
+    ModelSpec("resnet50", residual.resnet50, "50-layer residual network"),
+    ModelSpec("resnext50", residual.resnext50, "ResNeXt-50, 32 groups of 4 channels"),
+    ModelSpec("resnext18", residual.resnext18, "ResNeXt blocks in ResNet18's layout, as in the FedAvg paper"),
+    ModelSpec("mobilenetv2", mobilenetv2.build, "MobileNet-v2, inverted residuals"),
+    ModelSpec("lenet-dlg", lenet_dlg.sigmoid, "Deep Leakage's LeNet with sigmoids, the attacks' positive control"),
+    ModelSpec("lenet-dlg-relu", lenet_dlg.relu, "the same with ReLU and default weights"),
 )
 REGISTRY: dict[str, ModelSpec] = {spec.name: spec for spec in _SPECS}
 
