@@ -1,0 +1,174 @@
+"""An update as signed fixed-point integers, rounded at random so that the mean is unbiased.
+
+A value x with clip c becomes an integer in -levels..levels, levels = 2^(bits-1) - 1: floor(x / c * levels + u), u uniform in [0, 1). The
+same update, clip and rounding key give the same integers on every processor: all steps are elementwise float32 or int32 numpy operations in
+one order, with nothing for a compiler to fuse or to reorder.
+
+How fine the randomness is: x * (levels / c) is rounded, to nearest, to a multiple of 2^-s of a step, s = min(16, 32 - bits), and u is a uniform
+s-bit number of steps of that size, two keystream bytes per element. The expectation is therefore x / c * levels within 2^-(s+1) of a step, and within float32's
+own relative error of 2^-22. A value on the grid stays what it is if its product in float32 is exact; if not, it moves by a step with a
+probability of at most levels * 2^-22.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from crypto.errors import ConfigOverflow, OutOfRange
+from crypto.keystream import CHUNK, Stream
+from crypto.ring import Ring
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+MAX_BITS = 24  # what a float32 holds
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """Values of `bits` bits (2 to 24), sums of at most `parties` of them modulo 2^ring.
+
+    Raises ConfigOverflow when the sum could wrap: unless ring >= bits + ceil(log2(parties)).
+    """
+
+    bits: int
+    ring: int
+    parties: int
+
+    def __post_init__(self) -> None:
+        Ring(self.ring)
+        if not 2 <= self.bits <= MAX_BITS:
+            raise ConfigOverflow(f"bits = {self.bits}: a quantised value has 2 to {MAX_BITS} bits")
+        if self.parties < 1:
+            raise ConfigOverflow("a sum needs at least one party")
+        headroom = (self.parties - 1).bit_length()
+        if self.ring < self.bits + headroom:
+            raise ConfigOverflow(
+                f"bits = {self.bits} and {self.parties} hospitals need a ring of {self.bits + headroom} bits, not {self.ring}: "
+                "take a larger ring or fewer bits"
+            )
+
+    @property
+    def levels(self) -> int:
+        """The largest quantised value; the clip is worth this much."""
+        return (1 << (self.bits - 1)) - 1
+
+    def quantise(
+        self, values: Floats, clip: ArrayLike, rounding_key: bytes, lengths: Sequence[int] | None = None
+    ) -> tuple[Ints, int]:
+        """(int32[d], how many values lay outside their clip and were moved to it).
+
+        values: float32[d]. clip: one positive number, or one for each tensor when `lengths` says how many values each has. Raises
+        OutOfRange for NaN, infinity, another dtype or shape, and a clip that is not positive.
+        """
+        check_values(values)
+        quantiser = Quantiser(self, clip, rounding_key, len(values), lengths)
+        result = np.empty(len(values), np.int32)
+        for start in range(0, len(values), CHUNK):
+            quantiser.next(values[start : start + CHUNK], result[start : start + CHUNK])
+        return result, quantiser.clipped
+
+    def check_sum(self, total: NDArray[Any], survivors: int) -> None:
+        """Raises OutOfRange when an element of `total` cannot be the sum of `survivors` quantised values."""
+        bound = survivors * self.levels
+        if len(total) and (int(total.max()) > bound or int(total.min()) < -bound):
+            raise OutOfRange(f"the sum leaves the range of {survivors} hospitals, -{bound} to {bound}")
+
+    def dequantise_mean(
+        self, total: NDArray[Any], clip: ArrayLike, weight: float, lengths: Sequence[int] | None = None
+    ) -> Floats:
+        """total * clip / (levels * weight), float32[d]: the mean when `weight` is the number of survivors.
+
+        The same on every processor (float64 elementwise, rounded once). Raises OutOfRange for a weight or clip that is not positive.
+        """
+        if not (weight > 0 and math.isfinite(weight)):
+            raise OutOfRange(f"a mean needs a positive weight, not {weight}")
+        result = np.empty(len(total), np.float32)
+        for start, stop, one_clip in segments(clip, len(total), lengths):
+            factor = one_clip / (self.levels * float(weight))
+            for at in range(start, stop, CHUNK):
+                piece = slice(at, min(at + CHUNK, stop))
+                result[piece] = np.multiply(total[piece], factor, dtype=np.float64)
+        return result
+
+
+def check_values(values: NDArray[Any]) -> None:
+    """Raises OutOfRange unless `values` is a flat, contiguous array of float32."""
+    if values.dtype != np.float32 or values.ndim != 1 or not values.flags.c_contiguous:
+        raise OutOfRange(f"an update is a flat array of float32, not {values.dtype}{values.shape}")
+
+
+def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list[tuple[int, int, float]]:
+    """(start, stop, clip) of each run of values with one clip. Raises OutOfRange when clips and lengths do not fit `count` values."""
+    clips = np.atleast_1d(np.asarray(clip, np.float32))
+    parts = [count] if lengths is None else [int(length) for length in lengths]
+    if clips.shape == (1,):
+        clips, parts = clips, [sum(parts)]
+    if clips.ndim != 1 or len(clips) != len(parts) or sum(parts) != count or any(part < 0 for part in parts):
+        raise OutOfRange(f"{clips.size} clips for tensors of {sum(parts)} values in all do not fit a vector of {count}")
+    if not (np.isfinite(clips).all() and (clips > 1e-28).all() and (clips < 1e28).all()):
+        raise OutOfRange("a clip is a positive finite number")
+    runs, at = [], 0
+    for length, one in zip(parts, clips.tolist(), strict=True):
+        if runs and runs[-1][2] == one:
+            runs[-1] = (runs[-1][0], at + length, one)
+        elif length:
+            runs.append((at, at + length, one))
+        at += length
+    return runs
+
+
+class Quantiser:
+    """Quantises a vector of `count` values chunk by chunk, from its start onwards; `clipped` counts what was clipped so far."""
+
+    def __init__(
+        self, fixed: FixedPoint, clip: ArrayLike, rounding_key: bytes, count: int, lengths: Sequence[int] | None = None
+    ) -> None:
+        self.clipped = 0
+        self._fraction_bits = min(16, 32 - fixed.bits)
+        top = np.float32(fixed.levels << self._fraction_bits)
+        self._runs = [(stop, np.float32(one), _scale(top, np.float32(one))) for _, stop, one in segments(clip, count, lengths)]
+        self._run = self._at = 0
+        self._stream = Stream(rounding_key)
+        self._scaled = np.empty(CHUNK, np.float32)
+        self._noise = np.empty(CHUNK, "<u2")
+
+    def next(self, values: Floats, out: Ints) -> None:
+        """Quantises the next len(values) <= CHUNK values into `out`. Raises OutOfRange for NaN and infinity."""
+        scaled, noise = self._scaled[: len(values)], self._noise[: len(values)]
+        done = 0
+        while done < len(values):
+            stop, clip, scale = self._runs[self._run]
+            size = min(stop - self._at, len(values) - done)
+            self._scale_into(scaled[done : done + size], values[done : done + size], clip, scale)
+            done += size
+            self._at += size
+            self._run += self._at == stop
+        np.rint(scaled, out=scaled)
+        np.copyto(out, scaled, casting="unsafe")  # whole numbers below 2^31: exact
+        self._stream.read_into(noise.view(np.uint8))
+        if self._fraction_bits < 16:
+            np.right_shift(noise, np.uint16(16 - self._fraction_bits), out=noise)
+        np.add(out, noise, out=out)
+        np.right_shift(out, self._fraction_bits, out=out)  # arithmetic: floor
+
+    def _scale_into(self, out: Floats, values: Floats, clip: np.float32, scale: np.float32) -> None:
+        low, high = values.min(), values.max()
+        if not (low >= -clip and high <= clip):  # NaN is neither
+            if not (np.isfinite(low) and np.isfinite(high)):
+                raise OutOfRange("the update holds NaN or infinity")
+            self.clipped += int(np.count_nonzero(values > clip)) + int(np.count_nonzero(values < -clip))
+            np.clip(values, -clip, clip, out=out)
+            values = out
+        np.multiply(values, scale, out=out)
+
+
+def _scale(top: np.float32, clip: np.float32) -> np.float32:
+    """top / clip in float32, rounded so that clip itself never exceeds top."""
+    scale = top / clip
+    while clip * scale > top:
+        scale = np.nextafter(scale, np.float32(0))
+    return np.float32(scale)

@@ -1,0 +1,73 @@
+"""A hospital's whole protection in one pass over the update: clip, quantise, append the counts, tag, mask, wire bytes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from crypto import limbs
+from crypto.fixedpoint import FixedPoint, Floats, Quantiser, check_values
+from crypto.keystream import CHUNK, Masks
+from crypto.ring import Ring
+from crypto.tag import Tagger
+
+
+@dataclass(frozen=True)
+class Protected:
+    """wire: the masked vector's bytes. clipped: how many values were clipped (the last count in the vector, for the owner's own eyes)."""
+
+    wire: memoryview
+    clipped: int
+
+
+def quantise_and_mask(
+    update: Floats,
+    clip: ArrayLike,
+    fixed: FixedPoint,
+    rounding_key: bytes,
+    streams: Iterable[tuple[bytes, int]],
+    *,
+    lengths: Sequence[int] | None = None,
+    counts: Sequence[int] = (),
+    tagger: Tagger | None = None,
+) -> Protected:
+    """The masked vector of d values, then the limbs of `counts`, then those of the number of clipped values.
+
+    update, clip, rounding_key, lengths: as for `FixedPoint.quantise`. streams: (key, sign) each, as for `keystream.apply`; no stream, no mask.
+    counts: below 2^48 each. tagger, if given, is fed every element before it is masked. The result equals quantising, appending, masking and
+    packing one after another, but touches memory once. Raises OutOfRange as `FixedPoint.quantise` and `limbs.encode` do.
+    """
+    check_values(update)
+    ring, d = Ring(fixed.ring), len(update)
+    quantiser = Quantiser(fixed, clip, rounding_key, d, lengths)
+    limbs.encode(counts, fixed.bits)  # refused before anything is masked
+    masks = Masks(streams, ring)
+    total = d + (len(counts) + 1) * limbs.limbs_needed(fixed.bits)
+    wire = np.empty(total * ring.wire_bytes, np.uint8)
+    plain = np.empty(CHUNK, np.int32)
+    held = np.empty(CHUNK, ring.dtype)
+    tail = None
+
+    for start in range(0, total, CHUNK):
+        stop = min(start + CHUNK, total)
+        target = wire[start * ring.wire_bytes : stop * ring.wire_bytes]
+        chunk = held[: stop - start] if ring.packed else target.view(ring.dtype)
+        in_place = ring.dtype.itemsize == 4
+        integers = chunk.view(np.int32) if in_place else plain[: stop - start]
+
+        values = max(0, min(stop, d) - start)
+        if values:
+            quantiser.next(update[start : start + values], integers[:values])
+        if stop > d:
+            if tail is None:  # all values are quantised: the number of clipped ones is final
+                tail = limbs.encode([*counts, quantiser.clipped], fixed.bits)
+            integers[values:] = tail[start + values - d : stop - d]
+        if tagger is not None:
+            tagger.update(integers)
+        if not in_place:
+            np.copyto(chunk, integers, casting="unsafe")  # modulo 2^16, or sign-extended to 64 bits
+        masks.add_to(chunk)
+        if ring.packed:
+            ring.pack_into(target, chunk)
+    return Protected(wire.data, quantiser.clipped)
