@@ -1,0 +1,121 @@
+"""idx files, the format of MNIST and Fashion-MNIST: big-endian magic number, dimensions, bytes; plain or
+gzip-compressed.
+
+Format: http://yann.lecun.com/exdb/mnist; class names of Fashion-MNIST: Xiao et al. 2017, arXiv 1708.07747.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from learning.data.base import DataError, Dataset, Index, agreed, reading
+
+FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
+IMAGES, LABELS = 0x00000803, 0x00000801  # unsigned bytes in 3 dimensions, and in 1
+
+
+def recognises(folder: Path) -> bool:
+    return _find(folder, "train", "images") is not None or _find(folder, "train", "labels") is not None
+
+
+def open_idx(folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None) -> Dataset:
+    """The folder's `train-*` files and, if there, its `t10k-*` files."""
+    train_files, test_files = _pair(folder, "train"), _pair(folder, "t10k")
+    if train_files is None:
+        raise DataError(f"{folder} needs both train-images-idx3-ubyte and train-labels-idx1-ubyte (either may be .gz).")
+    train_labels = _labels(train_files[1])
+    test_labels = _labels(test_files[1]) if test_files else np.zeros(0, np.int64)
+    count = int(max(train_labels.max(initial=0), test_labels.max(initial=0))) + 1
+    own = FASHION if "fashion" in folder.name.lower() and count <= 10 else tuple(str(i) for i in range(count))
+    names = agreed(classes, own, str(folder))
+    channels = channels or 1
+
+    def part(files: tuple[Path, Path], labels: np.ndarray) -> Index:
+        return Index(labels, _Reader(files[0], len(labels)), image_size, channels)
+
+    return Dataset(
+        folder.name,
+        names,
+        channels,
+        image_size,
+        part(train_files, train_labels),
+        part(test_files, test_labels) if test_files else None,
+    )
+
+
+class _Reader:
+    def __init__(self, path: Path, count: int) -> None:
+        self.path, self.count = path, count
+        self.shape = _header(path, IMAGES)
+        if self.shape[0] != count:
+            raise DataError(f"{path} holds {self.shape[0]} images, but its label file holds {count} labels.")
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        return np.frombuffer(_body(self.path, IMAGES), np.uint8).reshape(self.shape)
+
+    def read(self, row: int) -> np.ndarray:
+        return self.pixels[row]
+
+    def name(self, row: int) -> str:
+        return f"{self.path.name}, image {row}"
+
+    @cached_property
+    def _stamp(self) -> str:
+        stat = self.path.stat()
+        return f"{self.path}:{stat.st_size}:{stat.st_mtime_ns}"
+
+    def stamp(self, row: int) -> str:
+        return f"{self._stamp}:{row}"
+
+
+def _find(folder: Path, part: str, kind: str) -> Path | None:
+    rank = 3 if kind == "images" else 1
+    names = [f"{part}-{kind}{dot}idx{rank}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
+    return next((folder / name for name in names if (folder / name).is_file()), None)
+
+
+def _pair(folder: Path, part: str) -> tuple[Path, Path] | None:
+    images, labels = _find(folder, part, "images"), _find(folder, part, "labels")
+    return (images, labels) if images and labels else None
+
+
+def _open(path: Path):
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _header(path: Path, magic: int) -> tuple[int, ...]:
+    """The dimensions, after the magic number was found right."""
+    rank = magic & 0xFF
+    with reading(path), _open(path) as file:
+        head = file.read(4 + 4 * rank)
+    if len(head) < 4 + 4 * rank:
+        raise DataError(f"{path} is truncated: {len(head)} bytes are too few for an idx header.")
+    found, *shape = struct.unpack(f">{1 + rank}I", head)
+    if found != magic:
+        raise DataError(
+            f"{path} is not an idx file of the kind expected: its magic number is {found:#010x}, not {magic:#010x}."
+        )
+    return tuple(shape)
+
+
+def _body(path: Path, magic: int) -> bytes:
+    """The bytes after the header: exactly as many as the dimensions say."""
+    shape = _header(path, magic)
+    size = int(np.prod(shape, dtype=object))
+    with reading(path), _open(path) as file:
+        body = file.read()[4 + 4 * len(shape) :]
+    if len(body) != size:
+        what = "truncated" if len(body) < size else "longer than its header says"
+        raise DataError(f"{path} is {what}: its header announces {size} bytes.")
+    return body
+
+
+def _labels(path: Path) -> np.ndarray:
+    return np.frombuffer(_body(path, LABELS), np.uint8).astype(np.int64)
