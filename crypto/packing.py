@@ -1,0 +1,217 @@
+"""How many signed integers fit into one CKKS slot so that the decrypted sum is exact, and what travels.
+
+A CKKS slot is a complex number. Its real and its imaginary part each carry one *part*: `fields` signed integers of `bits` bits,
+side by side in fields of `width = bits + ceil(log2(parties))` bits, so that the sum over all parties stays inside its field.
+`Packing(bits, parties, masked)` derives the rest; two who agree on the three numbers agree on the wire.
+
+With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 2017, eprint 2016/421, section 3):
+
+- **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) * sum_limit, whatever the values.
+  The scale is the largest power of two that keeps this under q/2, less one part in 1024 for the noise.
+- **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial with coefficients of standard deviation sqrt(21/2)
+  (SEAL's centred binomial, made to match 3.2), and the encoder rounds each coefficient (variance 1/12). Decoding evaluates at
+  primitive 2N-th roots of unity, and over those sum_k cos^2 = N/2 exactly. The noise in a decoded part of the sum is then
+      sigma = sqrt(parties * (21/2 + 1/12) * N / 2) / s,
+  and the doubles in which SEAL encodes and decodes add less than log2(N) * 2^-52 * sum_limit.
+  Admitted is what has 12 * sigma + log2(N) * 2^-52 * sum_limit <= 1/2: a part is rounded wrongly once in 1e32.
+
+`fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits for a 60-bit prime at 128-bit
+security; a larger one costs noise and granularity and gains nothing.
+
+**masked** is for parties that share the decryption key but must not read each other: the whole packed part is masked
+mod 2^modulus_bits *inside* the ciphertext (modulus_bits = fields * width). A masked part is uniform, so the encrypted sum needs
+ceil(log2(parties)) more bits, once a part and not once a field. After decryption the masks are subtracted and the rest is reduced.
+"""
+
+import math
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crypto.errors import ConfigOverflow, CryptoError, OpenFailed, OutOfRange
+
+Blob = bytes | bytearray | memoryview
+
+PRIME_BITS = 60
+PRIME = 2**60 - 2**14 + 1
+HEADER_BYTES = 16
+SEED_BYTES = 64
+SEEDED, SUM, KEY = 1, 2, 3
+MAGIC = b"FLCK\x01"
+MARGIN_SIGMAS = 12
+NOISE_VARIANCE = 21 / 2 + 1 / 12
+MAX_BITS = 32
+MAX_PARTIES = 2**20
+
+
+@dataclass(frozen=True)
+class Packing:
+    """The wire format of an encrypted sum, a function of three agreed numbers (and the ring degree, 4096 unless told).
+
+    bits: a party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1], 2 to 32 bits. parties: how many are summed
+    at most, 1 to 2^20. masked: every party's packed parts are masked inside the ciphertext.
+    Raises ConfigOverflow for numbers whose sum cannot be decoded exactly.
+    """
+
+    bits: int
+    parties: int
+    masked: bool = False
+    degree: int = 4096
+    fields: int = field(init=False)
+    scale_bits: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= MAX_BITS:
+            raise ConfigOverflow(f"bits = {self.bits}: CKKS packs values of 2 to {MAX_BITS} bits.")
+        if not 1 <= self.parties <= MAX_PARTIES:
+            raise ConfigOverflow(f"cohort = {self.parties}: CKKS sums 1 to {MAX_PARTIES} parties.")
+        if self.degree not in (4096, 8192):
+            raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192.")
+        for fields in range((PRIME_BITS - 2) // self.width, 0, -1):
+            object.__setattr__(self, "fields", fields)
+            object.__setattr__(self, "scale_bits", _scale_bits(max(2, self.parties) * self.part_limit))
+            if self.scale_bits >= 0 and self.rounding_error <= 1 / 2:
+                return
+        raise ConfigOverflow(
+            f"bits = {self.bits} with a cohort of {self.parties}{' under masks' if self.masked else ''}: the encrypted sum needs "
+            f"{self.sum_limit.bit_length() + 1} bits, and the noise is then too large to decode it exactly. "
+            "Use fewer bits or a smaller cohort."
+        )
+
+    @property
+    def width(self) -> int:
+        """Bits of one field: the value and the headroom for the sum."""
+        return self.bits + (self.parties - 1).bit_length()
+
+    @property
+    def modulus_bits(self) -> int:
+        """Bits of a packed part; a part's mask is uniform mod 2^modulus_bits."""
+        return self.fields * self.width
+
+    @property
+    def part_limit(self) -> int:
+        """Largest magnitude of a part that one party may encrypt."""
+        if self.masked:
+            return 1 << (self.modulus_bits - 1)
+        return sum(1 << (self.bits - 1 + self.width * i) for i in range(self.fields))
+
+    @property
+    def sum_limit(self) -> int:
+        """Largest magnitude of a part of the sum."""
+        return self.parties * self.part_limit
+
+    @property
+    def scale(self) -> float:
+        return 2.0**self.scale_bits
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the noise in a decoded part of the sum of `parties` ciphertexts; parts are integers."""
+        return math.sqrt(self.parties * NOISE_VARIANCE * self.degree / 2) / self.scale
+
+    @property
+    def rounding_error(self) -> float:
+        """What a decoded part may be away from its integer: 12 sigma and the error of the doubles. At most 1/2."""
+        return MARGIN_SIGMAS * self.sigma + math.log2(self.degree) * 2.0**-52 * self.sum_limit
+
+    @property
+    def ciphertext_bytes(self) -> int:
+        """Exact size of one ciphertext on the way up: header, one polynomial, the seed of the other."""
+        return HEADER_BYTES + 8 * self.degree + SEED_BYTES
+
+    @property
+    def sum_bytes(self) -> int:
+        """Exact size of one ciphertext on the way down: header, two polynomials."""
+        return HEADER_BYTES + 16 * self.degree
+
+    @property
+    def key_bytes(self) -> int:
+        """Exact size of a secret key."""
+        return HEADER_BYTES + 8 * self.degree
+
+    def parts(self, length: int) -> int:
+        """How many parts hold `length` values."""
+        return -(-length // self.fields)
+
+    def ciphertexts(self, length: int) -> int:
+        """How many ciphertexts hold `length` values: `degree` parts go into one (degree / 2 complex slots)."""
+        return -(-self.parts(length) // self.degree)
+
+    def header(self, kind: int) -> bytes:
+        """The 16 bytes before a blob of this kind (SEEDED, SUM, KEY): two packings never share them."""
+        agreed = (self.degree.bit_length() - 1, self.scale_bits, self.bits, self.fields, self.width, self.masked)
+        return struct.pack("<5s7B4x", MAGIC, kind, *agreed)
+
+    def payload(self, blob: Blob, kind: int) -> memoryview:
+        """What follows the header, once size, header and words are right: all that is checked before SEAL sees a byte.
+
+        Raises CryptoError.
+        """
+        view = memoryview(blob)
+        size = {SEEDED: self.ciphertext_bytes, SUM: self.sum_bytes, KEY: self.key_bytes}[kind]
+        if view.nbytes != size:
+            raise CryptoError(f"a ciphertext has {view.nbytes} bytes where {size} belong.")
+        if view[:HEADER_BYTES] != self.header(kind):
+            raise CryptoError("a ciphertext's header is not that of the agreed packing.")
+        words = view[HEADER_BYTES:-SEED_BYTES] if kind == SEEDED else view[HEADER_BYTES:]
+        if not np.all(np.frombuffer(words, "<u8") < PRIME):
+            raise CryptoError("a ciphertext has a coefficient that is not below the prime.")
+        return view[HEADER_BYTES:]
+
+    def pack(self, values: NDArray[np.int32]) -> NDArray[np.int64]:
+        """int32[length] -> int64[parts(length)]; field i of part p is value i * parts + p. Raises OutOfRange."""
+        if values.ndim != 1 or values.dtype != np.int32:
+            raise OutOfRange(f"pack takes a flat int32 array, not {values.dtype} of shape {values.shape}.")
+        half = 1 << (self.bits - 1)
+        if values.size and not (-half <= int(values.min()) and int(values.max()) < half):
+            raise OutOfRange(f"a value lies outside {self.bits} signed bits.")
+        count = self.parts(values.size)
+        parts = np.zeros(count, np.int64)
+        for i in range(self.fields):
+            piece = values[i * count : (i + 1) * count]
+            parts[: piece.size] += piece.astype(np.int64) << (i * self.width)
+        return parts
+
+    def wrap(self, parts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Reduce mod 2^modulus_bits into the balanced range, as masked parts must be before encryption."""
+        return _balanced(parts, self.modulus_bits)
+
+    def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+        """int64 parts of the sum (the padding of the last ciphertext included or not) -> int64[length], the exact sums.
+
+        Under masks, give the parts with the masks subtracted; they are reduced here. Fields are decoded balanced from the low
+        one up: a negative low field has borrowed from its neighbour. Raises OpenFailed for a sum that honest parties cannot
+        have, in the same words as for a ciphertext that does not decrypt.
+        """
+        count = self.parts(length)
+        if parts.ndim != 1 or parts.size not in (count, self.ciphertexts(length) * self.degree):
+            raise OpenFailed("ciphertext refused")
+        rest = self.wrap(parts[:count]) if self.masked else parts[:count]
+        values = np.empty(length, np.int64)
+        bound = self.parties << (self.bits - 1)
+        for i in range(self.fields):
+            low = _balanced(rest, self.width)
+            if low.size and not (-bound <= int(low.min()) and int(low.max()) <= bound):
+                raise OpenFailed("ciphertext refused")
+            piece = values[i * count : (i + 1) * count]
+            piece[:] = low[: piece.size]
+            rest = (rest - low) >> self.width
+        if not self.masked and rest.any():
+            raise OpenFailed("ciphertext refused")
+        return values
+
+
+def _balanced(numbers: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
+    half = np.int64(1 << (bits - 1))
+    reduced = numbers + half
+    reduced &= np.int64((1 << bits) - 1)
+    reduced -= half
+    return reduced
+
+
+def _scale_bits(sum_limit: int) -> int:
+    """Largest b with sqrt(2) * sum_limit * 2^b <= 2^59 * (1 - 2^-10). One party counts as two (SEAL encodes up to 2^58)."""
+    room = (1 << (PRIME_BITS - 1)) - (1 << (PRIME_BITS - 11))
+    return math.isqrt(room * room // (2 * sum_limit * sum_limit)).bit_length() - 1
