@@ -1,19 +1,20 @@
 """Add-only CKKS through SEAL itself: exact integer sums at the size of float32.
 
-The only file that imports tenseal. `tenseal.sealapi` is Microsoft SEAL. Addition needs no relinearisation, no rescaling and no
-special prime, so one 60-bit prime is all; SEAL refuses parameters below 128-bit security. In a symmetric ciphertext (c0, c1),
-c1 is expanded from a seed, and the seed is what travels.
+The only file that imports tenseal. `tenseal.sealapi` is Microsoft SEAL. Addition needs no relinearisation, no
+rescaling and no special prime, so one 60-bit prime is all; SEAL refuses parameters below 128-bit security. In a
+symmetric ciphertext (c0, c1), c1 is expanded from a seed, and the seed is what travels.
 
-**Wire.** SEAL's own blobs carry nested headers, a compression mode and metadata that a peer could bend: its loader accepts
-trailing bytes, and a few bytes of zstd unpack to gigabytes. None of this travels. A ciphertext is 16 bytes that name kind and
-packing, compared as a whole, then little-endian 64-bit words below the prime: c0 and a 64-byte seed on the way up, c0 and c1 on
-the way down. The receiver checks size, header and words (`Packing.payload`), puts its *own* SEAL metadata with mode "none"
-before them, and lets SEAL load that. Nothing is ever unpacked, and no field is left to lie in.
+**Wire.** SEAL's own blobs carry nested headers, a compression mode and metadata that a peer could bend: its loader
+accepts trailing bytes, and a few bytes of zstd unpack to gigabytes. None of this travels. A ciphertext is 16 bytes
+that name kind and packing, compared as a whole, then little-endian 64-bit words below the prime: c0 and a 64-byte
+seed on the way up, c0 and c1 on the way down. The receiver checks size, header and words (`Packing.payload`), puts
+its *own* SEAL metadata with mode "none" before them, and lets SEAL load that. Nothing is ever unpacked, and no
+field is left to lie in.
 
-**Randomness.** SEAL draws seed and noise afresh from the operating system for every call, also after a fork. Nothing here sets
-a generator, and no two ciphertexts share c1 (c0 - c0' would be m - m'). Decoded parts are rounded to the exact integer sum
-before anybody sees them, which is what the attack of Li and Micciancio (eprint 2020/1533) must not find wanting; how far they
-were from the integers is neither reported nor decided on.
+**Randomness.** SEAL draws seed and noise afresh from the operating system for every call, also after a fork.
+Nothing here sets a generator, and no two ciphertexts share c1 (c0 - c0' would be m - m'). Decoded parts are rounded
+to the exact integer sum before anybody sees them, which is what the attack of Li and Micciancio (eprint 2020/1533)
+must not find wanting; how far they were from the integers is neither reported nor decided on.
 """
 
 import os
@@ -36,7 +37,7 @@ _ATTEMPTS = 16
 
 
 def generate_secret_key(packing: Packing) -> bytes:
-    """A new group key, `packing.key_bytes` long, from the operating system. Who holds it reads every ciphertext under it."""
+    """A new group key of `packing.key_bytes`, from the operating system. Who holds it reads all that it encrypts."""
     scheme = _scheme(packing.degree, packing.scale_bits)
     with _Scratch() as scratch:
         body = _saved(lambda: seal.KeyGenerator(scheme.context).secret_key(), scratch)
@@ -44,7 +45,7 @@ def generate_secret_key(packing: Packing) -> bytes:
 
 
 class Encryptor:
-    """What a hospital does with the group key: encrypt its parts, decrypt the sum. OpenFailed for a key that is not one."""
+    """What a hospital does with the group key: encrypt parts, decrypt the sum. OpenFailed for a key that is not one."""
 
     def __init__(self, secret_key: Blob, packing: Packing) -> None:
         self.packing = packing
@@ -87,8 +88,8 @@ class Encryptor:
     def decrypt(self, blobs: Sequence[Blob]) -> NDArray[np.int64]:
         """Ciphertexts of a sum (`Adder.result`) -> int64[len(blobs) * degree], the exact sums of the parts.
 
-        Every failure is the same OpenFailed. That the result *is* the sum of what the hospitals sent is not known here: whoever
-        adds ciphertexts can add others. The caller checks a tag before it uses the numbers.
+        Every failure is the same OpenFailed. That the result *is* the sum of what the hospitals sent is not known
+        here: whoever adds ciphertexts can add others. The caller checks a tag before it uses the numbers.
         """
         degree = self.packing.degree
         parts = np.empty(len(blobs) * degree, np.int64)
@@ -114,8 +115,8 @@ class Encryptor:
 class Adder:
     """What the coordinator does, without a key: check uploads and add them into one sum of `length` values.
 
-    Memory: 16 * degree bytes for each of the `packing.ciphertexts(length)`, however many uploads are added. Not safe between
-    threads.
+    Memory: 16 * degree bytes for each of the `packing.ciphertexts(length)`, however many uploads are added. Not
+    safe between threads.
     """
 
     def __init__(self, packing: Packing, length: int) -> None:
@@ -162,7 +163,7 @@ class Adder:
 
 
 class _Scratch:
-    """A file for SEAL, which saves to and loads from paths only: nameless memory (Linux), else a private temporary file.
+    """A file for SEAL, which saves and loads by path only: nameless memory (Linux), else a private temporary file.
 
     One for each call, so that neither threads nor forked processes ever meet in it.
     """
@@ -204,10 +205,10 @@ def _saved(make: Callable[[], Any], scratch: _Scratch) -> bytes:
 
 
 def _body(blob: bytes) -> bytes | None:
-    """What *our own* SEAL has just saved, less header and compression; None where zstd did compress. Not for a peer's bytes.
+    """What *our own* SEAL has just saved, less header and compression; None where zstd did compress.
 
     SEAL saves with its build's default: none, zlib or (TenSEAL's wheels) zstd. zstd stores 60-bit random words as raw
-    blocks (RFC 8878, section 3.1.1), and a frame of raw blocks comes off by hand.
+    blocks (RFC 8878, section 3.1.1), and a frame of raw blocks comes off by hand. No peer's bytes come here.
     """
     mode, body = blob[5], blob[16:]
     if mode == 0:
@@ -287,8 +288,8 @@ def _scheme(degree: int, scale_bits: int) -> _Scheme:
 class CommonSettings:
     """What federated CKKS commonly costs: TenSEAL `ckks_vector`, N = 8192, [60, 40, 40], scale 2^40, symmetric.
 
-    NVFlare's settings, one vector per tensor. Nothing in the product uses it: its sums are approximate, and its blobs are
-    loaded unchecked.
+    NVFlare's settings, one vector per tensor. Nothing in the product uses it: its sums are approximate, and its
+    blobs are loaded unchecked.
     """
 
     def __init__(self) -> None:

@@ -1,26 +1,29 @@
 """How many signed integers fit into one CKKS slot so that the decrypted sum is exact, and what travels.
 
-A CKKS slot is a complex number. Its real and its imaginary part each carry one *part*: `fields` signed integers of `bits` bits,
-side by side in fields of `width = bits + ceil(log2(parties))` bits, so that the sum over all parties stays inside its field.
-`Packing(bits, parties, masked)` derives the rest; two who agree on the three numbers agree on the wire.
+A CKKS slot is a complex number. Its real and its imaginary part each carry one *part*: `fields` signed integers of
+`bits` bits, side by side in fields of `width = bits + ceil(log2(parties))` bits, so that the sum over all parties
+stays inside its field. `Packing(bits, parties, masked)` derives the rest; two who agree on the three numbers agree
+on the wire.
 
 With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 2017, eprint 2016/421, section 3):
 
-- **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) * sum_limit, whatever the values.
-  The scale is the largest power of two that keeps this under q/2, less one part in 1024 for the noise.
-- **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial with coefficients of standard deviation sqrt(21/2)
-  (SEAL's centred binomial, made to match 3.2), and the encoder rounds each coefficient (variance 1/12). Decoding evaluates at
-  primitive 2N-th roots of unity, and over those sum_k cos^2 = N/2 exactly. The noise in a decoded part of the sum is then
+- **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) * sum_limit, whatever the
+  values. The scale is the largest power of two that keeps this under q/2, less one part in 1024 for the noise.
+- **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial with coefficients of standard deviation
+  sqrt(21/2) (SEAL's centred binomial, made to match 3.2), and the encoder rounds each coefficient (variance 1/12).
+  Decoding evaluates at primitive 2N-th roots of unity, and over those sum_k cos^2 = N/2 exactly. The noise in a
+  decoded part of the sum is then
       sigma = sqrt(parties * (21/2 + 1/12) * N / 2) / s,
   and the doubles in which SEAL encodes and decodes add less than log2(N) * 2^-52 * sum_limit.
   Admitted is what has 12 * sigma + log2(N) * 2^-52 * sum_limit <= 1/2: a part is rounded wrongly once in 1e32.
 
-`fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits for a 60-bit prime at 128-bit
-security; a larger one costs noise and granularity and gains nothing.
+`fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits for a 60-bit prime
+at 128-bit security; a larger one costs noise and granularity and gains nothing.
 
-**masked** is for parties that share the decryption key but must not read each other: the whole packed part is masked
-mod 2^modulus_bits *inside* the ciphertext (modulus_bits = fields * width). A masked part is uniform, so the encrypted sum needs
-ceil(log2(parties)) more bits, once a part and not once a field. After decryption the masks are subtracted and the rest is reduced.
+**masked** is for parties that share the decryption key but must not read each other: the whole packed part is
+masked mod 2^modulus_bits *inside* the ciphertext (modulus_bits = fields * width). A masked part is uniform, so the
+encrypted sum needs ceil(log2(parties)) more bits, once a part and not once a field. After decryption the masks are
+subtracted and the rest is reduced.
 """
 
 import math
@@ -50,9 +53,9 @@ MAX_PARTIES = 2**20
 class Packing:
     """The wire format of an encrypted sum, a function of three agreed numbers (and the ring degree, 4096 unless told).
 
-    bits: a party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1], 2 to 32 bits. parties: how many are summed
-    at most, 1 to 2^20. masked: every party's packed parts are masked inside the ciphertext.
-    Raises ConfigOverflow for numbers whose sum cannot be decoded exactly.
+    bits: a party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1], 2 to 32 bits. parties: how many are
+    summed at most, 1 to 2^20. masked: every party's packed parts are masked inside the ciphertext. Raises
+    ConfigOverflow for numbers whose sum cannot be decoded exactly.
     """
 
     bits: int
@@ -71,11 +74,13 @@ class Packing:
             raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192.")
         for fields in range((PRIME_BITS - 2) // self.width, 0, -1):
             object.__setattr__(self, "fields", fields)
+            # One party counts as two: SEAL encodes coefficients up to 2^58 only.
             object.__setattr__(self, "scale_bits", _scale_bits(max(2, self.parties) * self.part_limit))
             if self.scale_bits >= 0 and self.rounding_error <= 1 / 2:
                 return
+        under = " under masks" if self.masked else ""
         raise ConfigOverflow(
-            f"bits = {self.bits} with a cohort of {self.parties}{' under masks' if self.masked else ''}: the encrypted sum needs "
+            f"bits = {self.bits} with a cohort of {self.parties}{under}: the encrypted sum needs "
             f"{self.sum_limit.bit_length() + 1} bits, and the noise is then too large to decode it exactly. "
             "Use fewer bits or a smaller cohort."
         )
@@ -181,9 +186,9 @@ class Packing:
     def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """int64 parts of the sum (the padding of the last ciphertext included or not) -> int64[length], the exact sums.
 
-        Under masks, give the parts with the masks subtracted; they are reduced here. Fields are decoded balanced from the low
-        one up: a negative low field has borrowed from its neighbour. Raises OpenFailed for a sum that honest parties cannot
-        have, in the same words as for a ciphertext that does not decrypt.
+        Under masks, give the parts with the masks subtracted; they are reduced here. Fields are decoded balanced
+        from the low one up: a negative low field has borrowed from its neighbour. Raises OpenFailed for a sum that
+        honest parties cannot have, in the same words as for a ciphertext that does not decrypt.
         """
         count = self.parts(length)
         if parts.ndim != 1 or parts.size not in (count, self.ciphertexts(length) * self.degree):
@@ -212,6 +217,6 @@ def _balanced(numbers: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
 
 
 def _scale_bits(sum_limit: int) -> int:
-    """Largest b with sqrt(2) * sum_limit * 2^b <= 2^59 * (1 - 2^-10). One party counts as two (SEAL encodes up to 2^58)."""
+    """Largest b with sqrt(2) * sum_limit * 2^b <= 2^59 * (1 - 2^-10)."""
     room = (1 << (PRIME_BITS - 1)) - (1 << (PRIME_BITS - 11))
     return math.isqrt(room * room // (2 * sum_limit * sum_limit)).bit_length() - 1
