@@ -1,0 +1,214 @@
+"""How a phantom is drawn: a body with its lesions, and the scanner that takes its picture. Pure numpy, float32.
+
+Lengths are in half frames: x from -1 to 1 to the image's right (the patient's left), y from -1 to 1 downwards.
+Densities are about 0 for the air around and 1 for the densest bone.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+PNEUMONIA, COVID19 = 1, 2
+
+
+class Body:
+    """One patient: where everything is and how large, lesions included."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.width = rng.uniform(0.90, 1.10)
+        self.top, self.base = rng.uniform(-0.80, -0.68), rng.uniform(0.38, 0.58)
+        self.lung_x, self.lung_w = rng.uniform(0.42, 0.46), rng.uniform(0.32, 0.37)
+        self.heart_x, self.heart_y = rng.uniform(0.08, 0.16), rng.uniform(0.24, 0.36)
+        self.heart_w, self.heart_h = rng.uniform(0.26, 0.38), rng.uniform(0.24, 0.31)
+        self.rib_step, self.rib_slope = rng.uniform(0.16, 0.20), rng.uniform(0.30, 0.60)
+        self.rib_phase, self.rib_depth = rng.uniform(0, 1), rng.uniform(0.05, 0.09)
+        self.clavicle_y, self.clavicle_tilt = rng.uniform(-0.60, -0.52), rng.uniform(0.10, 0.35)
+        self.spine, self.dome = rng.uniform(0.080, 0.105), rng.uniform(0.12, 0.22)
+        self.vessels = rng.uniform(0.05, 0.11)
+        self.breast = rng.uniform(0.03, 0.10) if rng.random() < 0.5 else 0.0
+        self.fat = rng.uniform(0.0, 0.10)
+        # every patient has places for lesions; the class says which are drawn, so that nothing else differs
+        self.focus_side = 1 if rng.random() < 0.5 else -1
+        self.focus = rng.uniform(0, 1, 6).tolist()
+        self.patches = rng.uniform(0, 1, (2, 4, 5)).tolist()
+        self.patch_count = rng.integers(2, 5, 2).tolist()
+
+    def density(self, x, y, kind: int, rng: np.random.Generator) -> np.ndarray:
+        """The body at the points (x, y), one breath and one roll of the fine textures."""
+        breath = rng.normal(0, 0.04)
+        x, size = x / self.width, len(x)
+        side, base = np.abs(x), self.base + breath
+        density = self._flesh(side, y)
+        lungs = self._lungs(x, side, y, base)
+        density *= 1 - 0.70 * lungs
+        middle = self._middle(x, y - breath)
+        density += (0.72 - density) * middle
+        density -= 0.07 * _step((0.035 - np.abs(x + 0.01)) * 40) * _step((-0.28 - y) * 10)  # windpipe
+        density += 0.14 * _step((y - base - 0.08) * 7)  # liver and spleen
+        density -= 0.15 * _blob(x - 0.38, y - base - 0.20, 0.13, 0.06, 5)  # air in the stomach
+        if self.breast:
+            density += self.breast * _blob(side - 0.45, y - 0.30, 0.30, 0.26, 6)
+        self._bones(density, x, side, y, base)
+        # lung markings, strongest at the hila; then unevenness that has nothing to do with any class
+        air = lungs * (1 - middle)
+        hila = np.exp(-((side - 0.2) ** 2) / 0.03 - (y - breath) ** 2 / 0.09)
+        density += air * self.vessels * ((0.3 + hila) * np.abs(_clouds(rng, size, 20)) + 0.9 * hila)
+        density += 0.075 * air * _clouds(rng, size, 4)
+        if kind == PNEUMONIA:
+            density += air * self._consolidation(x, y, rng)
+        elif kind == COVID19:
+            density += air * self._ground_glass(x, y, rng)
+        return density
+
+    def _flesh(self, side, y) -> np.ndarray:
+        """Neck, shoulders and flanks."""
+        slope = np.clip(side - 0.22, 0, None)
+        density = 0.60 * _step((y + 0.97 - 0.55 * slope * slope) * 14) * _step((1.06 + self.fat - side) * 14)
+        density *= _step((0.30 - side) * 14) + _step((y + 0.80 - 0.35 * slope) * 16)
+        np.clip(density, 0, 0.62, out=density)
+        density += self.fat * _step((side - 0.84) * 12)
+        return density
+
+    def _lungs(self, x, side, y, base) -> np.ndarray:
+        """Both lungs as one soft mask: rounded at the apex, cut by the domes of the diaphragm (the liver's side is
+        higher).
+        """
+        base = base + 0.05 * (x > 0)
+        height = (y - self.top) / (self.base + 0.25 - self.top)
+        round_off = 1 - np.clip(1.5 * height, 0, 1)
+        half = self.lung_w * np.sqrt(1 - round_off * round_off) + 1e-3
+        across = (side - self.lung_x - 0.10 * (height - 0.6)) / half
+        lean = np.clip(np.abs(across + 0.3), 0, 1.35)
+        diaphragm = base - self.dome * (1 - lean * lean) + 0.10
+        return _step((1 - across * across) * 6) * _step((height - 0.01) * 30) * _step((diaphragm - y) * 22)
+
+    def _middle(self, x, y) -> np.ndarray:
+        """Heart, aortic knob and great vessels, 0 to 1."""
+        lean = x - self.heart_x - 0.35 * (y - self.heart_y)
+        heart = 0.92 * _blob(lean, y - self.heart_y, self.heart_w, self.heart_h, 6)
+        knob = 0.7 * _blob(x - 0.10, y + 0.26, 0.09, 0.12, 5)
+        trunk = 0.75 * _step((0.11 + 0.03 * y - np.abs(x - 0.01)) * 24)
+        return np.maximum(np.maximum(heart, knob), trunk)
+
+    def _bones(self, density, x, side, y, base) -> None:
+        """Spine with its discs; ribs, behind outwards and down, in front inwards and down; clavicles; shoulder
+        blades.
+        """
+        discs = 0.75 + 0.25 * np.cos((y + self.rib_phase) * np.float32(2 * np.pi / 0.15))
+        density += 0.14 * _step((self.spine - side) * 30) * discs
+        cage = _step((0.84 - side) * 20) * _step((side - 0.07) * 25) * _step((base + 0.22 - y) * 9)
+        cage *= _step((y - self.top + 0.05) * 14) * self.rib_depth
+        behind = (y - self.rib_slope * side * side) / self.rib_step + self.rib_phase
+        front = (y + 0.60 * side) / self.rib_step + self.rib_phase
+        density += cage * (_stripes(behind) + 0.6 * _stripes(front) * _step((side - 0.35) * 12))
+        collar = (y - self.clavicle_y + self.clavicle_tilt * (side - 0.1) - 0.15 * side * side) / 0.035
+        density += 0.17 * np.exp(-collar * collar) * _step((side - 0.09) * 25) * _step((0.78 - side) * 14)
+        density += 0.07 * _blob(side - 0.86, y + 0.40, 0.15, 0.34, 6)
+
+    def _consolidation(self, x, y, rng) -> np.ndarray:
+        """One dense patch in one lobe, cut off where a fissure would be, air bronchograms in it."""
+        across, along, wide, high, turn, dense = self.focus
+        cx = self.focus_side * (self.lung_x - 0.10 + 0.22 * across)
+        cy = self.top + 0.24 + (self.base - self.top - 0.40) * along
+        w, h, tilt = 0.15 + 0.08 * wide, 0.14 + 0.09 * high, 0.8 * (turn - 0.5)
+        px, py = x - cx + tilt * (y - cy), y - cy - tilt * (x - cx)
+        patch = _blob(px, py, w, h, 4) * _step((py + 0.7 * h) * 30)
+        return patch * (0.30 + 0.08 * dense) * (1 + 0.15 * _clouds(rng, len(x), 16))
+
+    def _ground_glass(self, x, y, rng) -> np.ndarray:
+        """Two to four faint, grained patches in each lung, outer and lower."""
+        haze = np.zeros_like(x)
+        for sign, patches, count in zip((-1, 1), self.patches, self.patch_count, strict=True):
+            for across, along, wide, high, dense in patches[:count]:
+                cx = sign * (self.lung_x + self.lung_w * (0.15 + 0.60 * across))
+                cy = self.base - 0.02 - 0.70 * along
+                patch = _blob(x - cx, y - cy, 0.09 + 0.06 * wide, 0.10 + 0.08 * high, 2.5)
+                np.maximum(haze, (0.7 + 0.3 * dense) * patch, out=haze)
+        return haze * (0.16 + 0.13 * _clouds(rng, len(x), 26))
+
+
+class Scanner:
+    """One site's machine: tone curve, grain, sharpness, exposure, collimator, and the letter on the film."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.gamma, self.noise, self.blur = rng.uniform(0.8, 1.3), rng.uniform(0.010, 0.030), rng.uniform(0.0, 0.16)
+        self.mean, self.contrast = rng.uniform(0.44, 0.56), rng.uniform(0.20, 0.26)
+        self.border = rng.uniform(0.01, 0.06) if rng.random() < 0.6 else 0.0
+        self.shade = rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12)
+        self.marker = (0.86 if rng.random() < 0.5 else -0.86, rng.uniform(-0.88, -0.75)) if rng.random() < 0.7 else None
+
+    def expose(self, body: Body, kind: int, size: int, rng: np.random.Generator) -> np.ndarray:
+        """One picture of the body, uint8, size x size: positioned by hand, so a little off centre, turned and near
+        or far.
+        """
+        u, v = _grid(size)
+        turn, zoom = rng.normal(0, 0.035), rng.uniform(0.92, 1.12)
+        du, dv = u - rng.normal(0, 0.05), v - rng.normal(0, 0.05)
+        along, across = float(np.cos(turn) * zoom), float(np.sin(turn) * zoom)
+        image = np.clip(body.density(du * along + dv * across, dv * along - du * across, kind, rng), 0, None)
+        image **= self.gamma
+        image *= 1 + self.shade[0] * u + self.shade[1] * v
+        if self.marker:
+            image += 0.45 * _letter(u - self.marker[0], v - self.marker[1])
+        for _ in range(2):
+            image[1:-1] += self.blur * (image[:-2] + image[2:] - 2 * image[1:-1])
+            image[:, 1:-1] += self.blur * (image[:, :-2] + image[:, 2:] - 2 * image[:, 1:-1])
+        image += rng.standard_normal(image.shape, np.float32) * np.float32(self.noise)
+        # the class must not show in the brightness: mean and contrast come from the site and from chance
+        mean, contrast = self.mean + rng.normal(0, 0.05), self.contrast * rng.uniform(0.9, 1.1)
+        field = slice(int(size * (self.border + rng.uniform(0, 0.03)) / 2), None)
+        field = slice(field.start, size - field.start)
+        lit = image[field, field]
+        film = np.zeros_like(image)
+        film[field, field] = mean + (lit - lit.mean()) * (contrast / lit.std())
+        return np.clip(film * 255 + 0.5, 0, 255).astype(np.uint8)
+
+
+def _letter(a, b) -> np.ndarray:
+    """A lead L."""
+    stem = (np.abs(a + 0.025) < 0.018) & (np.abs(b) < 0.07)
+    foot = (np.abs(a) < 0.045) & (np.abs(b - 0.055) < 0.018)
+    return (stem | foot).astype(np.float32)
+
+
+def _step(z: np.ndarray) -> np.ndarray:
+    """A soft step from 0 to 1."""
+    return 0.5 + 0.5 * np.tanh(z)
+
+
+def _blob(x, y, w: float, h: float, sharpness: float) -> np.ndarray:
+    """A soft ellipse: 1 inside, 0 outside."""
+    return _step((1 - (x / np.float32(w)) ** 2 - (y / np.float32(h)) ** 2) * np.float32(sharpness / 2))
+
+
+def _stripes(phase: np.ndarray) -> np.ndarray:
+    """One smooth ridge per unit of phase."""
+    return np.clip(np.cos(phase * np.float32(2 * np.pi)), 0, None) ** 2
+
+
+@lru_cache(maxsize=32)
+def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    line = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
+    u, v = np.meshgrid(line, line)
+    return u, v
+
+
+@lru_cache(maxsize=64)
+def _upsampling(size: int, cells: int) -> np.ndarray:
+    """size x (cells + 1) weights of a smooth interpolation of points on a regular grid."""
+    place = np.linspace(0, cells, size, dtype=np.float64)
+    left = np.minimum(place.astype(int), cells - 1)
+    t = place - left
+    t = t * t * (3 - 2 * t)
+    weights = np.zeros((size, cells + 1), np.float32)
+    weights[np.arange(size), left] = 1 - t
+    weights[np.arange(size), left + 1] = t
+    return weights
+
+
+def _clouds(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
+    """Smooth random texture with `cells` grains across the frame, whatever the size in pixels; mean 0."""
+    weights = _upsampling(size, cells)
+    return weights @ rng.standard_normal((cells + 1, cells + 1), np.float32) @ weights.T
