@@ -1,13 +1,14 @@
 """An update as signed fixed-point integers, rounded at random so that the mean is unbiased.
 
-A value x with clip c becomes an integer in -levels..levels, levels = 2^(bits-1) - 1: floor(x / c * levels + u), u uniform in [0, 1). The
-same update, clip and rounding key give the same integers on every processor: all steps are elementwise float32 or int32 numpy operations in
-one order, with nothing for a compiler to fuse or to reorder.
+A value x with clip c becomes an integer in -levels..levels, levels = 2^(bits-1) - 1: floor(x / c * levels + u), u
+uniform in [0, 1). The same update, clip and rounding key give the same integers on every processor: all steps are
+elementwise float32 or int32 numpy operations in one order, with nothing for a compiler to fuse or to reorder.
 
-How fine the randomness is: x * (levels / c) is rounded, to nearest, to a multiple of 2^-s of a step, s = min(16, 32 - bits), and u is a uniform
-s-bit number of steps of that size, two keystream bytes per element. The expectation is therefore x / c * levels within 2^-(s+1) of a step, and within float32's
-own relative error of 2^-22. A value on the grid stays what it is if its product in float32 is exact; if not, it moves by a step with a
-probability of at most levels * 2^-22.
+How fine the randomness is: x * (levels / c) is rounded to the nearest 1/256 of a step, and u is a uniform multiple of
+1/256, one keystream byte per element. The expectation is therefore x / c * levels within 1/512 of a step, to either side
+alike, and within float32's own relative error of 5 * 2^-24; the result is less than a step away, but for the same
+float32 error. Up to 13 bits a value on the grid (`dequantise_mean` of an integer k) always stays what it is; with more
+bits it moves by a step with a probability of at most |k| * 5 * 2^-24 + 1/512.
 """
 
 import math
@@ -25,6 +26,7 @@ from crypto.ring import Ring
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 MAX_BITS = 24  # what a float32 holds
+_FRACTION_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class FixedPoint:
     ) -> tuple[Ints, int]:
         """(int32[d], how many values lay outside their clip and were moved to it).
 
-        values: float32[d]. clip: one positive number, or one for each tensor when `lengths` says how many values each has. Raises
-        OutOfRange for NaN, infinity, another dtype or shape, and a clip that is not positive.
+        values: float32[d]. clip: one positive number, or one for each tensor when `lengths` says how many values each
+        has. Raises OutOfRange for NaN, infinity, another dtype or shape, and a clip that is not positive.
         """
         check_values(values)
         quantiser = Quantiser(self, clip, rounding_key, len(values), lengths)
@@ -82,7 +84,8 @@ class FixedPoint:
     ) -> Floats:
         """total * clip / (levels * weight), float32[d]: the mean when `weight` is the number of survivors.
 
-        The same on every processor (float64 elementwise, rounded once). Raises OutOfRange for a weight or clip that is not positive.
+        The same on every processor (float64 elementwise, rounded once). Raises OutOfRange for a weight or clip that
+        is not positive.
         """
         if not (weight > 0 and math.isfinite(weight)):
             raise OutOfRange(f"a mean needs a positive weight, not {weight}")
@@ -102,7 +105,10 @@ def check_values(values: NDArray[Any]) -> None:
 
 
 def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list[tuple[int, int, float]]:
-    """(start, stop, clip) of each run of values with one clip. Raises OutOfRange when clips and lengths do not fit `count` values."""
+    """(start, stop, clip) of each run of values with one clip.
+
+    Raises OutOfRange when clips and lengths do not fit `count` values.
+    """
     clips = np.atleast_1d(np.asarray(clip, np.float32))
     parts = [count] if lengths is None else [int(length) for length in lengths]
     if clips.shape == (1,):
@@ -111,7 +117,8 @@ def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list
         raise OutOfRange(f"{clips.size} clips for tensors of {sum(parts)} values in all do not fit a vector of {count}")
     if not (np.isfinite(clips).all() and (clips > 1e-28).all() and (clips < 1e28).all()):
         raise OutOfRange("a clip is a positive finite number")
-    runs, at = [], 0
+    runs: list[tuple[int, int, float]] = []
+    at = 0
     for length, one in zip(parts, clips.tolist(), strict=True):
         if runs and runs[-1][2] == one:
             runs[-1] = (runs[-1][0], at + length, one)
@@ -122,48 +129,51 @@ def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list
 
 
 class Quantiser:
-    """Quantises a vector of `count` values chunk by chunk, from its start onwards; `clipped` counts what was clipped so far."""
+    """Quantises a vector of `count` values chunk by chunk, from its start onwards; `clipped` counts what was clipped
+    so far.
+    """
 
     def __init__(
         self, fixed: FixedPoint, clip: ArrayLike, rounding_key: bytes, count: int, lengths: Sequence[int] | None = None
     ) -> None:
         self.clipped = 0
-        self._fraction_bits = min(16, 32 - fixed.bits)
-        top = np.float32(fixed.levels << self._fraction_bits)
-        self._runs = [(stop, np.float32(one), _scale(top, np.float32(one))) for _, stop, one in segments(clip, count, lengths)]
+        self._top = np.float32(fixed.levels << _FRACTION_BITS)
+        runs = segments(clip, count, lengths)
+        self._runs = [(stop, _scale(self._top, np.float32(one))) for _, stop, one in runs]
         self._run = self._at = 0
         self._stream = Stream(rounding_key)
         self._scaled = np.empty(CHUNK, np.float32)
-        self._noise = np.empty(CHUNK, "<u2")
+        self._noise = np.empty(CHUNK, np.uint8)
 
     def next(self, values: Floats, out: Ints) -> None:
         """Quantises the next len(values) <= CHUNK values into `out`. Raises OutOfRange for NaN and infinity."""
         scaled, noise = self._scaled[: len(values)], self._noise[: len(values)]
         done = 0
         while done < len(values):
-            stop, clip, scale = self._runs[self._run]
+            stop, scale = self._runs[self._run]
             size = min(stop - self._at, len(values) - done)
-            self._scale_into(scaled[done : done + size], values[done : done + size], clip, scale)
+            self._scale_into(scaled[done : done + size], values[done : done + size], scale)
             done += size
             self._at += size
             self._run += self._at == stop
         np.rint(scaled, out=scaled)
+        wide = scaled.view(np.int32)  # the same scratch memory, free again after the next line
         np.copyto(out, scaled, casting="unsafe")  # whole numbers below 2^31: exact
-        self._stream.read_into(noise.view(np.uint8))
-        if self._fraction_bits < 16:
-            np.right_shift(noise, np.uint16(16 - self._fraction_bits), out=noise)
-        np.add(out, noise, out=out)
-        np.right_shift(out, self._fraction_bits, out=out)  # arithmetic: floor
+        self._stream.read_into(noise)
+        np.copyto(wide, noise)
+        np.add(out, wide, out=out)
+        np.right_shift(out, _FRACTION_BITS, out=out)  # arithmetic: floor
 
-    def _scale_into(self, out: Floats, values: Floats, clip: np.float32, scale: np.float32) -> None:
-        low, high = values.min(), values.max()
-        if not (low >= -clip and high <= clip):  # NaN is neither
-            if not (np.isfinite(low) and np.isfinite(high)):
-                raise OutOfRange("the update holds NaN or infinity")
-            self.clipped += int(np.count_nonzero(values > clip)) + int(np.count_nonzero(values < -clip))
-            np.clip(values, -clip, clip, out=out)
-            values = out
-        np.multiply(values, scale, out=out)
+    def _scale_into(self, out: Floats, values: Floats, scale: np.float32) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.multiply(values, scale, out=out)
+            if out.min() >= -self._top and out.max() <= self._top:  # NaN is neither
+                return
+        outside = np.flatnonzero(~(np.abs(out) <= self._top))
+        if not np.isfinite(values[outside]).all():
+            raise OutOfRange("the update holds NaN or infinity")
+        out[outside] = np.copysign(self._top, values[outside])
+        self.clipped += len(outside)
 
 
 def _scale(top: np.float32, clip: np.float32) -> np.float32:

@@ -1,7 +1,8 @@
 """Hashes, derived keys and MACs over typed parts.
 
-Every function takes a domain (what the result is for) and parts. Each part is written as a type byte, an eight-byte length and its
-bytes, so that the encoding is injective: no two different lists of parts, and no two domains, are ever the same input.
+Every function takes a domain (what the result is for) and parts. Each part is written as a type byte, an eight-byte
+length and its bytes, so that the encoding is injective: no two different lists of parts, and no two domains, are ever
+the same input.
 """
 
 import hashlib
@@ -38,7 +39,10 @@ def _pieces(domain: str, parts: tuple[Part, ...]) -> list[bytes | memoryview]:
 
 
 def encode(domain: str, *parts: Part) -> bytes:
-    """The injective encoding itself, for what is signed rather than hashed. Raises TypeError for any other type of part."""
+    """The injective encoding itself, for what is signed rather than hashed.
+
+    Raises TypeError for any other type of part.
+    """
     return b"".join(_pieces(domain, parts))
 
 

@@ -1,15 +1,19 @@
 """AES-256 in counter mode (NIST SP 800-38A) as a source of exactly uniform ring elements.
 
-A key of 32 bytes, all of them random, is one stream: the counter block starts at zero, and a key makes ONE stream, for one vector, ever. The mask of a
-vector is `ring.from_wire` of the stream's first bytes; as the ring's size is a power of two, uniform bytes are uniform elements.
+A key of 32 bytes, all of them random, is one stream: the counter block starts at zero, and a key makes ONE stream,
+for one vector, ever. Element j of the mask is the stream's j-th little-endian word of `ring.dtype`, modulo 2^bits: a
+power of two that divides the word's range, so that uniform bytes are exactly uniform elements. (24 bits: four bytes
+per element, of which one is thrown away. Three would save a quarter of the keystream and cost twice that in taking
+them apart.)
 
-All streams run over one chunk before the next chunk, so that the chunk stays in the processor's cache, and one buffer takes every keystream.
+All streams run over one chunk before the next chunk, so that the chunk stays in the processor's cache, and one buffer
+takes every keystream.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from numpy.typing import NDArray
 
 from crypto.errors import CryptoError
@@ -20,19 +24,25 @@ CHUNK = BLOCK  # elements: 256 KiB of 32-bit ones. Measured: 16 Ki to 64 Ki are 
 _ZEROS = memoryview(bytes(8 * CHUNK))  # the plaintext, whose encryption is the keystream
 
 
+def _counter_mode(key: bytes, first_block: bytes) -> CipherContext:
+    return Cipher(algorithms.AES(key), modes.CTR(first_block)).encryptor()
+
+
 class Stream:
     """The keystream of one key, from its start onwards. Raises CryptoError for a key that has not 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise CryptoError(f"a stream's key has {KEY_BYTES} bytes, not {len(key)}")
-        self._encryptor = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        self._update_into = _counter_mode(key, bytes(16)).update_into
 
     def read_into(self, buffer: NDArray[np.uint8]) -> None:
         """Writes the next len(buffer) bytes of the stream."""
+        if len(buffer) <= len(_ZEROS):
+            self._update_into(_ZEROS[: len(buffer)], buffer.data)
+            return
         for start in range(0, len(buffer), len(_ZEROS)):
-            piece = buffer[start : start + len(_ZEROS)]
-            self._encryptor.update_into(_ZEROS[: len(piece)], piece.data)
+            self.read_into(buffer[start : start + len(_ZEROS)])
 
 
 def fill(buffer: bytearray | memoryview | NDArray[np.uint8], key: bytes) -> None:
@@ -47,24 +57,27 @@ class Masks:
     """
 
     def __init__(self, streams: Iterable[tuple[bytes, int]], ring: Ring) -> None:
-        self._ring = ring
         self._streams = []
         for key, sign in streams:
             if sign not in (1, -1):
                 raise CryptoError(f"a mask is added (1) or subtracted (-1), not {sign}")
-            self._streams.append((Stream(key), sign))
-        self._buffer = np.empty(CHUNK * ring.wire_bytes, np.uint8)
+            self._streams.append((Stream(key), np.add if sign == 1 else np.subtract))
+        self._words = np.empty(CHUNK, ring.dtype)
 
     def add_to(self, chunk: Elements) -> None:
         """Adds the masks of the next len(chunk) elements, in place. Every chunk but the last has CHUNK elements."""
-        keystream = self._buffer[: len(chunk) * self._ring.wire_bytes]
-        for stream, sign in self._streams:
-            stream.read_into(keystream)
-            self._ring.add_into(chunk, keystream.data, sign)
+        words = self._words[: len(chunk)]
+        for stream, operation in self._streams:
+            stream.read_into(words.view(np.uint8))
+            operation(chunk, words, out=chunk)
 
 
 def apply(vector: Elements, streams: Iterable[tuple[bytes, int]], ring: Ring) -> None:
-    """Adds the masks of all (key, sign) streams to the whole vector of ring elements, in place."""
+    """Adds the masks of all (key, sign) streams to the whole vector of ring elements, in place.
+
+    vector: `ring.dtype`, flat. For 24 bits the elements' top bytes are left undefined, as everywhere (`ring.reduce`).
+    Raises CryptoError for a key or sign that is none.
+    """
     masks = Masks(streams, ring)
     for start in range(0, len(vector), CHUNK):
         masks.add_to(vector[start : start + CHUNK])

@@ -1,7 +1,8 @@
 """Counts as limbs: small digits that travel, masked and summed, at the end of the vector of quantised values.
 
-A count is written in base 2^(bits - 1), least digit first, so that every limb lies in 0..2^(bits - 1) - 1, the range of a quantised value;
-whatever headroom holds the sum of the values holds the sum of the limbs. Limbs are summed without carrying; `decode` carries.
+A count is written in base 2^(bits - 1), least digit first, so that every limb lies in 0..2^(bits - 1) - 1, the range
+of a quantised value; whatever headroom holds the sum of the values holds the sum of the limbs. Limbs are summed
+without carrying; `decode` carries.
 """
 
 from collections.abc import Sequence

@@ -1,12 +1,15 @@
-"""A hospital's whole protection in one pass over the update: clip, quantise, append the counts, tag, mask, wire bytes."""
+"""A hospital's whole protection in one pass over the update: clip, quantise, append the counts, tag, mask, wire
+bytes.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from crypto import limbs
+from crypto.errors import OutOfRange
 from crypto.fixedpoint import FixedPoint, Floats, Quantiser, check_values
 from crypto.keystream import CHUNK, Masks
 from crypto.ring import Ring
@@ -15,7 +18,10 @@ from crypto.tag import Tagger
 
 @dataclass(frozen=True)
 class Protected:
-    """wire: the masked vector's bytes. clipped: how many values were clipped (the last count in the vector, for the owner's own eyes)."""
+    """wire: the masked vector's bytes.
+
+    clipped: how many values were clipped (the last count in the vector, for the owner's own eyes).
+    """
 
     wire: memoryview
     clipped: int
@@ -31,12 +37,14 @@ def quantise_and_mask(
     lengths: Sequence[int] | None = None,
     counts: Sequence[int] = (),
     tagger: Tagger | None = None,
+    out: NDArray[np.uint8] | None = None,
 ) -> Protected:
     """The masked vector of d values, then the limbs of `counts`, then those of the number of clipped values.
 
-    update, clip, rounding_key, lengths: as for `FixedPoint.quantise`. streams: (key, sign) each, as for `keystream.apply`; no stream, no mask.
-    counts: below 2^48 each. tagger, if given, is fed every element before it is masked. The result equals quantising, appending, masking and
-    packing one after another, but touches memory once. Raises OutOfRange as `FixedPoint.quantise` and `limbs.encode` do.
+    update, clip, rounding_key, lengths: as for `FixedPoint.quantise`. streams: (key, sign) each, as for
+    `keystream.apply`; no stream, no mask. counts: below 2^48 each. tagger, if given, is fed every element before it
+    is masked. The result equals quantising, appending, masking and packing one after another, but touches memory
+    once. Raises OutOfRange as `FixedPoint.quantise` and `limbs.encode` do.
     """
     check_values(update)
     ring, d = Ring(fixed.ring), len(update)
@@ -44,7 +52,7 @@ def quantise_and_mask(
     limbs.encode(counts, fixed.bits)  # refused before anything is masked
     masks = Masks(streams, ring)
     total = d + (len(counts) + 1) * limbs.limbs_needed(fixed.bits)
-    wire = np.empty(total * ring.wire_bytes, np.uint8)
+    wire = _output(out, total * ring.wire_bytes, update, ring)
     plain = np.empty(CHUNK, np.int32)
     held = np.empty(CHUNK, ring.dtype)
     tail = None
@@ -71,3 +79,13 @@ def quantise_and_mask(
         if ring.packed:
             ring.pack_into(target, chunk)
     return Protected(wire.data, quantiser.clipped)
+
+
+def _output(out: NDArray[np.uint8] | None, size: int, update: Floats, ring: Ring) -> NDArray[np.uint8]:
+    if out is None:
+        return np.empty(size, np.uint8)
+    if out.dtype != np.uint8 or out.shape != (size,) or not out.flags.c_contiguous or not out.flags.writeable:
+        raise OutOfRange(f"the masked vector needs a writable uint8[{size}], not {out.dtype}{out.shape}")
+    if np.may_share_memory(out, update) and (ring.wire_bytes > 4 or out.ctypes.data != update.ctypes.data):
+        raise OutOfRange("the masked vector may overwrite the update only from its first byte on, and in a ring of at most 32 bits")
+    return out

@@ -2,11 +2,12 @@
 
 Modulo 2^16, 2^32 and 2^64 the wire is the array, little-endian, and nothing is copied.
 
-Modulo 2^24 an element is held as uint32 (its top byte means nothing until `reduce`) and takes three bytes on the wire. Byte triples are slow to
-take apart, so four elements share three 32-bit words instead: of every `BLOCK` elements, split into four equal quarters, the words are
-the first three quarters, and the top bytes of the three words at one place are the low, middle and high byte of the fourth quarter's element
-there. A last block that is short has its quarters shorter; the up to three elements that remain are plain little-endian byte triples. Hence n
-elements take exactly 3 n bytes, uniform bytes are uniform elements, and slices of the wire that begin at a multiple of `BLOCK` stand alone.
+Modulo 2^24 an element is held as uint32 (its top byte means nothing until `reduce`) and takes three bytes on the
+wire. Byte triples are slow to take apart, so four elements share three 32-bit words instead: of every `BLOCK`
+elements, split into four equal quarters, the words are the first three quarters, and the top bytes of the three words
+at one place are the low, middle and high byte of the fourth quarter's element there. A last block that is short has
+its quarters shorter; the up to three elements that remain are plain little-endian byte triples. Hence n elements take
+exactly 3 n bytes, and slices of the wire that begin and end at multiples of `BLOCK` elements stand alone.
 """
 
 from dataclasses import dataclass
@@ -55,7 +56,10 @@ class Ring:
         return self.bits == 24
 
     def to_wire(self, array: Elements) -> memoryview:
-        """The wire bytes: a view of the array, or for 24 bits a fresh buffer. Raises OutOfRange for another dtype or shape."""
+        """The wire bytes: a view of the array, or for 24 bits a fresh buffer.
+
+        Raises OutOfRange for another dtype or shape.
+        """
         self._check(array)
         if not self.packed:
             return array.view(np.uint8).data
@@ -64,7 +68,10 @@ class Ring:
         return wire.data
 
     def from_wire(self, buffer: Buffer, count: int) -> Elements:
-        """The `count` elements in `buffer`, without a copy unless 24 bits (so maybe read-only). Raises OutOfRange for another length."""
+        """The `count` elements in `buffer`, without a copy unless 24 bits (so maybe read-only).
+
+        Raises OutOfRange for another length.
+        """
         wire = self._bytes(buffer, count)
         if not self.packed:
             return wire.view(self.dtype)
@@ -76,19 +83,22 @@ class Ring:
     def add_into(self, accumulator: Elements, wire_buffer: Buffer, sign: int = 1) -> None:
         """Adds (sign 1) or subtracts (-1) the elements on the wire, in place and modulo 2^bits.
 
-        Raises OutOfRange, before anything is changed, when the buffer does not hold exactly as many elements as the accumulator.
+        Raises OutOfRange, before anything is changed, when the buffer does not hold exactly as many elements as the
+        accumulator.
         """
         self._check(accumulator)
         wire = self._bytes(wire_buffer, len(accumulator))
-        combine = np.add if sign == 1 else np.subtract
+        operation = np.add if sign == 1 else np.subtract
         if not self.packed:
-            combine(accumulator, wire.view(self.dtype), out=accumulator)
+            operation(accumulator, wire.view(self.dtype), out=accumulator)
             return
         for start in range(0, len(accumulator), BLOCK):
-            _combine_block(combine, accumulator[start : start + BLOCK], wire[3 * start : 3 * (start + BLOCK)])
+            _combine_block(operation, accumulator[start : start + BLOCK], wire[3 * start : 3 * (start + BLOCK)])
 
     def pack_into(self, wire: NDArray[np.uint8], array: Elements) -> None:
-        """Writes the elements into uint8[len(array) * wire_bytes]; of a 24-bit element's memory the top byte is left out."""
+        """Writes the elements into uint8[len(array) * wire_bytes]; of a 24-bit element's memory the top byte is left
+        out.
+        """
         if not self.packed:
             wire.view(self.dtype)[:] = array
             return
@@ -96,19 +106,26 @@ class Ring:
             _pack_block(wire[3 * start : 3 * (start + BLOCK)], array[start : start + BLOCK])
 
     def reduce(self, array: Elements) -> None:
-        """Makes every element its representative in 0..2^bits - 1, in place; needed only for 24 bits, and only to compare or print."""
+        """Makes every element its representative in 0..2^bits - 1, in place; needed only for 24 bits, and only to
+        compare or print.
+        """
         if self.packed:
             np.bitwise_and(array, _LOW_24, out=array)
 
     def signed(self, array: Elements) -> NDArray[Any]:
-        """The representatives in -2^(bits-1)..2^(bits-1) - 1: int32, for 64 bits int64. A view where the width allows."""
+        """The representatives in -2^(bits-1)..2^(bits-1) - 1: int32, for 64 bits int64.
+
+        A view where the width allows.
+        """
         self._check(array)
         if self.bits == 16:
             return array.view("<i2").astype(np.int32)
         if self.bits == 24:
-            shifted = np.left_shift(array, 8).view("<i4")
-            return np.right_shift(shifted, 8, out=shifted)
-        return array.view(f"<i{self.bits // 8}")
+            shifted: NDArray[Any] = np.left_shift(array, 8).view("<i4")
+            np.right_shift(shifted, 8, out=shifted)
+            return shifted
+        view: NDArray[Any] = array.view(f"<i{self.bits // 8}")
+        return view
 
     def _check(self, array: Elements) -> None:
         if array.dtype != self.dtype or array.ndim != 1 or not array.flags.c_contiguous:
@@ -121,20 +138,22 @@ class Ring:
         return wire
 
 
-def _combine_block(combine: np.ufunc, block: NDArray[np.uint32], wire: NDArray[np.uint8]) -> None:
-    """Adds or subtracts one block of at most BLOCK 24-bit elements; top bytes of memory fill with carries that mean nothing."""
+def _combine_block(operation: np.ufunc, block: NDArray[np.uint32], wire: NDArray[np.uint8]) -> None:
+    """Adds or subtracts one block of at most BLOCK 24-bit elements; top bytes of memory fill with carries that mean
+    nothing.
+    """
     quarter = len(block) // 4
     words = wire[: 12 * quarter].view("<u4")
     whole = block[: 3 * quarter]
-    combine(whole, words, out=whole)  # bits 24 to 31 of the words land in top bytes
+    operation(whole, words, out=whole)  # bits 24 to 31 of the words land in top bytes
     fourth = np.right_shift(words[2 * quarter :], _TOP)
     for part in (words[quarter : 2 * quarter], words[:quarter]):
         np.left_shift(fourth, np.uint32(8), out=fourth)
         np.bitwise_or(fourth, np.right_shift(part, _TOP), out=fourth)
-    combine(block[3 * quarter : 4 * quarter], fourth, out=block[3 * quarter : 4 * quarter])
+    operation(block[3 * quarter : 4 * quarter], fourth, out=block[3 * quarter : 4 * quarter])
     for i in range(4 * quarter, len(block)):
         element = np.frombuffer(wire[3 * i : 3 * i + 3].tobytes() + b"\0", "<u4")
-        combine(block[i : i + 1], element, out=block[i : i + 1])
+        operation(block[i : i + 1], element, out=block[i : i + 1])
 
 
 def _pack_block(wire: NDArray[np.uint8], block: NDArray[np.uint32]) -> None:

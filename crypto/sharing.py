@@ -1,7 +1,7 @@
 """Shamir's secret sharing (Shamir 1979) of 32-byte secrets over the integers modulo p = 2^256 + 297.
 
-p is the smallest prime above 2^256, so that every 32-byte secret is an element. Holder h gets the value at x = h + 1: nobody holds the
-value at zero, which is the secret.
+p is the smallest prime above 2^256, so that every 32-byte secret is an element. Holder h gets the value at x = h + 1:
+nobody holds the value at zero, which is the secret.
 """
 
 import secrets
@@ -29,8 +29,9 @@ def split(
 ) -> dict[int, bytes]:
     """Shares of 33 bytes each: any `threshold` of them give the secret, fewer say nothing about it.
 
-    `randbelow(n)` draws uniformly from 0..n-1 and is called threshold - 1 times, from the coefficient of x upwards; only tests replace
-    it. Raises SharingError for a secret that has not 32 bytes and for a threshold or holders that do not fit.
+    `randbelow(n)` draws uniformly from 0..n-1 and is called threshold - 1 times, from the coefficient of x upwards;
+    only tests replace it. Raises SharingError for a secret that has not 32 bytes and for a threshold or holders that
+    do not fit.
     """
     if len(secret) != SECRET_BYTES:
         raise SharingError(f"a secret has {SECRET_BYTES} bytes, not {len(secret)}")
@@ -48,9 +49,9 @@ def split(
 def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
     """The 32-byte secret, from the `threshold` lowest holders' shares (Lagrange interpolation at zero).
 
-    Whether it is the *right* secret the caller must check against something public: any 33-byte values below p lie on a polynomial.
-    Raises SharingError for too few shares, a holder out of range, a wrong length, a value of p or more, and for a
-    result of 2^256 or more.
+    Whether it is the *right* secret the caller must check against something public: any 33-byte values below p lie on
+    a polynomial. Raises SharingError for too few shares, a holder out of range, a wrong length, a value of p or more,
+    and for a result of 2^256 or more.
     """
     _check_holders(list(shares), threshold)
     used = sorted(shares)[:threshold]

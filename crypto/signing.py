@@ -31,7 +31,10 @@ def public_of(private: bytes) -> bytes:
 
 
 def sign(private: bytes, domain: str, *parts: Part) -> bytes:
-    """A 64-byte signature; Ed25519 is deterministic, so a retry gives the same bytes. Raises CryptoError for a bad key."""
+    """A 64-byte signature; Ed25519 is deterministic, so a retry gives the same bytes.
+
+    Raises CryptoError for a bad key.
+    """
     return sign_raw(private, encode(domain, *parts))
 
 
