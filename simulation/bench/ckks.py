@@ -1,0 +1,203 @@
+"""`flop bench ckks`: encrypted sums beside the common settings and beside `masked+ckks`, one thread, in one run.
+
+`common` is TenSEAL's `ckks_vector` with N = 8192, [60, 40, 40], scale 2^40, symmetric, one vector for each tensor
+of ResNet18's shapes. Times are CPU time of this process, so that another process on the machine does not count.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crypto.ckks import Adder, CommonSettings, Encryptor, generate_secret_key
+from crypto.keystream import Stream
+from crypto.packing import Packing
+
+CLIP = 0.05
+
+
+def run(params: float, cohort: int, bits: int = 16, seed: int = 0) -> dict[str, Any]:
+    """One protected sum of `params` values of `bits` bits from `cohort` hospitals, three ways.
+
+    Top level: protection `ckks`; the same keys under `masked+ckks` and `common`. `encrypt_ns_per_parameter` is one
+    hospital's quantised vector to wire bytes, `add_ns_per_parameter` one upload from wire bytes into the sum,
+    `decrypt_ns_per_parameter` the sum's wire bytes to numbers, each the median over hospitals (of three for
+    decrypting). Under `masked+ckks` encrypting draws the pairwise masks and the self mask too, and decrypting draws
+    and subtracts every self mask. Bytes are per parameter: float32 is 4. `exact`: the decoded sum is the true
+    integer sum (of `common`: the true float32 sum), bit for bit. `ratios` are the figures that the project is held
+    to. Raises ConfigOverflow where (bits, cohort) cannot be exact.
+    """
+    length = int(params)
+    ours = {name: _ours(length, cohort, bits, name == "masked+ckks", seed) for name in ("ckks", "masked+ckks")}
+    with _without_chatter():
+        common = _common(length, cohort, bits, seed)
+    plain, masked = ours["ckks"], ours["masked+ckks"]
+    seconds = {name: sum(figures[key] for key in figures if "_ns_" in key) for name, figures in ours.items()}
+    return {
+        "params": length,
+        "cohort": cohort,
+        "bits": bits,
+        "threads": 1,
+        **plain,
+        "common": common,
+        "masked+ckks": masked,
+        "ratios": {
+            "upload_to_float32": plain["upload_bytes_per_parameter"] / 4,
+            "download_to_float32": plain["download_bytes_per_parameter"] / 4,
+            "encrypt_to_common": plain["encrypt_ns_per_parameter"] / common["encrypt_ns_per_parameter"],
+            "add_to_common": plain["add_ns_per_parameter"] / common["add_ns_per_parameter"],
+            "masked_upload_to_ckks": masked["upload_bytes_per_parameter"] / plain["upload_bytes_per_parameter"],
+            "masked_seconds_to_ckks": seconds["masked+ckks"] / seconds["ckks"],
+        },
+    }
+
+
+def _ours(length: int, cohort: int, bits: int, masked: bool, seed: int) -> dict[str, Any]:
+    packing = Packing(bits, cohort, masked)
+    hospital = Encryptor(generate_secret_key(packing), packing)
+    adder, count = Adder(packing, length), packing.parts(length)
+    pair_keys = {(i, j): os.urandom(32) for j in range(cohort) for i in range(j)}
+    self_keys = [os.urandom(32) for _ in range(cohort)]
+    truth = np.zeros(length, np.int64)
+    encrypting, adding, uploaded = [], [], 0
+
+    def encrypt(values: NDArray[np.int32], me: int) -> list[bytes]:
+        parts = packing.pack(values)
+        if masked:
+            streams = [(self_keys[me], 1)]
+            streams += [(key, 1 if me == pair[0] else -1) for pair, key in pair_keys.items() if me in pair]
+            parts = packing.wrap(_with_masks(parts, streams))
+        return hospital.encrypt(parts)
+
+    def decrypt(blobs: list[bytes]) -> NDArray[np.int64]:
+        parts = hospital.decrypt(blobs)[:count]
+        if masked:
+            parts = _with_masks(parts, [(key, -1) for key in self_keys])
+        return packing.unpack(parts, length)
+
+    for me in range(cohort):
+        values = _values(length, bits, seed + me)
+        truth += values
+        spent, blobs = _timed(lambda me=me, values=values: encrypt(values, me))
+        encrypting.append(spent)
+        uploaded = sum(map(len, blobs))
+        adding.append(_timed(lambda blobs=blobs: adder.add(blobs))[0])
+        del blobs
+    result = adder.result()
+    decrypted = [_timed(lambda: decrypt(result)) for _ in range(3)]
+    return {
+        "encrypt_ns_per_parameter": statistics.median(encrypting) / length,
+        "add_ns_per_parameter": statistics.median(adding) / length,
+        "decrypt_ns_per_parameter": statistics.median(spent for spent, _ in decrypted) / length,
+        "upload_bytes_per_parameter": uploaded / length,
+        "download_bytes_per_parameter": sum(map(len, result)) / length,
+        "exact": all(np.array_equal(values, truth) for _, values in decrypted),
+    }
+
+
+def _common(length: int, cohort: int, bits: int, seed: int) -> dict[str, Any]:
+    """Tensor by tensor, so that the bench never holds a whole vector at 14 times its size; times add up by hospital."""
+    common = CommonSettings()
+    common.encrypt(np.zeros(4096, np.float32))
+    step = CLIP / (2 ** (bits - 1) - 1)
+    updates = [(_values(length, bits, seed + me) * step).astype(np.float32) for me in range(cohort)]
+    encrypting, adding = [0] * cohort, [0] * cohort
+    decrypting = uploaded = downloaded = start = 0
+    exact = True
+    for size in _tensor_sizes(length):
+        piece = slice(start, start + size)
+        start += size
+        total = None
+        for me, update in enumerate(updates):
+            spent, blob = _timed(lambda update=update, piece=piece: common.encrypt(update[piece]))
+            encrypting[me] += spent
+            uploaded += len(blob) if me == 0 else 0
+            spent, total = _timed(lambda total=total, blob=blob: _add_common(common, total, blob))
+            adding[me] += spent
+        blob = common.save(total)
+        downloaded += len(blob)
+        spent, decoded = _timed(lambda blob=blob: common.decrypt(blob))
+        decrypting += spent
+        truth = np.sum([update[piece] for update in updates], axis=0, dtype=np.float64)
+        exact = exact and np.array_equal(decoded.astype(np.float32), truth.astype(np.float32))
+    return {
+        "encrypt_ns_per_parameter": statistics.median(encrypting) / length,
+        "add_ns_per_parameter": statistics.median(adding) / length,
+        "decrypt_ns_per_parameter": decrypting / length,
+        "upload_bytes_per_parameter": uploaded / length,
+        "download_bytes_per_parameter": downloaded / length,
+        "exact": bool(exact),
+    }
+
+
+def _add_common(common: CommonSettings, total: Any, blob: bytes) -> Any:
+    vector = common.load(blob)
+    if total is None:
+        return vector
+    total += vector
+    return total
+
+
+def _with_masks(parts: NDArray[np.int64], streams: Iterable[tuple[bytes, int]]) -> NDArray[np.int64]:
+    """parts plus or minus a uniform 64-bit word each from every stream; reducing mod 2^modulus_bits afterwards keeps it uniform."""
+    sums, buffer = parts.copy(), np.empty(1 << 15, np.int64)
+    for key, sign in streams:
+        stream, add = Stream(key), np.add if sign > 0 else np.subtract
+        for start in range(0, sums.size, buffer.size):
+            piece = sums[start : start + buffer.size]
+            stream.read_into(buffer[: piece.size].view(np.uint8))
+            add(piece, buffer[: piece.size], out=piece)
+    return sums
+
+
+def _values(length: int, bits: int, seed: int) -> NDArray[np.int32]:
+    high = 2 ** (bits - 1)
+    return np.random.default_rng(seed).integers(-high, high, length, np.int32)
+
+
+def _tensor_sizes(length: int) -> Iterable[int]:
+    """ResNet18's tensors in order, repeated or cut to `length` values."""
+    import torch
+    from torchvision.models import resnet18
+
+    with torch.device("meta"):
+        shapes = [tuple(tensor.shape) for tensor in resnet18().parameters()]
+    while length:
+        for shape in shapes:
+            size = min(math.prod(shape), length)
+            if size:
+                yield size
+            length -= size
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """TenSEAL's C++ prints a warning for every tensor above 4096 values to standard output, where `--json` goes."""
+    flush = ctypes.CDLL(None).fflush
+    sys.stdout.flush()
+    flush(None)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[int, Any]:
+    start = time.process_time_ns()
+    result = work()
+    return time.process_time_ns() - start, result
