@@ -112,7 +112,7 @@ def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list
     clips = np.atleast_1d(np.asarray(clip, np.float32))
     parts = [count] if lengths is None else [int(length) for length in lengths]
     if clips.shape == (1,):
-        clips, parts = clips, [sum(parts)]
+        parts = [sum(parts)]
     if clips.ndim != 1 or len(clips) != len(parts) or sum(parts) != count or any(part < 0 for part in parts):
         raise OutOfRange(f"{clips.size} clips for tensors of {sum(parts)} values in all do not fit a vector of {count}")
     if not (np.isfinite(clips).all() and (clips > 1e-28).all() and (clips < 1e28).all()):

@@ -20,7 +20,7 @@ from crypto.errors import CryptoError
 from crypto.ring import BLOCK, Elements, Ring
 
 KEY_BYTES = 32
-CHUNK = BLOCK  # elements: 256 KiB of 32-bit ones. Measured: 16 Ki to 64 Ki are equally fast, larger and smaller are slower
+CHUNK = BLOCK  # elements; measured: half and twice as many are up to 10 % slower, a quarter 15 %
 _ZEROS = memoryview(bytes(8 * CHUNK))  # the plaintext, whose encryption is the keystream
 
 
@@ -57,6 +57,7 @@ class Masks:
     """
 
     def __init__(self, streams: Iterable[tuple[bytes, int]], ring: Ring) -> None:
+        self._ring = ring
         self._streams = []
         for key, sign in streams:
             if sign not in (1, -1):
@@ -65,7 +66,11 @@ class Masks:
         self._words = np.empty(CHUNK, ring.dtype)
 
     def add_to(self, chunk: Elements) -> None:
-        """Adds the masks of the next len(chunk) elements, in place. Every chunk but the last has CHUNK elements."""
+        """Adds the masks of the next len(chunk) <= CHUNK elements, in place.
+
+        Raises OutOfRange for another dtype: elements that are wider than the ring would not wrap, and show through.
+        """
+        self._ring.check(chunk)
         words = self._words[: len(chunk)]
         for stream, operation in self._streams:
             stream.read_into(words.view(np.uint8))
@@ -76,8 +81,9 @@ def apply(vector: Elements, streams: Iterable[tuple[bytes, int]], ring: Ring) ->
     """Adds the masks of all (key, sign) streams to the whole vector of ring elements, in place.
 
     vector: `ring.dtype`, flat. For 24 bits the elements' top bytes are left undefined, as everywhere (`ring.reduce`).
-    Raises CryptoError for a key or sign that is none.
+    Raises OutOfRange for another dtype or shape, CryptoError for a key or sign that is none.
     """
+    ring.check(vector)
     masks = Masks(streams, ring)
     for start in range(0, len(vector), CHUNK):
         masks.add_to(vector[start : start + CHUNK])

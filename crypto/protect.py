@@ -1,6 +1,4 @@
-"""A hospital's whole protection in one pass over the update: clip, quantise, append the counts, tag, mask, wire
-bytes.
-"""
+"""A hospital's whole protection in one pass over the update: clip, quantise, counts, tag, masks, wire bytes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -44,7 +42,11 @@ def quantise_and_mask(
     update, clip, rounding_key, lengths: as for `FixedPoint.quantise`. streams: (key, sign) each, as for
     `keystream.apply`; no stream, no mask. counts: below 2^48 each. tagger, if given, is fed every element before it
     is masked. The result equals quantising, appending, masking and packing one after another, but touches memory
-    once. Raises OutOfRange as `FixedPoint.quantise` and `limbs.encode` do.
+    once.
+
+    out: where the wire bytes go, uint8 of exactly their number; by default a fresh array. It may begin at the update's
+    own first byte (rings up to 32 bits): the update is then overwritten, which saves a tenth of the time and leaves no
+    clear copy behind. Raises OutOfRange as `FixedPoint.quantise` and `limbs.encode` do, and for an `out` that does not fit.
     """
     check_values(update)
     ring, d = Ring(fixed.ring), len(update)
@@ -61,8 +63,8 @@ def quantise_and_mask(
         stop = min(start + CHUNK, total)
         target = wire[start * ring.wire_bytes : stop * ring.wire_bytes]
         chunk = held[: stop - start] if ring.packed else target.view(ring.dtype)
-        in_place = ring.dtype.itemsize == 4
-        integers = chunk.view(np.int32) if in_place else plain[: stop - start]
+        as_wide = ring.dtype.itemsize == 4
+        integers = chunk.view(np.int32) if as_wide else plain[: stop - start]
 
         values = max(0, min(stop, d) - start)
         if values:
@@ -73,7 +75,7 @@ def quantise_and_mask(
             integers[values:] = tail[start + values - d : stop - d]
         if tagger is not None:
             tagger.update(integers)
-        if not in_place:
+        if not as_wide:
             np.copyto(chunk, integers, casting="unsafe")  # modulo 2^16, or sign-extended to 64 bits
         masks.add_to(chunk)
         if ring.packed:

@@ -23,7 +23,7 @@ Elements = NDArray[Any]  # of the ring's dtype
 
 BLOCK = 1 << 16
 _DTYPES = {16: "<u2", 24: "<u4", 32: "<u4", 64: "<u8"}
-_TOP, _LOW_24 = np.uint32(24), np.uint32(0xFFFFFF)
+_LOW_24 = np.uint32(0xFFFFFF)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Ring:
 
         Raises OutOfRange for another dtype or shape.
         """
-        self._check(array)
+        self.check(array)
         if not self.packed:
             return array.view(np.uint8).data
         wire = np.empty(len(array) * 3, np.uint8)
@@ -80,25 +80,21 @@ class Ring:
         self.reduce(array)
         return array
 
-    def add_into(self, accumulator: Elements, wire_buffer: Buffer, sign: int = 1) -> None:
-        """Adds (sign 1) or subtracts (-1) the elements on the wire, in place and modulo 2^bits.
+    def add_into(self, accumulator: Elements, wire_buffer: Buffer) -> None:
+        """Adds the elements on the wire to the accumulator, in place and modulo 2^bits.
 
-        Raises OutOfRange, before anything is changed, when the buffer does not hold exactly as many elements as the
-        accumulator.
+        Raises OutOfRange, before anything is changed, unless the buffer holds exactly as many elements as the accumulator.
         """
-        self._check(accumulator)
+        self.check(accumulator)
         wire = self._bytes(wire_buffer, len(accumulator))
-        operation = np.add if sign == 1 else np.subtract
         if not self.packed:
-            operation(accumulator, wire.view(self.dtype), out=accumulator)
+            np.add(accumulator, wire.view(self.dtype), out=accumulator)
             return
         for start in range(0, len(accumulator), BLOCK):
-            _combine_block(operation, accumulator[start : start + BLOCK], wire[3 * start : 3 * (start + BLOCK)])
+            _add_block(accumulator[start : start + BLOCK], wire[3 * start : 3 * (start + BLOCK)])
 
     def pack_into(self, wire: NDArray[np.uint8], array: Elements) -> None:
-        """Writes the elements into uint8[len(array) * wire_bytes]; of a 24-bit element's memory the top byte is left
-        out.
-        """
+        """Writes the elements' wire bytes into uint8[len(array) * wire_bytes]."""
         if not self.packed:
             wire.view(self.dtype)[:] = array
             return
@@ -106,9 +102,7 @@ class Ring:
             _pack_block(wire[3 * start : 3 * (start + BLOCK)], array[start : start + BLOCK])
 
     def reduce(self, array: Elements) -> None:
-        """Makes every element its representative in 0..2^bits - 1, in place; needed only for 24 bits, and only to
-        compare or print.
-        """
+        """Makes every element its representative in 0..2^bits - 1, in place. Only 24 bits need it, to compare or print."""
         if self.packed:
             np.bitwise_and(array, _LOW_24, out=array)
 
@@ -117,7 +111,7 @@ class Ring:
 
         A view where the width allows.
         """
-        self._check(array)
+        self.check(array)
         if self.bits == 16:
             return array.view("<i2").astype(np.int32)
         if self.bits == 24:
@@ -127,7 +121,8 @@ class Ring:
         view: NDArray[Any] = array.view(f"<i{self.bits // 8}")
         return view
 
-    def _check(self, array: Elements) -> None:
+    def check(self, array: Elements) -> None:
+        """Raises OutOfRange unless `array` is a flat, contiguous array of the ring's dtype."""
         if array.dtype != self.dtype or array.ndim != 1 or not array.flags.c_contiguous:
             raise OutOfRange(f"the ring of {self.bits} bits needs a flat array of {self.dtype}, not {array.dtype}{array.shape}")
 
@@ -138,22 +133,19 @@ class Ring:
         return wire
 
 
-def _combine_block(operation: np.ufunc, block: NDArray[np.uint32], wire: NDArray[np.uint8]) -> None:
-    """Adds or subtracts one block of at most BLOCK 24-bit elements; top bytes of memory fill with carries that mean
-    nothing.
-    """
+def _add_block(block: NDArray[np.uint32], wire: NDArray[np.uint8]) -> None:
+    """Adds one block of at most BLOCK 24-bit elements; the top bytes in memory fill with carries that mean nothing."""
     quarter = len(block) // 4
     words = wire[: 12 * quarter].view("<u4")
-    whole = block[: 3 * quarter]
-    operation(whole, words, out=whole)  # bits 24 to 31 of the words land in top bytes
-    fourth = np.right_shift(words[2 * quarter :], _TOP)
+    whole, fourth = block[: 3 * quarter], block[3 * quarter : 4 * quarter]
+    np.add(whole, words, out=whole)  # the words' own top bytes land in top bytes
+    tops = np.right_shift(words[2 * quarter :], np.uint32(24))
     for part in (words[quarter : 2 * quarter], words[:quarter]):
-        np.left_shift(fourth, np.uint32(8), out=fourth)
-        np.bitwise_or(fourth, np.right_shift(part, _TOP), out=fourth)
-    operation(block[3 * quarter : 4 * quarter], fourth, out=block[3 * quarter : 4 * quarter])
+        np.left_shift(tops, np.uint32(8), out=tops)
+        np.bitwise_or(tops, np.right_shift(part, np.uint32(24)), out=tops)
+    np.add(fourth, tops, out=fourth)
     for i in range(4 * quarter, len(block)):
-        element = np.frombuffer(wire[3 * i : 3 * i + 3].tobytes() + b"\0", "<u4")
-        operation(block[i : i + 1], element, out=block[i : i + 1])
+        block[i : i + 1] += np.frombuffer(wire[3 * i : 3 * i + 3].tobytes() + b"\0", "<u4")
 
 
 def _pack_block(wire: NDArray[np.uint8], block: NDArray[np.uint32]) -> None:
