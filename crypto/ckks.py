@@ -89,11 +89,13 @@ class Encryptor:
         """Ciphertexts of a sum (`Adder.result`) -> int64[len(blobs) * degree], the exact sums of the parts.
 
         Every failure is the same OpenFailed. That the result *is* the sum of what the hospitals sent is not known
-        here: whoever adds ciphertexts can add others. The caller checks a tag before it uses the numbers.
+        here: whoever adds ciphertexts can add others. The caller checks a tag before it uses the numbers, and replaces
+        the key after a refusal: whether a sum with a small offset still rounds to the same integers is one bit about
+        the noise.
         """
         degree = self.packing.degree
-        parts = np.empty(len(blobs) * degree, np.int64)
         try:
+            parts = np.empty(len(blobs) * degree, np.int64)
             with _Scratch() as scratch:
                 for i, blob in enumerate(blobs):
                     parts[i * degree : (i + 1) * degree] = self._decrypt(blob, scratch)
