@@ -1,0 +1,183 @@
+"""`federation.toml`: what all parties agree on. One frozen object, one digest that all compare."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct
+
+from crypto.kdf import digest
+from federation.errors import ConfigError
+
+T = TypeVar("T")
+Algorithm = Literal["flop", "fedavg"]
+ProtectionKind = Literal["plain", "masked", "ckks", "masked+ckks"]
+
+Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
+Positive = Annotated[float, Meta(gt=0.0)]
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A TOML table. An unknown key is an error that names it."""
+
+
+class Rounds(Table):
+    """How the run goes. Seconds where a time is meant."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=64)] = "federation"
+    algorithm: Algorithm = "flop"
+    rounds: Annotated[int, Meta(ge=1, le=100_000)] = 5
+    cohort: Annotated[int, Meta(ge=1, le=4096)] = 5
+    min_cohort: Annotated[int, Meta(ge=1, le=4096)] = 3
+    beta: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
+    weighting: Literal["uniform", "examples"] = "uniform"
+    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    patience: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 60.0
+
+
+class Model(Table):
+    """The architecture, where it is cut, and the digest of the start that all hospitals load."""
+
+    name: str = "cnn3"
+    classes: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(min_length=2, max_length=1000)]
+    channels: Literal[1, 3] = 1
+    image_size: Annotated[int, Meta(ge=28, le=1024)] = 64
+    private: tuple[str, ...] = ()
+    buffers: Literal["shared", "private"] = "shared"
+    start: str = "start.safetensors"
+    start_digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Training(Table):
+    """What a hospital does with its data in one round."""
+
+    epochs: Annotated[int, Meta(ge=1, le=1000)] = 1
+    batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 32
+    lr: Positive = 0.001
+    optimizer: Literal["sgd", "adam"] = "adam"
+    momentum: Fraction = 0.0
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.0
+    proximal_mu: Annotated[float, Meta(ge=0.0)] = 0.0
+    class_weights: bool = False
+
+
+class Protection(Table):
+    """How an update is coded and kept from the coordinator.
+
+    `bits` is the width of a value, 0 means float32 (only `plain`). `ring` is the width of a sum. `clip` is round 1's bound on
+    |update| per element; later rounds use max(`clip_floor`, `clip_factor` · max|last mean|) per tensor.
+    `threshold` 0 means floor(2n/3) + 1. `corrupt` and `dropouts` size the sparse neighbour graph.
+    """
+
+    kind: ProtectionKind = "masked"
+    bits: Annotated[int, Meta(ge=0, le=24)] = 12
+    ring: Literal[16, 24, 32] = 16
+    clip: Positive = 0.25
+    clip_floor: Positive = 0.002
+    clip_factor: Annotated[float, Meta(ge=1.0)] = 4.0
+    threshold: Annotated[int, Meta(ge=0, le=4096)] = 0
+    max_examples: Annotated[int, Meta(ge=1, lt=2**40)] = 100_000
+    graph: Literal["complete", "sparse"] = "complete"
+    corrupt: Fraction = 0.1
+    dropouts: Fraction = 0.3
+    key_rounds: Annotated[int, Meta(ge=1)] = 10
+
+
+class FederationConfig(Table):
+    """The whole of `federation.toml`."""
+
+    federation: Rounds
+    model: Model
+    training: Training = Training()
+    protection: Protection = Protection()
+
+    @property
+    def digest(self) -> bytes:
+        """32 bytes that stand for every key and value; all parties compare it."""
+        return digest("federation-config", msgspec.msgpack.encode(self))
+
+    @property
+    def threshold(self) -> int:
+        """t of the announced cohort: floor(2n/3) + 1, never recomputed from who is left."""
+        return self.protection.threshold or default_threshold(self.federation.cohort)
+
+    def epoch(self, round_: int) -> int:
+        """Which group key round `round_` (from 1) uses."""
+        return (round_ - 1) // self.protection.key_rounds
+
+
+def default_threshold(cohort: int) -> int:
+    """floor(2n/3) + 1 (Bonawitz et al. 2017, the active setting), at most n."""
+    return min(cohort, 2 * cohort // 3 + 1)
+
+
+def validate(config: FederationConfig, source: str = "federation.toml") -> FederationConfig:
+    """Refuse combinations that make no sense. Raises ConfigError that names the key and the fix."""
+    rounds, code = config.federation, config.protection
+
+    def refuse(key: str, text: str) -> ConfigError:
+        return ConfigError(f"{source}: {key}: {text}")
+
+    if rounds.min_cohort > rounds.cohort:
+        raise refuse("federation.min_cohort", f"{rounds.min_cohort} is more than the cohort of {rounds.cohort}; lower it")
+    if config.threshold > rounds.cohort:
+        raise refuse("protection.threshold", f"{config.threshold} is more than the cohort of {rounds.cohort}")
+    if code.kind == "masked" and code.threshold and 2 * code.threshold <= rounds.cohort:
+        raise refuse("protection.threshold", f"must be more than half of the cohort of {rounds.cohort}")
+    if code.bits == 0 and code.kind != "plain":
+        raise refuse("protection.bits", "0 (float32) goes only with kind = 'plain'; masks and ciphertexts carry integers")
+    if code.bits == 1 or code.bits > code.ring:
+        raise refuse("protection.bits", f"{code.bits} must be 0, or between 2 and the ring's {code.ring}")
+    headroom = math.ceil(math.log2(rounds.cohort)) if rounds.cohort > 1 else 0
+    if code.bits and code.bits + headroom > code.ring:
+        raise refuse(
+            "protection.ring",
+            f"{code.bits} bits and a cohort of {rounds.cohort} need a ring of {code.bits + headroom} bits, "
+            f"not {code.ring}; take a wider ring or fewer bits",
+        )
+    if len(set(config.model.classes)) != len(config.model.classes):
+        raise refuse("model.classes", "a class is named twice")
+    if rounds.algorithm == "fedavg" and config.model.private:
+        raise refuse("model.private", "fedavg shares every layer; remove the patterns or take algorithm = 'flop'")
+    return config
+
+
+def decode_toml(text: bytes, kind: type[T], source: str) -> T:
+    """Read one TOML text strictly. Raises ConfigError naming file and key."""
+    try:
+        return msgspec.toml.decode(text, type=kind)
+    except msgspec.ValidationError as error:
+        where = str(error).partition(" - at `$")
+        key = where[2].rstrip("`").lstrip(".") or "top level"
+        raise ConfigError(f"{source}: {key}: {where[0]}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+
+
+def read(path: Path) -> FederationConfig:
+    """Load and validate `federation.toml`. Raises ConfigError."""
+    return validate(decode_toml(read_bytes(path), FederationConfig, str(path)), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A small file's bytes. Raises ConfigError with the path where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+
+
+def to_toml(table: Struct) -> str:
+    """The TOML text of a config (None values are left out)."""
+    plain = msgspec.to_builtins(table)
+    return tomli_w.dumps(_without_none(plain))
+
+
+def _without_none(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value

@@ -1,0 +1,128 @@
+"""A party's keys: three pairs with one use each, and the secret that its private randomness comes from.
+
+CURVE (transport), Ed25519 (signing) and X25519 (sealing) are never exchanged for one another. Files: `ID.secret` (mode 0600, never
+leaves the machine) and `ID.pub` (goes to the coordinator).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import tomli_w
+from msgspec import Meta, Struct
+
+from crypto import agreement, signing
+from crypto.kdf import digest
+from federation.config import decode_toml, read_bytes
+from federation.errors import ConfigError
+
+Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Identifier = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")]
+
+
+class PublicKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the roster holds of one party. 32-byte keys in hex. `address` is the coordinator's host:port, empty for hospitals."""
+
+    id: Identifier
+    role: str = "hospital"
+    address: str = ""
+    transport: Hex32
+    signing: Hex32
+    sealing: Hex32
+
+    @property
+    def fingerprint(self) -> str:
+        """128 bits in eight groups of four, to be read aloud over the telephone."""
+        return readable(digest("party", self.id, self.role, self.address, self.transport, self.signing, self.sealing))
+
+
+class Secrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One party's secret keys. `own` seeds what only this party may know: its head's start, shuffling, rounding."""
+
+    id: Identifier
+    transport: Hex32
+    transport_public: Hex32
+    signing: Hex32
+    sealing: Hex32
+    own: Hex32
+
+    @property
+    def signing_key(self) -> bytes:
+        return bytes.fromhex(self.signing)
+
+    @property
+    def own_secret(self) -> bytes:
+        return bytes.fromhex(self.own)
+
+    def __repr__(self) -> str:
+        return f"Secrets(id={self.id!r}, …)"
+
+    def public(self, role: str = "hospital", address: str = "") -> PublicKeys:
+        return PublicKeys(
+            id=self.id,
+            role=role,
+            address=address,
+            transport=self.transport_public,
+            signing=signing.public_of(bytes.fromhex(self.signing)).hex(),
+            sealing=agreement.public_of(bytes.fromhex(self.sealing)).hex(),
+        )
+
+
+def generate(identifier: str, transport: tuple[bytes, bytes], own: bytes | None = None) -> Secrets:
+    """Fresh keys from the operating system. `transport` is a CURVE pair (public, secret), 32 bytes each.
+
+    `own` is given only by a simulation, which derives it from its seed; keys never come from a seed.
+    """
+    try:
+        return msgspec.convert(
+            {
+                "id": identifier,
+                "transport": transport[1].hex(),
+                "transport_public": transport[0].hex(),
+                "signing": signing.generate().private.hex(),
+                "sealing": agreement.generate().private.hex(),
+                "own": (own or secrets.token_bytes(32)).hex(),
+            },
+            Secrets,
+        )
+    except msgspec.ValidationError:
+        raise ConfigError(
+            f"--id {identifier!r}: must be 1 to 32 small letters, digits, '-' or '_', and begin with a letter or digit"
+        ) from None
+
+
+def write(directory: Path, keys: Secrets, public: PublicKeys) -> tuple[Path, Path]:
+    """Write `ID.secret` (only its owner may read it) and `ID.pub`. Never overwrites. Raises ConfigError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    secret_path, public_path = directory / f"{keys.id}.secret", directory / f"{keys.id}.pub"
+    try:
+        descriptor = os.open(secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{secret_path}: exists; keys are never overwritten, move it away first") from None
+    with os.fdopen(descriptor, "w") as file:
+        file.write(tomli_w.dumps(msgspec.to_builtins(keys)))
+    public_path.write_text(tomli_w.dumps(msgspec.to_builtins(public)))
+    return secret_path, public_path
+
+
+def read_secret(path: Path) -> Secrets:
+    """Load `ID.secret`. Raises ConfigError, also where others than its owner may read it."""
+    text = read_bytes(path)
+    if path.stat().st_mode & 0o077:
+        raise ConfigError(f"{path}: other users may read it; run: chmod 600 {path}")
+    return decode_toml(text, Secrets, str(path))
+
+
+def read_public(path: Path) -> PublicKeys:
+    """Load `ID.pub`. Raises ConfigError."""
+    return decode_toml(read_bytes(path), PublicKeys, str(path))
+
+
+def readable(value: bytes) -> str:
+    """The first 128 bits as eight groups of four hex digits."""
+    text = value[:16].hex()
+    return " ".join(text[i : i + 4] for i in range(0, 32, 4))

@@ -1,0 +1,76 @@
+"""Every byte string of a masked round that is signed, hashed or derived, in one place. Both roles use it; docs/protocol.md lists it."""
+
+from __future__ import annotations
+
+from crypto import agreement
+from crypto.kdf import Part, derive, digest
+from federation.messages import AdvertiseKeys
+
+SHARE_BYTES = 33
+SALT_BYTES = 16
+BOX_BYTES = 2 * (SHARE_BYTES + SALT_BYTES)
+"""One sealed box: share and salt of the self-mask seed, share and salt of the mask key."""
+
+
+def advert_parts(context: bytes, advert: AdvertiseKeys) -> tuple[Part, ...]:
+    """What a hospital signs when it advertises keys."""
+    return (context, advert.sender, advert.mask_key, advert.channel_key, len(advert.holders), *advert.holders)
+
+
+def advert_digest(advert: AdvertiseKeys) -> bytes:
+    return digest(
+        "advert",
+        advert.sender,
+        advert.model,
+        advert.group_key,
+        advert.mask_key,
+        advert.channel_key,
+        len(advert.holders),
+        *advert.holders,
+        advert.signature,
+    )
+
+
+def transcript(context: bytes, numbers: tuple[int, ...], digests: tuple[bytes, ...], members: tuple[int, ...]) -> bytes:
+    """All that was advertised, and U2: who has shared. Masks, the survivors' signatures and the tag are bound to it."""
+    return digest("transcript", context, len(numbers), *numbers, *digests, len(members), *members)
+
+
+def commitment(context: bytes, what: str, dealer: int, holder: int, share: bytes, salt: bytes) -> bytes:
+    """A salted hash of one share; `what` is `self` or `key`."""
+    return digest("share-commitment", context, what, dealer, holder, share, salt)
+
+
+def seed_commitment(context: bytes, dealer: int, seed: bytes) -> bytes:
+    """Needs no salt: the seed has 256 bits of entropy."""
+    return digest("seed-commitment", context, dealer, seed)
+
+
+def share_parts(context: bytes, dealer: int, holder: int, commitments: bytes, seed: bytes) -> tuple[Part, ...]:
+    """What a dealer signs for each holder: both commitments, and that of its seed."""
+    return (context, dealer, holder, commitments, seed)
+
+
+def channel_key(context: bytes, private: bytes, public: bytes, dealer: int, holder: int) -> bytes:
+    """One key per direction, round and pair, so that it seals once: the context holds run and round. Raises CryptoError."""
+    return derive(agreement.shared_secret(private, public), "share-channel", context, dealer, holder)
+
+
+def pair_stream(private: bytes, public: bytes, transcript_: bytes, one: int, other: int, stream: str) -> bytes:
+    """The key of a pair's stream (`vector` or `tag`), the same for both. Raises CryptoError on an unusable key."""
+    secret = agreement.shared_secret(private, public)
+    return derive(secret, "pairwise-mask", transcript_, min(one, other), max(one, other), stream)
+
+
+def pair_sign(who: int, other: int) -> int:
+    """The lower number adds the pair's mask, the higher one subtracts it."""
+    return 1 if who < other else -1
+
+
+def self_stream(seed: bytes, transcript_: bytes, who: int, stream: str) -> bytes:
+    return derive(seed, "self-mask", transcript_, who, stream)
+
+
+def tag_context(context: bytes, transcript_: bytes) -> bytes:
+    """What the aggregate's tag is bound to, besides the group's key."""
+    return digest("tag-context", context, transcript_)

@@ -1,0 +1,72 @@
+"""Who holds whose shares, and who masks with whom.
+
+Complete graph: everybody with everybody, threshold t of the cohort. Sparse graph (Bell et al. 2020, eprint 2020/704, malicious
+variant): each hospital draws its own k out-neighbours from the operating system's randomness, when it advertises its keys; a graph drawn from
+public keys could be ground by the last to publish. Its shares go to its out-neighbours and itself; masks run along edges of either
+direction.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from functools import lru_cache
+
+from scipy.stats import hypergeom
+
+from federation.errors import FaultyHospital, Reason
+from federation.plan import Plan
+
+SECURITY = 2.0**-40
+"""Chance, over all hospitals together, that one's corrupt neighbours alone reach its share threshold."""
+
+CORRECTNESS = 2.0**-20
+"""Chance, over all hospitals together, that dropouts alone make a share irrecoverable and abort the round."""
+
+
+@lru_cache(maxsize=64)
+def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | None:
+    """(k, t): the fewest holders beside the owner, and the share threshold; None where the complete graph is no larger.
+
+    Corrupt and dropped hospitals among k neighbours drawn from n − 1 are hypergeometric. t must exceed what the corrupt hold except with
+    chance SECURITY / n each, and the honest survivors must reach t except with chance CORRECTNESS / n each.
+    """
+    others, bad, away = n - 1, int(corrupt * n), int(dropouts * n)
+    for k in range(1, others):
+        threshold = int(hypergeom.isf(SECURITY / n, others, bad, k)) + 1
+        if threshold <= k and hypergeom.cdf(threshold - 1, others, others - away, k) <= CORRECTNESS / n:
+            return k, threshold
+    return None
+
+
+def _sparse(plan: Plan) -> tuple[int, int] | None:
+    return sparse_size(len(plan.cohort), plan.corrupt, plan.dropouts) if plan.graph == "sparse" else None
+
+
+def share_threshold(plan: Plan) -> int:
+    """Shares that give a secret."""
+    size = _sparse(plan)
+    return plan.threshold if size is None else size[1]
+
+
+def holders(plan: Plan, me: int) -> tuple[int, ...]:
+    """Who will hold this hospital's shares, itself included, ascending."""
+    size = _sparse(plan)
+    if size is None:
+        return plan.cohort
+    others = [number for number in plan.cohort if number != me]
+    return tuple(sorted([me, *secrets.SystemRandom().sample(others, size[0])]))
+
+
+def check_holders(plan: Plan, who: int, claimed: tuple[int, ...]) -> None:
+    """Raises FaultyHospital unless these can be the holders that hospital `who` drew."""
+    size = _sparse(plan)
+    expected = len(plan.cohort) if size is None else size[0] + 1
+    if len(claimed) != expected or list(claimed) != sorted(set(claimed)) or who not in claimed or not set(claimed) <= set(plan.cohort):
+        raise FaultyHospital(who, "names holders that the neighbour graph does not allow", Reason.MALFORMED)
+
+
+def neighbours(me: int, members: tuple[int, ...], holders_of: Mapping[int, tuple[int, ...]]) -> list[int]:
+    """Those of `members` that mask with `me`: an edge in either direction. `holders_of` must have `me` and all its neighbours."""
+    mine = set(holders_of[me])
+    return [other for other in members if other != me and (other in mine or me in holders_of.get(other, ()))]

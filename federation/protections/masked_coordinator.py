@@ -1,0 +1,257 @@
+"""Masked aggregation, the coordinator's side: what it gathers in each phase and what it sends on.
+
+    Keys → Shares → Uploads → Signatures → Unmasking
+
+Mirrors masked.py step by step. It never holds an unmasked update: each upload is added to the sum as it came, masks and all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crypto import agreement, keystream, sharing
+from crypto.errors import CryptoError
+from federation.errors import FaultyHospital, LocalProtocolError, Reason, RoundAborted
+from federation.messages import (
+    AdvertiseKeys,
+    Aggregate,
+    Delivery,
+    KeyList,
+    Message,
+    RevealedShare,
+    ShareKeys,
+    UnmaskRequest,
+    UnmaskShares,
+    Update,
+)
+from federation.plan import Binding, Plan
+from federation.protections import derivations as derive
+from federation.protections import graph
+from federation.protections.base import Gathering, Outcome, Signatures, most_common_binding, signed_sum, vector_buffer
+from federation.protections.masked import TAG_RING, check_advert
+
+
+@dataclass(frozen=True, repr=False)
+class _Round:
+    """What the coordinator remembers of a round's keys and commitments."""
+
+    context: bytes
+    transcript: bytes
+    adverts: dict[int, AdvertiseKeys]
+    dealt: dict[int, ShareKeys]
+
+
+@dataclass(kw_only=True)
+class Keys(Gathering):
+    phase = "advertise_keys"
+    expects = AdvertiseKeys
+
+    def accept(self, who: int, message: AdvertiseKeys) -> None:
+        if message.sender != who:
+            raise FaultyHospital(who, "advertised keys in another's name", Reason.MALFORMED)
+        check_advert(self.plan, Binding(message.model, message.group_key), message)
+        self.received[who] = message
+
+    def close(self) -> tuple[Gathering, dict[int, Message]]:
+        binding, strangers = most_common_binding({who: Binding(m.model, m.group_key) for who, m in self.received.items()})
+        for who in strangers:
+            del self.received[who]
+            self.faults.append(FaultyHospital(who, "stands at another model or group key than most", Reason.CONTEXT))
+        numbers = self.present
+        self.require(len(numbers), "advertise_keys")
+        digests = tuple(derive.advert_digest(self.received[who]) for who in numbers)
+        holders_of = {who: self.received[who].holders for who in numbers}
+        messages: dict[int, Message] = {}
+        for who in numbers:
+            near = sorted([who, *graph.neighbours(who, numbers, holders_of)])
+            messages[who] = KeyList(
+                round=self.plan.round, advertised=tuple(self.received[other] for other in near), numbers=numbers, digests=digests
+            )
+        state = Shares(
+            plan=self.plan, awaited=numbers, faults=self.faults, binding=binding, adverts=dict(self.received), digests=digests
+        )
+        return state, messages
+
+
+@dataclass(kw_only=True)
+class Shares(Gathering):
+    phase = "share_keys"
+    expects = ShareKeys
+    binding: Binding
+    adverts: dict[int, AdvertiseKeys]
+    digests: tuple[bytes, ...]
+
+    def accept(self, who: int, message: ShareKeys) -> None:
+        count = len(self.adverts[who].holders)
+        if any(len(column) != count for column in (message.sealed, message.commitments, message.signatures)):
+            raise FaultyHospital(who, "did not deal exactly one share to each of its holders", Reason.MALFORMED)
+        self.received[who] = message
+
+    def close(self) -> tuple[Gathering, dict[int, Message]]:
+        members = self.present
+        self.require(len(members), "share_keys")
+        place = {who: {holder: at for at, holder in enumerate(self.adverts[who].holders)} for who in members}
+        messages: dict[int, Message] = {}
+        for holder in members:
+            dealers = tuple(who for who in members if who != holder and holder in place[who])
+            rows = [(self.received[who], place[who][holder]) for who in dealers]
+            messages[holder] = Delivery(
+                round=self.plan.round,
+                members=members,
+                dealers=dealers,
+                sealed=tuple(dealt.sealed[at] for dealt, at in rows),
+                commitments=tuple(dealt.commitments[at] for dealt, at in rows),
+                seed_commitments=tuple(dealt.seed_commitment for dealt, _ in rows),
+                signatures=tuple(dealt.signatures[at] for dealt, at in rows),
+            )
+        context = self.plan.context(self.binding)
+        numbers = tuple(sorted(self.adverts))
+        known = _Round(context, derive.transcript(context, numbers, self.digests, members), self.adverts, dict(self.received))
+        return Uploads(plan=self.plan, awaited=members, faults=self.faults, known=known), messages
+
+
+@dataclass(kw_only=True)
+class Uploads(Gathering):
+    """Adds each complete upload to the sum and forgets it: memory does not grow with the cohort."""
+
+    phase = "masked_update"
+    expects = Update
+    granted = True
+    known: _Round
+    total: NDArray[Any] | None = None
+    word: int = 0
+
+    def accept(self, who: int, message: Update) -> None:
+        buffer = vector_buffer(self.plan, who, message)
+        if len(message.tag) != 8:
+            raise FaultyHospital(who, "uploaded no tag", Reason.MALFORMED)
+        ring = self.plan.coding.ring_type
+        if self.total is None:
+            self.total = np.zeros(self.plan.coding.elements, ring.dtype)
+        ring.add_into(self.total, buffer)
+        self.word = (self.word + int.from_bytes(message.tag, "little")) % 2**64
+        self.received[who] = None
+
+    def close(self) -> tuple[Gathering, dict[int, Message]]:
+        def proceed(signed: Signatures) -> tuple[Gathering, dict[int, Message]]:
+            request = UnmaskRequest(
+                round=self.plan.round,
+                survivors=signed.survivors,
+                signers=signed.present,
+                signatures=tuple(signed.received[who] for who in signed.present),
+            )
+            state = Unmasking(
+                plan=self.plan,
+                awaited=signed.survivors,
+                faults=self.faults,
+                known=self.known,
+                total=self.total,
+                word=self.word,
+                request=request,
+            )
+            return state, {who: request for who in signed.survivors}
+
+        return Signatures.ask(self, self.known.context, self.known.transcript, proceed)
+
+
+@dataclass(kw_only=True)
+class Unmasking(Gathering):
+    phase = "unmask"
+    expects = UnmaskShares
+    known: _Round
+    total: NDArray[Any] | None
+    word: int
+    request: UnmaskRequest
+    self_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    key_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
+
+    def accept(self, who: int, message: UnmaskShares) -> None:
+        alive, bad = set(self.request.survivors), set(message.bad_dealers)
+        mine = [owner for owner in self.known.dealt if who in self.known.adverts[owner].holders and owner not in bad]
+        columns = (("self", message.self_shares, alive), ("key", message.key_shares, set(mine) - alive))
+        for what, shares, owners in columns:
+            if [share.owner for share in shares] != sorted(owner for owner in mine if owner in owners):
+                raise FaultyHospital(who, "revealed shares of others than it was asked for", Reason.SHARE)
+            for share in shares:
+                if not self._committed(what, share, who):
+                    raise FaultyHospital(who, f"revealed a wrong share of hospital {share.owner}", Reason.SHARE)
+        for share in message.self_shares:
+            self.self_shares.setdefault(share.owner, {})[who] = share.share
+        for share in message.key_shares:
+            self.key_shares.setdefault(share.owner, {})[who] = share.share
+        for dealer in message.bad_dealers:
+            self.faults.append(FaultyHospital(dealer, f"dealt hospital {who} a share that it did not commit to", Reason.SHARE))
+        self.received[who] = None
+
+    def _committed(self, what: str, share: RevealedShare, holder: int) -> bool:
+        owner = share.owner
+        both = self.known.dealt[owner].commitments[self.known.adverts[owner].holders.index(holder)]
+        found = derive.commitment(self.known.context, what, owner, holder, share.share, share.salt)
+        return found == (both[:32] if what == "self" else both[32:])
+
+    def _secret(self, shares: dict[int, dict[int, bytes]], owner: int) -> bytes:
+        threshold = graph.share_threshold(self.plan)
+        held = shares.get(owner, {})
+        if len(held) < threshold:
+            raise RoundAborted(f"unmask: {len(held)} shares of hospital {owner}'s secret, {threshold} are needed", Reason.THRESHOLD)
+        try:
+            return sharing.combine(held, threshold)
+        except CryptoError:
+            raise self._inconsistent(owner) from None
+
+    def _inconsistent(self, owner: int) -> RoundAborted:
+        self.faults.append(FaultyHospital(owner, "dealt shares that do not give the secret it committed to", Reason.SHARE))
+        return RoundAborted(f"unmask: hospital {owner} dealt inconsistent shares", Reason.SHARE)
+
+    def _streams(self, name: str, seeds: dict[int, bytes], privates: dict[int, bytes]) -> list[tuple[bytes, int]]:
+        """Everything that is still in the sum, with the sign that takes it out."""
+        transcript, members = self.known.transcript, tuple(sorted(self.known.dealt))
+        holders_of = {who: self.known.adverts[who].holders for who in members}
+        alive = set(self.request.survivors)
+        keys = [(derive.self_stream(seed, transcript, who, name), -1) for who, seed in seeds.items()]
+        for gone, private in privates.items():
+            for other in graph.neighbours(gone, members, holders_of):
+                if other in alive:
+                    key = derive.pair_stream(private, self.known.adverts[other].mask_key, transcript, gone, other, name)
+                    keys.append((key, -derive.pair_sign(other, gone)))
+        return keys
+
+    def close(self) -> tuple[Outcome, dict[int, Message]]:
+        plan, known, survivors = self.plan, self.known, self.request.survivors
+        seeds = {who: self._secret(self.self_shares, who) for who in survivors}
+        for who, seed in seeds.items():
+            if derive.seed_commitment(known.context, who, seed) != known.dealt[who].seed_commitment:
+                raise self._inconsistent(who)
+        privates = {who: self._secret(self.key_shares, who) for who in sorted(set(known.dealt) - set(survivors))}
+        for who, private in privates.items():
+            if agreement.public_of(private) != known.adverts[who].mask_key:
+                raise self._inconsistent(who)
+        if self.total is None:
+            raise LocalProtocolError("unmasking without an upload")
+        ring = plan.coding.ring_type
+        keystream.apply(self.total, self._streams("vector", seeds, privates), ring)
+        word = np.array([self.word], TAG_RING.dtype)
+        keystream.apply(word, self._streams("tag", seeds, privates), TAG_RING)
+        aggregate = Aggregate(
+            round=plan.round,
+            survivors=survivors,
+            transcript=known.transcript,
+            signers=self.request.signers,
+            signatures=self.request.signatures,
+            tag=word.tobytes(),
+            buffers=(ring.to_wire(self.total),),
+        )
+        try:
+            total = plan.coding.decode(signed_sum(plan, aggregate), len(survivors))
+        except CryptoError as error:
+            raise RoundAborted(f"unmask: {error}", Reason.RANGE) from None
+        return Outcome(aggregate, total), {}
+
+
+def open_round(plan: Plan) -> Keys:
+    """The state in which a masked round begins."""
+    return Keys(plan=plan, awaited=plan.cohort)

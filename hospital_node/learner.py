@@ -1,0 +1,156 @@
+"""One hospital's model: shared layers from the federation, private layers of its own, trained and tested on its own images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load, save_file
+
+from crypto.kdf import derive
+from federation.config import FederationConfig
+from federation.errors import ConfigError
+from federation.layout import Layout, Vector
+from hospital_node.local_data import LocalData
+from learning import baselines, models, parameters, split
+from learning.evaluation import Scores, evaluate, metrics
+from learning.training import Trainer, TrainSettings, TrainStats
+
+Stop = Callable[[], bool]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """`update` float32[d] = local − global over the shared layers."""
+
+    update: Vector
+    stats: TrainStats
+
+
+class Learner:
+    """Not safe between threads: its service gives it one job at a time."""
+
+    def __init__(self, config: FederationConfig, layout: Layout, own_secret: bytes, data: LocalData, device: torch.device) -> None:
+        self.config, self.layout, self.data, self.device = config, layout, data, device
+        self._secret = own_secret
+        self.classes = len(config.model.classes)
+        model = config.model
+        try:
+            self.model = models.build(model.name, channels=model.channels, image_size=model.image_size, classes=self.classes)
+            self.split = split.choose(
+                self.model,
+                model.private or None,
+                algorithm=config.federation.algorithm,
+                default=models.REGISTRY[model.name].private,
+                buffers=model.buffers,
+            )
+        except ValueError as error:
+            raise ConfigError(f"federation.toml: model: {error}") from None
+        if self.split.shared != layout.names:
+            raise ConfigError("federation.toml: model: the start file holds other layers than the model shares; copy both files again")
+        settings = config.training
+        self.trainer = Trainer(
+            self.model,
+            TrainSettings(
+                epochs=settings.epochs,
+                batch_size=settings.batch_size,
+                lr=settings.lr,
+                optimizer=settings.optimizer,
+                momentum=settings.momentum,
+                weight_decay=settings.weight_decay,
+                proximal_mu=settings.proximal_mu,
+                class_weights=settings.class_weights,
+            ),
+            device,
+            proximal=self.split.shared if settings.proximal_mu else None,
+        )
+        self.private: dict[str, np.ndarray] = {}
+        self._candidate: dict[str, np.ndarray] | None = None
+
+    def _seed(self, *what: str | int | bytes) -> int:
+        """63 bits from this hospital's own secret: nobody else can repeat its head's start or its shuffling."""
+        return int.from_bytes(derive(self._secret, "learner", *what, length=8), "big") >> 1
+
+    # ---- the private part ------------------------------------------------------------------------------------------
+
+    def reset(self, run: bytes) -> None:
+        """A new run: private layers start from this hospital's secret."""
+        parameters.reinitialise(self.model, self.split.private, self._seed("head", run))
+        self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
+
+    def save_private(self, path: Path) -> None:
+        temporary = path.with_name(path.name + ".part")
+        save_file(self.private, temporary)
+        temporary.replace(path)
+
+    def load_private(self, path: Path) -> None:
+        """Raises ConfigError where the file does not fit this model."""
+        try:
+            tensors = load(path.read_bytes())
+            parameters.load(self.model, tensors)
+        except Exception as error:  # the file is ours; whatever is wrong with it, the operator must hear of it
+            raise ConfigError(f"{path}: does not fit this model ({error}); move it away to start afresh") from None
+        self.private = tensors
+
+    # ---- rounds ----------------------------------------------------------------------------------------------------
+
+    def train(self, shared: Vector, run: bytes, round_: int, progress: Progress | None = None, stop: Stop | None = None) -> Trained:
+        """Train both parts for one round from the shared vector. The private changes wait for `adopt` or `discard`."""
+        self._put(shared)
+        stats = self.trainer.train(
+            self.data.images, self.data.labels, rows=self.data.train, seed=self._seed("shuffle", run, round_), progress=progress, stop=stop
+        )
+        local = self.layout.flatten(parameters.to_numpy(self.model, self.split.shared))
+        self._candidate = None if stats.stopped else parameters.to_numpy(self.model, self.split.private)
+        return Trained(local - shared, stats)
+
+    def adopt(self, shared: Vector, counted: bool) -> None:
+        """A round's aggregate is applied: keep the private changes if this hospital's update was counted."""
+        if counted and self._candidate is not None:
+            self.private = self._candidate
+        self._candidate = None
+        self._put(shared)
+
+    def discard(self) -> None:
+        """The round came to nothing: private layers are what they were before it."""
+        self._candidate = None
+
+    def _put(self, shared: Vector) -> None:
+        parameters.load(self.model, self.layout.unflatten(shared))
+        parameters.load(self.model, self.private)
+
+    def test(self) -> Scores:
+        """The local test of the model as `adopt` left it."""
+        return evaluate(self.model, self.data.images, self.data.labels, self.classes, self.device, rows=self.data.test)
+
+    # ---- baselines -------------------------------------------------------------------------------------------------
+
+    def baselines(self, start: Vector, run: bytes, rounds: int, stop: Stop | None = None) -> dict[str, list[list[int]]]:
+        """Confusion matrices of the local test: majority class, linear model, and training alone for as long as the federation did."""
+        images, labels, train, test = self.data.images, self.data.labels, self.data.train, self.data.test
+        found = {
+            "majority": baselines.majority(labels[train], labels[test], self.classes),
+            "linear": baselines.linear(images[train], labels[train], images[test], labels[test], self.classes),
+        }
+        kept = self.private
+        parameters.reinitialise(self.model, self.split.private, self._seed("head", run))
+        parameters.load(self.model, self.layout.unflatten(start))
+        stopped = False
+        for round_ in range(1, rounds + 1):
+            stopped = stopped or self.trainer.train(
+                images, labels, rows=train, seed=self._seed("shuffle", run, round_), stop=stop
+            ).stopped
+        if not stopped:
+            found["local"] = self.test().confusion
+        self.private = kept
+        return {name: matrix.tolist() for name, matrix in found.items()}
+
+
+def accuracy(confusion: np.ndarray | Mapping[str, int]) -> float:
+    """-1 where there is nothing to test on."""
+    value = metrics(np.asarray(confusion)).accuracy
+    return -1.0 if value is None else value

@@ -1,0 +1,230 @@
+"""One hospital as a process: performs its session's effects over ZeroMQ, trains beside, writes everything down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from federation import codec, model
+from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note, Remember, Send, Train
+from federation.errors import ConfigError, PeerError, Reason
+from federation.limits import from_coordinator
+from federation.link import Connected, CurveKeys, Disconnected, HospitalLink, Malformed, Received, Refused
+from federation.messages import Progress, Refusal
+from hospital_node import local_data
+from hospital_node.learner import Learner, accuracy
+from hospital_node.session import Session
+from hospital_node.settings import Hospital
+from hospital_node.storage import Storage
+from hospital_node.summary import summarise
+from hospital_node.worker import BaselinesDone, Failed, Result, Tested, TrainingDone, Worker
+from learning import device
+from learning.evaluation import metrics
+
+PROGRESS_S = 1.0
+Tell = Callable[[str], None]
+Tap = Callable[[str, bytes, Sequence[Any]], None]
+
+
+class Node:
+    """`serve` returns when the run is over (0), or was stopped by its operator (0 too); its folder is valid either way."""
+
+    def __init__(self, hospital: Hospital, tell: Tell = print, tap: Tap | None = None) -> None:
+        self.hospital, self.tell = hospital, tell
+        config, files = hospital.config, hospital.settings.hospital
+        self.storage = Storage(hospital.out)
+        try:
+            device.prepare(files.threads or None)
+            where = device.choose(files.device)
+        except ValueError as error:
+            raise ConfigError(f"{hospital.path}: hospital.device: {error}") from None
+        self.start = model.read_start(hospital.start_path, config)
+        self.data = local_data.load(hospital.settings.data, config, hospital.out / "images.cache")
+        for sentence in self.data.skipped[:20]:
+            tell(f"skipped an image: {sentence}")
+        if not len(self.data.train):
+            raise ConfigError(f"{hospital.path}: data: no image is left to train on; lower data.test_fraction or add images")
+        self.learner = Learner(config, self.start.layout, hospital.secrets.own_secret, self.data, where)
+        memory = self.storage.read_memory()
+        shared = self.storage.read_shared(self.start.layout) if memory.run else None
+        self.session = Session(
+            hospital.secrets,
+            config,
+            hospital.roster,
+            self.start,
+            shared or model.read_start(hospital.start_path, config),
+            memory,
+            hospital.settings.policy.min_cohort,
+        )
+        if memory.run:
+            self.learner.reset(memory.run)
+            if self.storage.private.exists():
+                self.learner.load_private(self.storage.private)
+        keys = hospital.secrets
+        self.limits = from_coordinator(config, self.start.layout, len(hospital.roster))
+        self.link = HospitalLink(
+            hospital.address,
+            CurveKeys(bytes.fromhex(keys.transport_public), bytes.fromhex(keys.transport)),
+            bytes.fromhex(hospital.roster.coordinator.transport),
+            lambda peer: self.limits.total,
+            tap,
+        )
+        self.coordinator = bytes.fromhex(hospital.roster.coordinator.transport)
+        self.worker = Worker(self.learner, self.storage, self.link.wake)
+        self.confusion = np.zeros((self.learner.classes, self.learner.classes), np.int64)
+        self.line: dict[str, Any] = {}
+        self.began = time.monotonic()
+        self.finished: Finished | None = None
+        self.stopping = self.over = False
+        self._told = (0, 0)
+        self._next_progress = 0.0
+
+    # ---- the loop --------------------------------------------------------------------------------------------------
+
+    def serve(self) -> int:
+        """Serve until the run is over or somebody stops it."""
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self._on_signal)
+        self.tell(f"{self.hospital.secrets.id}: connecting to {self.hospital.address}")
+        try:
+            while not self.over:
+                for event in self.link.poll(0.2):
+                    self._event(event)
+                while not self.worker.results.empty():
+                    self._result(self.worker.results.get())
+                self._tell_progress()
+                if self.stopping:
+                    self._stop()
+        finally:
+            self.worker.stop()
+            self._write_summary(None)
+            self.link.close(2.0)
+        return 0
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.stopping:
+            os._exit(130)  # asked twice
+        self.stopping = True
+
+    def _stop(self) -> None:
+        current = self.session.current
+        if current is not None:
+            self._send(Refusal(round=current.plan.round, code=Reason.STOPPED))
+        self.tell("stopped; start it again to go on where it was")
+        self.over = True
+
+    def _event(self, event: object) -> None:
+        match event:
+            case Connected():
+                self._send(self.session.hello())
+            case Received(frames=frames):
+                try:
+                    message = codec.decode(frames, self.limits)
+                except PeerError as error:
+                    self.tell(f"refused what the coordinator sent: {error}")
+                    return
+                self._perform(self.session.receive(message))
+            case Disconnected(reason=reason) | Refused(reason=reason) | Malformed(reason=reason):
+                self.tell(reason)
+
+    def _send(self, message: Any) -> None:
+        self.link.send(self.coordinator, codec.encode(message))
+
+    # ---- effects ---------------------------------------------------------------------------------------------------
+
+    def _perform(self, effects: list[Effect]) -> None:
+        session, worker = self.session, self.worker
+        for effect in effects:
+            match effect:
+                case Send(message=message):
+                    self._send(message)
+                case Remember():
+                    self.storage.write_memory(session.memory)
+                case NewRun(run=run):
+                    self.storage.begin_run(session.memory, self.hospital.config)
+                    worker.reset(run)
+                    self.tell(f"run {run.hex()[:12]} begins")
+                case Train(round=round_):
+                    self.line = {"round": round_}
+                    worker.train(session.shared.vector, session.memory.run, round_)
+                case Discard(round=round_):
+                    worker.discard(round_)
+                case Applied(round=round_, counted=counted):
+                    session.shared.save(self.storage.shared)
+                    worker.adopt(session.shared.vector, counted, round_)
+                    if self.line.get("round") != round_:
+                        self.line = {"round": round_}
+                    self.line["counted"] = counted
+                case Finished():
+                    self._finish(effect)
+                case Note(text=text):
+                    self.tell(text)
+
+    def _result(self, result: Result) -> None:
+        session = self.session
+        match result:
+            case TrainingDone(round=round_, trained=done):
+                self.line |= {"train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps}
+                counts = tuple(int(n) for n in self.confusion.reshape(-1))
+                self._perform(session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts))
+            case Tested(round=round_, scores=scores):
+                self.confusion = scores.confusion
+                found = metrics(scores.confusion)
+                self.line |= {"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, "test_loss": _finite(scores.loss)}
+                if session.clipped >= 0:
+                    self.line["clipped"] = session.clipped
+                self.storage.add_metrics(self.line)
+                share = self.hospital.settings.policy.share_metrics
+                self._perform(session.report(accuracy(scores.confusion), share))
+            case BaselinesDone(confusions=confusions):
+                self._write_summary(confusions)
+                self.over = True
+            case Failed(round=round_, error=error, trace=trace):
+                (self.storage.folder / "error.log").write_text(trace)
+                if isinstance(error, ConfigError):
+                    raise error
+                text = f"training failed: {type(error).__name__}: {error}; the whole of it is in {self.storage.folder / 'error.log'}"
+                self._perform(session.failed(round_, text, Reason.TRAINING))
+                self.over = self.over or self.finished is not None
+
+    def _tell_progress(self) -> None:
+        now, at = time.monotonic(), (self.worker.step, self.worker.steps)
+        current = self.session.current
+        if current is None or now < self._next_progress or at == self._told or not at[1]:
+            return
+        self._told, self._next_progress = at, now + PROGRESS_S
+        self._send(Progress(round=current.plan.round, step=at[0], steps=at[1]))
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def _finish(self, effect: Finished) -> None:
+        if self.finished is not None:
+            return
+        self.finished = effect
+        self.tell(f"the run is over after {effect.completed} rounds" + (f" ({effect.code})" if effect.code else ""))
+        if self.hospital.settings.policy.baselines and not effect.code and self.session.shared.round:
+            self.tell("computing baselines: majority class, a linear model, training alone")
+            rounds = self.session.memory.answered
+            self.worker.baselines(self.start.vector, self.session.memory.run, rounds)
+        else:
+            self.over = True
+
+    def _write_summary(self, confusions: dict[str, list[list[int]]] | None) -> None:
+        if self.session.memory.run and not (confusions is None and (self.storage.folder / "summary.json").exists() and self.finished):
+            self.storage.write_summary(summarise(self, confusions))
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def serve(path: Any, tell: Tell = print) -> int:
+    """`flop node --config hospital.toml`. Raises ConfigError."""
+    return Node(Hospital(path), tell).serve()
+
+

@@ -1,0 +1,318 @@
+"""One hospital's side of the protocol, without I/O: `receive(message) -> [effects]`. Never believes what it can compute or check."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from crypto.errors import CryptoError
+from crypto.kdf import derive
+from federation import groupkey, model, protections
+from federation.coding import Contribution
+from federation.config import FederationConfig
+from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note, Remember, Send, Train
+from federation.errors import FaultyCoordinator, FaultyHospital, FederationError, LocalProtocolError, PeerError, Reason, RoundAborted
+from federation.groupkey import GroupKey
+from federation.keys import Secrets
+from federation.layout import Vector
+from federation.messages import (
+    AbortRound,
+    Aggregate,
+    Delivery,
+    Finish,
+    Grant,
+    Hello,
+    KeyList,
+    Message,
+    Refusal,
+    RoundReport,
+    StartRound,
+    StateGrant,
+    StateRequest,
+    Survivors,
+    Synchronise,
+    Synchronised,
+    Turned,
+    UnmaskRequest,
+    Welcome,
+)
+from federation.model import SharedModel
+from federation.plan import Plan
+from federation.protections.base import Own, State, step
+from federation.roster import Roster
+
+
+@dataclass
+class Memory:
+    """What outlives the process: the run, every run before it, the last round answered. The service keeps it on disk."""
+
+    run: bytes = b""
+    past_runs: list[bytes] = field(default_factory=list)
+    answered: int = 0
+
+
+@dataclass
+class _Training:
+    """Between StartRound and the first message of the round."""
+
+    plan: Plan
+
+
+class Session:
+    """`receive`, `trained`, `failed` and `report` return effects, to be performed in their order."""
+
+    def __init__(
+        self,
+        keys: Secrets,
+        config: FederationConfig,
+        roster: Roster,
+        start: SharedModel,
+        shared: SharedModel,
+        memory: Memory,
+        min_cohort: int = 3,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.keys, self.config, self.roster = keys, config, roster
+        self.number = roster.number_named(keys.id)
+        self.start, self.shared, self.memory = start, shared, memory
+        self.min_cohort = max(min_cohort, config.federation.min_cohort)
+        self.random = random
+        self.protection = protections.get(config.protection.kind)
+        self.session_id = random(16)
+        self.group: GroupKey | None = None
+        self.current: _Training | State | None = None
+        self.asking: groupkey.Asking | None = None
+        self.clipped = -1
+        """Clipped elements of this hospital's last update; -1 where it made none."""
+
+    # ---- what the service calls ------------------------------------------------------------------------------------
+
+    def hello(self) -> Hello:
+        """To be sent at every (re)connection."""
+        return Hello(
+            config=self.config.digest,
+            roster=self.roster.digest,
+            session=self.session_id,
+            run=self.memory.run,
+            applied=self.shared.round,
+        )
+
+    def receive(self, message: Message) -> list[Effect]:
+        """One message of the coordinator, decoded. Never raises for what a peer did: it notes it and refuses the round."""
+        try:
+            return self._dispatch(message)
+        except FaultyHospital as error:
+            return self._refuse(message, error, f"{self.roster.id_of(error.who)}: {error}")
+        except (PeerError, RoundAborted) as error:
+            return self._refuse(message, error, str(error))
+        except CryptoError as error:
+            return self._refuse(message, FaultyCoordinator(str(error), Reason.RANGE), str(error))
+
+    def trained(self, round_: int, update: Vector, examples: int, steps: int, confusion: tuple[int, ...]) -> list[Effect]:
+        """Training is done: the hospital's first message of the round. `update` = local − global, float32[d]."""
+        if not isinstance(self.current, _Training) or self.current.plan.round != round_:
+            return []  # the round was over before the training was
+        plan = self.current.plan
+        given = Contribution(
+            update=update,
+            examples=examples,
+            steps=steps,
+            confusion=confusion if plan.coding.confusion else (),
+            clips=self.shared.clips,
+            rounding_key=derive(self.keys.own_secret, "rounding", self.memory.run, round_),
+        )
+        if update.shape != (plan.coding.values,) or not np.isfinite(update).all():
+            return self.failed(round_, "training gave NaN, infinity or another shape; lower training.lr", Reason.TRAINING)
+        own = Own(self.number, self.keys.signing_key, given, self.shared.digest, self.group)
+        try:
+            self.current, message = self.protection.begin(plan, own)
+        except FederationError as error:
+            return self.failed(round_, str(error), error.reason)
+        return [Send(message)]
+
+    def failed(self, round_: int, text: str, reason: Reason) -> list[Effect]:
+        """This hospital cannot take part in the round any more."""
+        if self.current is None:
+            return []
+        self.current = None
+        return [Note(f"round {round_}: {text}", error=True), Discard(round_), Send(Refusal(round=round_, code=reason))]
+
+    def report(self, accuracy: float, share: bool) -> list[Effect]:
+        """After `Applied`: tell the coordinator, with the score only where this hospital's policy shares it."""
+        clipped, self.clipped = self.clipped, -1
+        score = accuracy if share and 0 <= accuracy <= 1 else -1.0
+        return [Send(RoundReport(round=self.shared.round, accuracy=score, clipped=clipped if share else -1))]
+
+    # ---- messages --------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, message: Message) -> list[Effect]:
+        match message:
+            case Welcome():
+                return self._welcome(message)
+            case Turned():
+                return [Note(f"the coordinator turned this hospital away: {_ADVICE.get(message.code, message.code)}", error=True)]
+            case Synchronise():
+                return self._synchronise(message)
+            case StateRequest():
+                return self._grant(message)
+            case StateGrant():
+                return self._accept(message)
+            case StartRound():
+                return self._start(message)
+            case KeyList() | Delivery() | Grant() | Survivors() | UnmaskRequest():
+                return self._step(message)
+            case Aggregate():
+                return self._apply(message)
+            case AbortRound():
+                return self._abort(message)
+            case Finish():
+                return [*self._drop(), Finished(message.completed, message.code)]
+        raise FaultyCoordinator(f"sent {type(message).__name__}, which is a hospital's to send", Reason.UNEXPECTED)
+
+    def _welcome(self, message: Welcome) -> list[Effect]:
+        if message.run == self.memory.run:
+            return []
+        if message.run in self.memory.past_runs:
+            raise FaultyCoordinator("leads a run that is over", Reason.REPLAY)
+        effects = self._drop()
+        if self.memory.run:
+            self.memory.past_runs.append(self.memory.run)
+        self.memory.run, self.memory.answered = message.run, 0
+        self.shared = SharedModel(self.start.layout, self.start.vector.copy(), self.start.clips.copy())
+        self.group = self.asking = None
+        return [*effects, NewRun(message.run)]
+
+    def _synchronise(self, message: Synchronise) -> list[Effect]:
+        if not self.memory.run or message.source >= len(self.roster):
+            raise FaultyCoordinator("asks to synchronise before the run, or with nobody", Reason.UNEXPECTED)
+        if self.group is not None and message.epoch < self.group.epoch:
+            raise FaultyCoordinator("asks for a group key that has been replaced", Reason.REPLAY)
+        current = self.group is not None and self.group.epoch == message.epoch
+        if message.source == self.number:
+            if message.applied > self.shared.round:
+                raise FaultyCoordinator("takes this hospital for further than it is", Reason.UNEXPECTED)
+            if not current:
+                self.group = self._make_key(message.epoch)
+            return [self._synchronised()]
+        same = current and self.group is not None and message.group_key in (b"", self.group.identifier)
+        if same and message.applied <= self.shared.round:
+            return [self._synchronised()]
+        self.asking = groupkey.ask(
+            self.memory.run, self.roster, self.number, message.source, message.epoch, self.shared.round, self.keys.signing_key
+        )
+        return [Send(self.asking.request)]
+
+    def _make_key(self, epoch: int) -> GroupKey:
+        ckks = b""
+        if self.config.protection.kind in ("ckks", "masked+ckks"):
+            from federation.protections.ckks import make_key
+
+            ckks = make_key(self.config)
+        return GroupKey(epoch, self.random(32), ckks)
+
+    def _synchronised(self) -> Send:
+        if self.group is None:
+            raise LocalProtocolError("synchronised without a key")
+        return Send(Synchronised(epoch=self.group.epoch, applied=self.shared.round, group_key=self.group.identifier))
+
+    def _grant(self, request: StateRequest) -> list[Effect]:
+        if request.source != self.number or self.group is None or self.group.epoch != request.epoch:
+            raise FaultyCoordinator("relayed a request for a key that this hospital does not hold", Reason.UNEXPECTED)
+        behind = request.applied < self.shared.round
+        state = model.to_bytes(self.shared) if behind else b""
+        return [Send(groupkey.grant(self.memory.run, self.roster, request, self.group, state, self.keys.signing_key))]
+
+    def _accept(self, answer: StateGrant) -> list[Effect]:
+        if self.asking is None:
+            raise FaultyCoordinator("delivered a group key that nobody asked for", Reason.UNEXPECTED)
+        asking, self.asking = self.asking, None
+        key, state = groupkey.accept(self.memory.run, self.roster, asking, answer)
+        self.group = key
+        effects: list[Effect] = []
+        if state:
+            fresh = model.from_bytes(state, self.shared.layout)
+            if fresh is None or fresh.round <= self.shared.round:
+                raise FaultyHospital(asking.request.source, "sent a model that is not of this federation", Reason.MALFORMED)
+            self.shared = fresh
+            effects += [*self._drop(), Applied(fresh.round, counted=False, total=None)]
+        return [*effects, self._synchronised()]
+
+    def _start(self, message: StartRound) -> list[Effect]:
+        round_ = message.round
+        if round_ <= max(self.memory.answered, self.shared.round) or round_ > self.config.federation.rounds:
+            raise FaultyCoordinator(f"starts round {round_}, which this hospital has answered or which is none", Reason.REPLAY)
+        if not self.memory.run or self.group is None or self.group.epoch != self.config.epoch(round_):
+            raise FaultyCoordinator(f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED)
+        plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
+        if message.cohort != plan.cohort or self.number not in plan.cohort:
+            raise FaultyCoordinator("names another cohort than the agreed function gives", Reason.COHORT)
+        if len(plan.cohort) < self.min_cohort:
+            raise FaultyCoordinator(
+                f"starts a round with {len(plan.cohort)} hospitals; this one asks for {self.min_cohort}", Reason.POLICY
+            )
+        effects = self._drop()
+        self.memory.answered = round_
+        self.current = _Training(plan)
+        return [*effects, Remember(self.memory.run, round_), Train(round_)]
+
+    def _step(self, message: KeyList | Delivery | Grant | Survivors | UnmaskRequest) -> list[Effect]:
+        state = self.current
+        if state is None or state.plan.round != message.round:
+            return [Note(f"round {message.round}: {type(message).__name__} came after this hospital had left the round")]
+        if not isinstance(state, State):
+            raise FaultyCoordinator(f"sent {type(message).__name__} while this hospital trains", Reason.UNEXPECTED)
+        self.current, answer = step(self.protection.steps, state, message)
+        self.clipped = getattr(self.current, "clipped", self.clipped)
+        return [] if answer is None else [Send(answer)]
+
+    def _apply(self, message: Aggregate) -> list[Effect]:
+        round_ = message.round
+        if round_ <= self.shared.round:
+            raise FaultyCoordinator(f"sent an aggregate of round {round_}, which is behind", Reason.REPLAY)
+        mine = self.current if isinstance(self.current, State) and self.current.plan.round == round_ else None
+        signed = getattr(mine, "survivors", None)
+        if self.group is None or self.group.epoch != self.config.epoch(round_):
+            raise FaultyCoordinator("sent an aggregate under a group key that this hospital does not hold", Reason.CONTEXT)
+        plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
+        binding = self.protection.bind(self.shared.digest, self.group)
+        total = self.protection.open_aggregate(plan, binding, self.group, message, signed)
+        counted = mine is not None and self.number in message.survivors
+        effects = [] if counted else self._drop()
+        self.current = None
+        self.shared.apply(total, plan.coding, self.config, round_)
+        return [*effects, Applied(round_, counted, total)]
+
+    def _abort(self, message: AbortRound) -> list[Effect]:
+        if self.current is None or self.current.plan.round != message.round:
+            return []
+        return [*self._drop(), Note(f"round {message.round} was aborted: {_ADVICE.get(message.code, message.code)}")]
+
+    # ---- leaving a round -------------------------------------------------------------------------------------------
+
+    def _drop(self) -> list[Effect]:
+        """Forget the round in progress, with every secret of it; its private-layer changes are discarded."""
+        if self.current is None:
+            return []
+        round_ = self.current.plan.round
+        self.current = None
+        return [Discard(round_)]
+
+    def _refuse(self, message: Message, error: FederationError, text: str) -> list[Effect]:
+        round_ = getattr(message, "round", 0)
+        concerned = self.current is not None and self.current.plan.round == round_
+        effects = self._drop() if concerned else []
+        return [*effects, Note(f"refused {type(message).__name__}: {text}", error=True), Send(Refusal(round=round_, code=error.reason))]
+
+
+_ADVICE: dict[str, str] = {
+    Reason.VERSION: "it speaks another protocol version; install the same release as the coordinator",
+    Reason.CONFIG: "its federation.toml is another one; copy the coordinator's again",
+    Reason.ROSTER: "its roster.toml is another one; copy the coordinator's again and accept its fingerprint",
+    Reason.THRESHOLD: "too few hospitals were left",
+    Reason.CONTEXT: "hospitals stood at different models or group keys",
+    Reason.RANGE: "the sum was outside of what the hospitals could have sent",
+    Reason.SHARE: "a hospital dealt wrong shares",
+}

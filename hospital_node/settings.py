@@ -1,0 +1,100 @@
+"""`hospital.toml`: local, never leaves this hospital."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from federation import config as federation_config
+from federation import keys, roster
+from federation.config import FederationConfig, decode_toml, read_bytes
+from federation.errors import ConfigError
+from federation.keys import Secrets
+from federation.roster import Roster
+from hospital_node.policy import Policy
+
+
+class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Paths are taken from the folder of hospital.toml. `coordinator`: another host:port than the roster's. 0 threads: PyTorch's choice."""
+
+    secret: str
+    federation: str = "federation.toml"
+    roster: str = "roster.toml"
+    accepted: str = "accepted-roster"
+    out: str = "run"
+    coordinator: str = ""
+    device: str = "auto"
+    threads: Annotated[int, Meta(ge=0, le=1024)] = 0
+
+
+class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`source`: a data set's name under FLOP_DATA, or a path. The last four are for simulations, which divide one set."""
+
+    source: str
+    test_fraction: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.2
+    partition: str = ""
+    part: Annotated[int, Meta(ge=0)] = 0
+    parts: Annotated[int, Meta(ge=1)] = 1
+    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+
+
+class HospitalSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    hospital: Files
+    data: Data
+    policy: Policy = Policy()
+
+
+class Hospital:
+    """Everything that a node is started with, read and checked. Raises ConfigError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.folder = path, path.parent
+        self.settings = decode_toml(read_bytes(path), HospitalSettings, str(path))
+        files = self.settings.hospital
+        self.secrets: Secrets = keys.read_secret(self.folder / files.secret)
+        self.config: FederationConfig = federation_config.read(self.folder / files.federation)
+        self.roster: Roster = roster.read(self.folder / files.roster)
+        self.out = self.folder / files.out
+        self.start_path = self.folder / Path(files.federation).parent / self.config.model.start
+        self.settings.policy.check(self.config, str(path))
+        self._check_accepted(self.folder / files.accepted, self.folder / files.roster)
+        check_roster(self.config, self.roster, str(self.folder / files.roster))
+        mine = self.roster.hospitals[self.roster.number_named(self.secrets.id)]
+        if mine != self.secrets.public():
+            raise ConfigError(
+                f"{self.folder / files.roster}: holds other keys for {self.secrets.id!r} than {files.secret}; "
+                "send the coordinator this hospital's .pub file again"
+            )
+
+    @property
+    def address(self) -> str:
+        return self.settings.hospital.coordinator or self.roster.coordinator.address
+
+    def _check_accepted(self, accepted: Path, roster_path: Path) -> None:
+        """A new roster takes effect only when this hospital's operator has accepted its fingerprint."""
+        known = accepted.read_text().strip() if accepted.exists() else ""
+        if known != self.roster.digest.hex():
+            raise ConfigError(
+                f"{roster_path}: its fingerprint {self.roster.fingerprint} has not been accepted here; compare it with the coordinator's "
+                f"operator over the telephone, then run: flop roster accept {roster_path} --fingerprint '{self.roster.fingerprint}'"
+            )
+
+
+def check_roster(config: FederationConfig, admitted: Roster, source: str) -> None:
+    """Raises ConfigError where the roster is too small for the cohort."""
+    if len(admitted) < config.federation.cohort:
+        raise ConfigError(
+            f"{source}: has {len(admitted)} hospitals, federation.cohort asks for {config.federation.cohort}; "
+            "add hospitals with `flop roster add`, or make the cohort smaller"
+        )
+
+
+def accept_roster(path: Path, fingerprint: str) -> Roster:
+    """Accept a roster whose fingerprint the operator has compared. Raises ConfigError where it is another one."""
+    admitted = roster.read(path)
+    if "".join(fingerprint.split()).lower() != "".join(admitted.fingerprint.split()):
+        raise ConfigError(f"{path}: its fingerprint is {admitted.fingerprint}, not {fingerprint}; do not use this file, ask the coordinator")
+    (path.parent / "accepted-roster").write_text(admitted.digest.hex() + "\n")
+    return admitted

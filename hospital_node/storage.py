@@ -1,0 +1,96 @@
+"""What one hospital keeps on disk: enough to go on after a SIGKILL, and what a person looks at afterwards.
+
+    memory.json            the run, runs before it, the last round answered: written before a round is answered
+    shared.safetensors     the shared model, with its round and clips
+    private.safetensors    this hospital's private layers
+    metrics.jsonl          one line a round
+    config.toml, summary.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from federation import config as federation_config
+from federation import model
+from federation.config import FederationConfig
+from federation.errors import ConfigError
+from federation.layout import Layout
+from federation.model import SharedModel
+from hospital_node.session import Memory
+
+
+class Storage:
+    """One folder, one hospital, one process at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def private(self) -> Path:
+        return self.folder / "private.safetensors"
+
+    @property
+    def shared(self) -> Path:
+        return self.folder / "shared.safetensors"
+
+    def read_memory(self) -> Memory:
+        """What is remembered, or nothing. Raises ConfigError where it cannot be read."""
+        path = self.folder / "memory.json"
+        if not path.exists():
+            return Memory()
+        try:
+            found = json.loads(path.read_text())
+            return Memory(bytes.fromhex(found["run"]), [bytes.fromhex(run) for run in found["past_runs"]], int(found["answered"]))
+        except (ValueError, KeyError, TypeError):
+            raise ConfigError(f"{path}: is damaged; without it a round could be answered twice. Move {self.folder} away") from None
+
+    def write_memory(self, memory: Memory) -> None:
+        """On the disk when this returns."""
+        content = {"run": memory.run.hex(), "past_runs": [run.hex() for run in memory.past_runs], "answered": memory.answered}
+        write_durably(self.folder / "memory.json", json.dumps(content).encode())
+
+    def read_shared(self, layout: Layout) -> SharedModel | None:
+        if not self.shared.exists():
+            return None
+        found = model.read(self.shared)
+        if found.layout != layout:
+            raise ConfigError(f"{self.shared}: belongs to another model; move {self.folder} away to start afresh")
+        return found
+
+    def begin_run(self, memory: Memory, config: FederationConfig) -> None:
+        """Put an earlier run's results aside and begin afresh."""
+        earlier = [self.folder / name for name in ("metrics.jsonl", "summary.json", "shared.safetensors", "private.safetensors")]
+        if memory.past_runs and any(path.exists() for path in earlier):
+            aside = self.folder / "earlier" / memory.past_runs[-1].hex()[:12]
+            aside.mkdir(parents=True, exist_ok=True)
+            for path in earlier:
+                if path.exists():
+                    path.replace(aside / path.name)
+        (self.folder / "config.toml").write_text(federation_config.to_toml(config))
+        self.write_memory(memory)
+
+    def add_metrics(self, line: dict[str, Any]) -> None:
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        path = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        write_durably(self.folder / "summary.json", json.dumps(summary, indent=1).encode())
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Complete on disk, or as it was."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
