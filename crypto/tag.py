@@ -25,6 +25,7 @@ context: two tags with one pad give away sum_j r_j (x_j - x'_j). Any hospital th
 privacy does not rest on this tag.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ class Tagger:
         """The hospital's tag of everything seen so far: 0 to 2^64 - 1."""
         return (self._sum + _pad(self._key, self._context, hospital)) % MODULUS
 
-    def expected(self, survivors: list[Part] | tuple[Part, ...]) -> int:
+    def expected(self, survivors: Iterable[Part]) -> int:
         """What the survivors' tags add up to if everything seen so far is the sum of their vectors."""
         return (self._sum + sum(_pad(self._key, self._context, hospital) for hospital in survivors)) % MODULUS
 
@@ -91,7 +92,7 @@ def tag(key: bytes, context: bytes, hospital: int | str, x: NDArray[Any]) -> int
     return tagger.tag(hospital)
 
 
-def expected(key: bytes, context: bytes, survivors: list[Part] | tuple[Part, ...], sum_x: NDArray[Any]) -> int:
+def expected(key: bytes, context: bytes, survivors: Iterable[Part], sum_x: NDArray[Any]) -> int:
     """The sum modulo 2^64 of the survivors' tags, if sum_x is the sum of their vectors (as integers, not modulo the
     ring).
     """
