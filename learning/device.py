@@ -61,7 +61,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
 
-def memory_format(device: torch.device, switch: Switch = "auto") -> torch.memory_format:
-    """channels_last where it is faster: `auto` takes it on CUDA."""
-    last = switch == "on" or (switch == "auto" and device.type == "cuda")
-    return torch.channels_last if last else torch.contiguous_format
+def memory_format(device: torch.device, switch: Switch = "auto", gains_on_cpu: bool = False) -> torch.memory_format:
+    """channels_last where it is faster: `auto` takes it on CUDA, and on the CPU for the models that gain by it."""
+    faster = device.type == "cuda" or (device.type == "cpu" and gains_on_cpu)
+    return torch.channels_last if switch == "on" or (switch == "auto" and faster) else torch.contiguous_format

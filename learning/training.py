@@ -88,7 +88,8 @@ class Trainer:
         self.settings = settings
         self.device = device
         self.proximal = proximal
-        self.memory_format = devices.memory_format(device, settings.channels_last)
+        gains = getattr(model, "channels_last_on_cpu", False)
+        self.memory_format = devices.memory_format(device, settings.channels_last, gains)
         self.model = model.to(device=device, memory_format=self.memory_format)
 
     def train(
@@ -190,9 +191,12 @@ def _batches(rows: Tensor, bounds: list[tuple[int, int]], epochs: int, seed: int
 
 def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # fused: one pass over the parameters instead of one per arithmetic operation
+    fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained)
+    shared = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": fused}
     if settings.optimizer == "adam":
-        return torch.optim.Adam(trained, lr=settings.lr, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(trained, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(trained, **shared)
+    return torch.optim.SGD(trained, momentum=settings.momentum, **shared)
 
 
 class _Proximal:

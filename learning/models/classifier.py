@@ -13,6 +13,10 @@ class Classifier(nn.Module):
     `head.`.
     """
 
+    # Measured, see `flop bench training`: narrow, grouped and depth-wise convolutions gain up to 1.5 x on a CPU; only
+    # networks of wide 3x3 ones lose, and say so.
+    channels_last_on_cpu = True
+
     def __init__(self, body: nn.Module, neck: nn.Module, head: nn.Linear) -> None:
         super().__init__()
         self.body = body

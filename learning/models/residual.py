@@ -16,7 +16,10 @@ from learning.models.pretrained import for_channels, load_into
 
 
 def resnet18(*, channels: int, image_size: int, classes: int, pretrained: bool = False) -> Classifier:
-    return _cut(zoo.resnet18(), channels, classes, zoo.ResNet18_Weights.IMAGENET1K_V1 if pretrained else None)
+    weights = zoo.ResNet18_Weights.IMAGENET1K_V1 if pretrained else None
+    model = _cut(zoo.resnet18(), channels, classes, weights)
+    model.channels_last_on_cpu = False
+    return model
 
 
 def resnet50(*, channels: int, image_size: int, classes: int, pretrained: bool = False) -> Classifier:

@@ -43,7 +43,9 @@ def build(*, channels: int, image_size: int, classes: int, pretrained: bool = Fa
         *_hidden(width),
         *_hidden(HIDDEN),
     )
-    return Classifier(body, neck, nn.Linear(HIDDEN, classes))
+    model = Classifier(body, neck, nn.Linear(HIDDEN, classes))
+    model.channels_last_on_cpu = False
+    return model
 
 
 def _hidden(width: int) -> tuple[nn.Module, ...]:
