@@ -19,7 +19,7 @@ from federation.messages import KINDS, Message
 VERSION = 1
 _MAGIC = b"FL"
 _HEADER = struct.Struct(">2sHHH")
-Frame = bytes | bytearray | memoryview
+Frame = bytes | memoryview
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Contribution:
 class Sum:
     """What a round gives: the sum over the survivors of values (integers, or float32 where bits is 0) and of counts."""
 
-    values: NDArray[np.generic]
+    values: NDArray[Any]
     survivors: int
     examples: int
     steps: int
@@ -141,7 +142,7 @@ class Coding:
             raise OutOfRange(f"{given.examples} examples; weighting takes 1 to protection.max_examples = {self.max_examples}")
         return given.update * np.float32(given.examples / self.max_examples)
 
-    def decode(self, total: NDArray[np.generic], survivors: int) -> Sum:
+    def decode(self, total: NDArray[Any], survivors: int) -> Sum:
         """Split a decoded (signed) sum. Raises OutOfRange where it is not a sum of `survivors` coded vectors."""
         if total.shape != (self.elements,):
             raise OutOfRange(f"a sum of {self.elements} elements is needed, got {total.shape}")
@@ -159,5 +160,6 @@ class Coding:
         if divisor <= 0:
             raise OutOfRange("the survivors hold no examples")
         if self.bits == 0:
-            return (total.values / np.float32(divisor)).astype(np.float32)
+            mean: Vector = np.divide(total.values, np.float32(divisor), dtype=np.float32)
+            return mean
         return self.code.dequantise_mean(total.values, clips, divisor, self.lengths)

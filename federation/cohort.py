@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from crypto.kdf import digest
 
 
-def cohort(seed: int, round_: int, roster_digest: bytes, hospitals: int, size: int) -> tuple[int, ...]:
-    """`min(size, hospitals)` hospital numbers, ascending: those whose hash comes first.
+def cohort(seed: int, round_: int, ids: Sequence[str], size: int) -> tuple[int, ...]:
+    """`min(size, len(ids))` hospital numbers, ascending: those whose hash comes first. `ids`: the roster's, in its order.
 
     Sorting by SHA-256 draws without replacement, uniformly in the random-oracle model, and needs no generator that two
-    library versions could implement differently.
+    library versions could implement differently. Ids, not keys, go in: the same seed gives the same cohorts to fresh keys.
     """
-    order = sorted(range(hospitals), key=lambda number: digest("cohort", seed, round_, roster_digest, number))
+    order = sorted(range(len(ids)), key=lambda number: digest("cohort", seed, round_, len(ids), ids[number]))
     return tuple(sorted(order[:size]))

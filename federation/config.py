@@ -25,7 +25,7 @@ class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A TOML table. An unknown key is an error that names it."""
 
 
-class Rounds(Table):
+class Rounds(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How the run goes. Seconds where a time is meant."""
 
     name: Annotated[str, Meta(min_length=1, max_length=64)] = "federation"
@@ -39,7 +39,7 @@ class Rounds(Table):
     patience: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 60.0
 
 
-class Model(Table):
+class Model(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The architecture, where it is cut, and the digest of the start that all hospitals load."""
 
     name: str = "cnn3"
@@ -52,7 +52,7 @@ class Model(Table):
     start_digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
-class Training(Table):
+class Training(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a hospital does with its data in one round."""
 
     epochs: Annotated[int, Meta(ge=1, le=1000)] = 1
@@ -65,7 +65,7 @@ class Training(Table):
     class_weights: bool = False
 
 
-class Protection(Table):
+class Protection(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How an update is coded and kept from the coordinator.
 
     `bits` is the width of a value, 0 means float32 (only `plain`). `ring` is the width of a sum. `clip` is round 1's bound on
@@ -87,7 +87,7 @@ class Protection(Table):
     key_rounds: Annotated[int, Meta(ge=1)] = 10
 
 
-class FederationConfig(Table):
+class FederationConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of `federation.toml`."""
 
     federation: Rounds
@@ -172,12 +172,5 @@ def read_bytes(path: Path) -> bytes:
 
 
 def to_toml(table: Struct) -> str:
-    """The TOML text of a config (None values are left out)."""
-    plain = msgspec.to_builtins(table)
-    return tomli_w.dumps(_without_none(plain))
-
-
-def _without_none(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _without_none(item) for key, item in value.items() if item is not None}
-    return value
+    """The TOML text of a config."""
+    return tomli_w.dumps(msgspec.to_builtins(table))

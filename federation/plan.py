@@ -48,7 +48,7 @@ class Plan:
     ) -> Plan:
         """The plan of a round. A hospital gives its own `min_cohort`, never lower than the config's."""
         settings = config.federation
-        members = cohort(settings.seed, round_, roster.digest, len(roster), settings.cohort)
+        members = cohort(settings.seed, round_, [party.id for party in roster.hospitals], settings.cohort)
         return cls(
             run=run,
             round=round_,

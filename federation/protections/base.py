@@ -67,7 +67,8 @@ def step(steps: Steps, state: State, received: Message) -> tuple[State, Message 
     if taken is None:
         raise FaultyCoordinator(f"sent {type(received).__name__} to a hospital that is {type(state).__name__}", Reason.UNEXPECTED)
     state.use()
-    return taken(state, received)
+    following: tuple[State, Message | None] = taken(state, received)
+    return following
 
 
 def check_survivors(plan: Plan, members: tuple[int, ...], survivors: tuple[int, ...], me: int | None) -> None:

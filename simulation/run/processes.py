@@ -1,0 +1,130 @@
+"""A real federation on this machine: one coordinator process, N hospital processes, ZeroMQ with CURVE on loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from coordinator.command import watch
+from federation.errors import FederationError
+from federation.link import CurveKeys
+from simulation.run.options import Prepared, admit
+from simulation.run.seeds import run_id
+
+Watch = Callable[[dict[str, Any]], None]
+STOP_S = 20.0
+
+
+def free_address() -> str:
+    """A loopback address that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+def write_files(prepared: Prepared) -> None:
+    """Keys, roster and one hospital.toml for each hospital."""
+    options = prepared.options
+    roster, _ = admit(prepared, free_address(), lambda: (lambda pair: (pair.public, pair.secret))(CurveKeys.generate()))
+    for number, identifier in enumerate(prepared.ids):
+        content = {
+            "hospital": {
+                "secret": f"{identifier}.secret",
+                "out": os.path.relpath(options.out / "hospitals" / identifier, prepared.folder),
+                "device": options.device,
+                "threads": 1,
+            },
+            "data": {
+                "source": _source(options.data),
+                "test_fraction": options.test_fraction,
+                "partition": options.partition,
+                "part": number,
+                "parts": options.hospitals,
+                "seed": options.seed,
+            },
+            "policy": {
+                "min_cohort": prepared.config.federation.min_cohort,
+                "protections": [prepared.config.protection.kind],
+                "share_metrics": True,
+                "baselines": options.baselines,
+            },
+        }
+        (prepared.folder / f"{identifier}.toml").write_text(tomli_w.dumps(content))
+    (prepared.folder / "accepted-roster").write_text(roster.digest.hex() + "\n")
+
+
+def _source(data: str) -> str:
+    """A path is made absolute, so that it means the same in another folder."""
+    return str(Path(data).resolve()) if os.sep in data and Path(data).exists() else data
+
+
+class Processes:
+    """Start, watch, stop. Every process is a session of its own, so that Ctrl-C reaches this one only, which then stops all in order."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.logs = prepared.options.out / "logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        folder, options = self.prepared.folder, self.prepared.options
+        arguments = ["coordinator", "--config", str(folder / "federation.toml"), "--out", str(options.out), "--quiet"]
+        arguments += ["--run-id", run_id(options.seed).hex(), *(["--record"] if options.record else [])]
+        self._spawn("coordinator", arguments)
+        for identifier in self.prepared.ids:
+            self._spawn(identifier, ["node", "--config", str(folder / f"{identifier}.toml")])
+
+    def _spawn(self, name: str, arguments: list[str]) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        with (self.logs / f"{name}.log").open("ab") as log:
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", "flop", *arguments],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,
+                cwd=Path(__file__).resolve().parents[2],
+            )
+
+    def wait(self, show: Watch, stop: Callable[[], bool]) -> None:
+        """Until all have ended, or `stop` says so. Raises FederationError, with the end of its log, if the coordinator fails."""
+        while any(process.poll() is None for process in self.running.values()) and not stop():
+            shot = watch(self.prepared.options.out)
+            if shot is not None:
+                show(shot)
+            code = self.running["coordinator"].poll()
+            if code:
+                raise FederationError(f"the coordinator ended with code {code}: {self.tail('coordinator')}")
+            if code is None and all(process.poll() for name, process in self.running.items() if name != "coordinator"):
+                raise FederationError(f"every hospital has failed, the first with: {self.tail(self.prepared.ids[0])}")
+            time.sleep(0.2)
+
+    def tail(self, name: str) -> str:
+        """The last line that a process printed."""
+        lines = (self.logs / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it printed nothing"
+
+    def stop(self) -> None:
+        """Ask all to stop between two batches, hospitals first; end those that do not."""
+        for name in reversed(list(self.running)):
+            process = self.running[name]
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + STOP_S
+        for process in self.running.values():
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

@@ -1,0 +1,127 @@
+"""A small federation in memory for tests of the protocol: real sessions, a real run, stand-ins for the training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from coordinator.run import Run
+from federation import model
+from federation.config import FederationConfig, Model, Protection, Rounds, validate
+from federation.effects import Applied, Effect
+from federation.keys import generate
+from federation.model import SharedModel
+from federation.roster import Roster
+from hospital_node.session import Memory, Session
+from simulation.run.memory import Fault, MemoryFederation, honest
+from simulation.run.seeds import hospital_ids, own_secret
+
+RUN = bytes(range(16))
+SHAPES = {"features.weight": (3, 4), "features.bias": (5,)}
+
+
+def start_model(clip: float = 0.25) -> SharedModel:
+    tensors = {name: np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape) for name, shape in SHAPES.items()}
+    return model.start(tensors, tuple(SHAPES), clip)
+
+
+def config(protection: str = "masked", cohort: int = 3, rounds: int = 1, **changes: Any) -> FederationConfig:
+    """`changes`: keys of the tables `federation` and `protection`."""
+    of_protection = {key: changes.pop(key) for key in list(changes) if key in Protection.__struct_fields__}
+    return validate(
+        FederationConfig(
+            federation=Rounds(rounds=rounds, cohort=cohort, **{"min_cohort": min(3, cohort), "patience": 10.0} | changes),
+            model=Model(classes=("a", "b"), start_digest="0" * 64),
+            protection=Protection(kind=protection, **of_protection),
+        )
+    )
+
+
+class Stand:
+    """Stands in for a learner: its update is a function of hospital and round; remembers what the session applied."""
+
+    def __init__(self, number: int, update: Callable[[int, int], np.ndarray] | None = None) -> None:
+        self.number = number
+        self.update = update or default_update
+        self.applied_rounds: list[int] = []
+        self.counted: list[bool] = []
+        self.trained: list[int] = []
+        self.discarded = 0
+
+    def reset(self, session: Session) -> None:
+        pass
+
+    def train(self, session: Session, round_: int) -> list[Effect]:
+        self.trained.append(round_)
+        return session.trained(round_, self.update(self.number, round_), 10 + self.number, 2, (1, 0, 0, self.number))
+
+    def discard(self) -> None:
+        self.discarded += 1
+
+    def applied(self, session: Session, effect: Applied) -> list[Effect]:
+        self.applied_rounds.append(effect.round)
+        self.counted.append(effect.counted)
+        return session.report(0.5, share=True)
+
+
+def default_update(number: int, round_: int) -> np.ndarray:
+    size = start_model().layout.size
+    return np.random.default_rng([number, round_]).uniform(-0.3, 0.3, size).astype(np.float32)
+
+
+class Rig:
+    """`play` runs it; `sessions`, `stands`, `federation` are there to be looked at."""
+
+    def __init__(
+        self,
+        config: FederationConfig,
+        hospitals: int | None = None,
+        fault: Fault = honest,
+        update: Callable[[int, int], np.ndarray] | None = None,
+        watch: Any = None,
+        tap: Any = None,
+    ) -> None:
+        count = hospitals or config.federation.cohort
+        names = hospital_ids(count)
+        self.secrets = [generate(name, (bytes([1 + i, *range(31)]), bytes(32)), own_secret(0, name)) for i, name in enumerate(names)]
+        hub = generate("coordinator", (bytes([0, *range(31)]), bytes(32)))
+        self.config = config
+        self.roster = Roster(hub.public("coordinator", "127.0.0.1:1"), [secret.public() for secret in self.secrets])
+        start = start_model(config.protection.clip)
+        self.layout = start.layout
+        self.sessions = {number: self.session(number) for number in range(count)}
+        self.stands = {number: Stand(number, update) for number in range(count)}
+        self.run = Run(config, self.roster, start.layout, RUN, 0, 0, 0, 0.0)
+        self.federation = MemoryFederation(
+            config, start.layout, self.run, {n: (self.sessions[n], self.stands[n]) for n in self.sessions}, fault, watch, tap
+        )
+
+    def session(self, number: int, memory: Memory | None = None, shared: SharedModel | None = None) -> Session:
+        """A fresh process of this hospital, with what its disk remembers."""
+        start = start_model(self.config.protection.clip)
+        return Session(
+            self.secrets[number],
+            self.config,
+            self.roster,
+            start,
+            shared or start_model(self.config.protection.clip),
+            memory or Memory(),
+            self.config.federation.min_cohort,
+        )
+
+    def restart(self, number: int) -> None:
+        """Kill the hospital's process and start it again."""
+        old = self.sessions[number]
+        self.sessions[number] = self.session(number, old.memory, old.shared)
+        self.federation.hospitals[number] = (self.sessions[number], self.stands[number])
+        self.federation.dead.discard(number)
+        self.federation.connect(number)
+
+    def play(self) -> Rig:
+        self.federation.play()
+        return self
+
+    def events(self, what: str) -> list[dict[str, Any]]:
+        return [event.facts for event in self.federation.events if event.what == what]
