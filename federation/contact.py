@@ -48,7 +48,7 @@ class Contacts:
         self.closing = False
         self._limit = limit
         self._conversations: dict[bytes, Conversation] = {}
-        self._asked: dict[bytes, float] = {}  # when we last sent a probe
+        self._quiet: dict[bytes, float] = {}  # when nothing was under way, or we last asked
 
     def conversation(self, peer: bytes) -> Conversation:
         """The conversation with this peer, begun now if need be."""
@@ -80,9 +80,11 @@ class Contacts:
         """What to ask peers of whom nothing was heard for long."""
         due = []
         for peer, route in self.routes():
-            if now - max(self.heard.get(peer, now), self._asked.get(peer, 0.0)) > PROBE_S:
-                self._asked[peer] = now
-                due += [(peer, route, probe) for probe in self.conversation(peer).probes()]
+            questions = self.conversation(peer).probes()
+            if questions and now - max(self.heard.get(peer, 0.0), self._quiet.setdefault(peer, now)) <= PROBE_S:
+                continue
+            self._quiet[peer] = now
+            due += [(peer, route, question) for question in questions]
         return due
 
     def _converse(self, peer: bytes, packet: Packet) -> None:

@@ -78,11 +78,13 @@ class Nack:
 
 @dataclass(frozen=True)
 class Probe:
-    """Where are you? Answered by an Ack with `rewind`."""
+    """All before (seq, offset) was sent; where are you? Answered by an Ack, with `rewind` if some of it is missing."""
 
     stream: bytes
     urgent: bool
     base: int
+    seq: int
+    offset: int
 
 
 Packet = Signal | Data | Ack | Nack | Probe
@@ -100,8 +102,8 @@ def encode(packet: Packet) -> list[Buffer]:
             return [_STREAM.pack(MAGIC, VERSION, _ACK, stream, urgent, seq, offset, rewind)]
         case Nack(stream, urgent, seq, limit):
             return [_STREAM.pack(MAGIC, VERSION, _NACK, stream, urgent, seq, limit, 0)]
-        case Probe(stream, urgent, base):
-            return [_STREAM.pack(MAGIC, VERSION, _PROBE, stream, urgent, base, 0, 0)]
+        case Probe(stream, urgent, base, seq, offset):
+            return [_STREAM.pack(MAGIC, VERSION, _PROBE, stream, urgent, base, seq, offset)]
 
 
 def decode(frames: Sequence[Buffer]) -> Packet:
@@ -131,6 +133,6 @@ def decode(frames: Sequence[Buffer]) -> Packet:
         return Ack(stream, urgent, a, b, bool(c))
     if kind == _NACK and c == 0:
         return Nack(stream, urgent, a, b)
-    if kind == _PROBE and b == c == 0:
-        return Probe(stream, urgent, a)
+    if kind == _PROBE and a <= b:
+        return Probe(stream, urgent, a, b, c)
     raise MalformedPacket("a packet is of an unknown kind")

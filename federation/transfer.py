@@ -7,7 +7,7 @@ a lost packet). Three things make it exactly-once within the life of both ends, 
 - every `Outbox` has a random `stream` name; a receiver that does not know it starts afresh,
 - every chunk names `base`, the oldest message that is not settled, so that a fresh receiver knows where to start and a
   message that was refused is passed over,
-- a receiver that sees a hole, or is asked by a `Probe`, answers with its position and `rewind`.
+- a receiver that sees a hole, by a chunk or by a `Probe`, answers with its position and `rewind`.
 
 Normal and urgent messages are two independent streams, so that a short word overtakes a long upload.
 """
@@ -143,7 +143,7 @@ class Outbox:
 
     def probe(self) -> Probe:
         """Ask for the receiver's position."""
-        return Probe(self.stream, self.urgent, self._acked[0])
+        return Probe(self.stream, self.urgent, self._acked[0], *self._next)
 
 
 class Inbox:
@@ -206,7 +206,7 @@ class Inbox:
     def answer(self, probe: Probe) -> Ack:
         """Our position, for a sender that waits too long."""
         self._follow(probe.stream, probe.base)
-        return self._position(rewind=True)
+        return self._position(rewind=(self._seq, self._offset) < (probe.seq, probe.offset))
 
     def _follow(self, stream: bytes, base: int) -> None:
         if stream != self._stream or base > self._seq:

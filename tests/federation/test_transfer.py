@@ -107,7 +107,7 @@ def test_a_malformed_packet_is_refused_and_nothing_else_happens(frames, at, valu
         Data(b"12345678", False, 3, 5, 9, (), (b"abc", b"d")),
         Ack(b"12345678", False, 2**63, 2**40, True),
         Nack(b"12345678", True, 7, 10**9),
-        Probe(b"12345678", False, 6),
+        Probe(b"12345678", False, 6, 7, 8),
     ],
 )
 def test_packets_survive_the_wire(packet):
@@ -199,6 +199,20 @@ def test_more_bytes_than_announced_are_refused_and_the_rest_can_still_come():
     with pytest.raises(MalformedPacket, match="empty"):
         inbox.receive(Data(b"12345678", False, 0, 0, 3, (), ()), ROOM)
     assert inbox.receive(Data(b"12345678", False, 0, 0, 3, (), (b"d", b"ef")), ROOM)[0] == [b"abcd", b"ef"]
+
+
+def test_a_probe_asks_for_what_is_missing_and_for_nothing_else():
+    outbox, inbox = Outbox(chunk=10, window=4), Inbox()
+    outbox.split([bytes(100)])
+    *arrived, _lost = send_all(outbox)
+    for chunk in arrived:
+        inbox.receive(chunk, ROOM)
+    answer = inbox.answer(outbox.probe())
+    assert (answer.offset, answer.rewind) == (30, True)
+    outbox.acknowledge(answer)
+    for chunk in send_all(outbox):
+        inbox.receive(chunk, ROOM)
+    assert not inbox.answer(outbox.probe()).rewind  # a slow line: all is there, only the answers are late
 
 
 def test_acknowledging_what_was_never_sent_is_malformed():
