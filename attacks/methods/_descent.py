@@ -17,6 +17,7 @@ from torch import Tensor
 
 from attacks.methods._attack import Settings
 from attacks.methods._replica import Replica, Tensors
+from learning.training import INPUT_STD
 
 Objective = Callable[[Replica, Tensors], tuple[Tensor, Tensor]]
 Schedule = Literal["cosine", "steps", "constant"]
@@ -42,7 +43,7 @@ def descend(
     schedule: Schedule = "cosine",
     signed: bool = False,
 ) -> Found:
-    """Minimises over every tensor of `start` (each with leading axis N); `image` is kept in [0, 1].
+    """Minimises over every tensor of `start` (each with leading axis N); `image` is kept in [0, 1]; `lr` is in pixels.
 
     `objective(replica, variables)` gives (match, total), both (N,): what restarts are chosen by, and what is minimised.
     `signed` steps along the sign of the image's gradient (Geiping et al. 2020). A copy ends when its match is
@@ -79,8 +80,10 @@ def descend(
             first.mul_(BETA1).add_(gradient, alpha=1 - BETA1)
             second.mul_(BETA2).addcmul_(gradient, gradient, value=1 - BETA2)
             move = (first / (1 - BETA1**step)) / ((second / (1 - BETA2**step)).sqrt() + EPSILON)
-            moved = value.detach() - rate * move
-            point[name] = moved.clamp(0, 1) if name == "image" else moved
+            if name == "image":
+                point[name] = (value.detach() - rate * move).clamp(0, 1)
+            else:  # labels and heads live on the scale of the network's inputs, not of pixels
+                point[name] = value.detach() - rate / INPUT_STD * move
 
         going = match > settings.tolerance
         if not going.any():

@@ -45,10 +45,13 @@ def match(
     settings: Settings,
     *,
     labels: Tensor | None = None,
+    signed: bool = False,
     polish: int = 0,
 ) -> Reconstruction:
-    """Adam on one minus the cosine plus TV with the sign of the image's gradient (Geiping et al. 2020), restarts chosen by
-    the match alone, then at most `polish` steps of L-BFGS in float64 on the L2 distance, kept where that distance fell.
+    """Adam on one minus the cosine, which no unknown learning rate can upset, plus TV; restarts chosen by the match alone;
+    then at most `polish` steps of L-BFGS in float64 on the same distance without TV.
+
+    `signed` is Geiping et al. 2020: the sign of the image's gradient, and their steps of the rate.
     """
     replica.memory["labels"] = labels if labels is not None else torch.zeros(replica.count, 0, device=replica.device)
 
@@ -57,7 +60,7 @@ def match(
         distance = cosine_distance(gradient_of(copies, variables, given), copies.target)
         return distance, distance + settings.tv * total_variation(variables["image"])
 
-    found = descend(objective, replica, start, settings, schedule="steps", signed=True)
+    found = descend(objective, replica, start, settings, schedule="steps" if signed else "cosine", signed=signed)
     best = {name: choose(value, found.objective, len(cases)) for name, value in found.variables.items()}
     score = choose(found.objective, found.objective, len(cases))
     chosen_labels = None if labels is None else choose(labels, found.objective, len(cases))
@@ -66,7 +69,7 @@ def match(
         exact = Replica(cases, 1, dtype=torch.float64, device=settings.device)
         exact.head = {n: choose(v, found.objective, len(cases)).double() for n, v in replica.head.items()}
         fine = minimise(
-            lambda variables: squared_distance(gradient_of(exact, variables, chosen_labels), exact.target),
+            lambda variables: cosine_distance(gradient_of(exact, variables, chosen_labels), exact.target),
             {name: value.to(torch.float64) for name, value in best.items()},
             steps=polish,
             tolerance=1e-12,

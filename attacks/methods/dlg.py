@@ -30,7 +30,7 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
 
 def filled(settings: Settings) -> Settings:
     """The paper takes 300 steps of L-BFGS with 20 inner iterations each; ours is one loop that stops when it stands still."""
-    return settings.over(steps=2000, restarts=2, tolerance=1e-11, dtype=torch.float64)
+    return settings.over(steps=2000, restarts=2, tolerance=1e-9, dtype=torch.float64)
 
 
 def standard_normal(replica: Replica, generator: torch.Generator) -> Tensor:

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from attacks.methods._attack import Attack, Reconstruction, Settings
 from attacks.methods._matching import defaults, label_logits, match
 from attacks.methods._replica import Replica
-from attacks.methods.inverting_gradients import RATE
 from attacks.observation import Case
 
 
 def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
-    settings = defaults(settings, steps=1000, lr=RATE, tv=1e-3, restarts=4)
+    settings = defaults(settings, steps=600, lr=0.05, tv=1e-3, restarts=4)
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     coins = settings.generator()
     start = {"image": replica.random_images(coins), "label": label_logits(replica, coins), **replica.random_head(coins)}
-    found = match(cases, replica, start, settings, polish=500)
+    found = match(cases, replica, start, settings, polish=1000)
     # permuting the rows of an unknown head changes nothing, so the label's index is not identifiable: N/A
     return Reconstruction(found.images, None, found.objective, steps=found.steps, seconds=found.seconds)
 

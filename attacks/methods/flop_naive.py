@@ -9,12 +9,11 @@ import torch
 from attacks.methods._attack import Attack, Reconstruction, Settings
 from attacks.methods._matching import defaults, match
 from attacks.methods._replica import Replica
-from attacks.methods.inverting_gradients import RATE
 from attacks.observation import Case
 
 
 def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
-    settings = defaults(settings, steps=1000, lr=RATE, tv=1e-3, restarts=4)
+    settings = defaults(settings, steps=600, lr=0.05, tv=1e-3, restarts=4)
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     coins = settings.generator()
     replica.head = replica.random_head(coins)

@@ -25,7 +25,7 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     settings = defaults(settings, steps=STEPS, lr=RATE, tv=TV)
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     start = {"image": replica.random_images(settings.generator())}
-    return match(cases, replica, start, settings, labels=known_or_read(cases, replica))
+    return match(cases, replica, start, settings, labels=known_or_read(cases, replica), signed=True)
 
 
 def known_or_read(cases: Sequence[Case], replica: Replica) -> torch.Tensor:
