@@ -29,6 +29,16 @@ def choose(name: str = "auto") -> torch.device:
     return torch.device(kind)
 
 
+def choose_several(names: str) -> list[torch.device]:
+    """One device as `choose` takes it, several with commas between (`cuda:0,cuda:1`), or `cuda:all`. ValueError
+    likewise.
+    """
+    if names == "cuda:all":
+        choose("cuda")
+        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [choose(name.strip()) for name in names.split(",")]
+
+
 def prepare(threads: int | None = None) -> None:
     """Set the process up once: `threads` CPU threads (None: leave), and deterministic algorithms on the CPU.
 

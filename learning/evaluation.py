@@ -13,7 +13,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics.functional.classification import multiclass_auroc
+from torchmetrics.functional.classification import binary_auroc
 
 from learning.training import to_input
 
@@ -114,10 +114,6 @@ def auroc(probabilities: np.ndarray, truth: np.ndarray | Tensor) -> float | None
     defined = (counts > 0) & (counts < len(labels))
     if not defined.any():
         return None
-    # a class without positives makes torchmetrics warn and count 0; only the defined ones are asked for
     scores = torch.from_numpy(probabilities)
-    per_class = [
-        multiclass_auroc(torch.stack([1 - scores[:, c], scores[:, c]], dim=1), (labels == c).long(), 2, average=None)[1]
-        for c in defined.nonzero().flatten().tolist()
-    ]
+    per_class = [binary_auroc(scores[:, c], (labels == c).long()) for c in defined.nonzero().flatten().tolist()]
     return float(torch.stack(per_class).mean())

@@ -71,6 +71,30 @@ class TrainStats:
     stopped: bool
 
 
+class Alone:
+    """How one process trains: it takes whole batches and asks nobody. `learning.distributed` has the other way."""
+
+    rank = 0
+    smallest_batch = 2
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        return model
+
+    def share(self, rows: Tensor) -> Tensor:
+        """The part of a batch that this process computes."""
+        return rows
+
+    def loss(self, logits: Tensor, labels: Tensor, rows: Tensor, weights: Tensor | None) -> Tensor:
+        """The (weighted) mean cross-entropy of the batch `rows`, whose `share` gave `logits`."""
+        return cross_entropy(logits, labels[rows], weight=weights)
+
+    def agree(self, stop: bool) -> bool:
+        return stop
+
+    def total(self, value: Tensor) -> float:
+        return value.item()
+
+
 class Trainer:
     """Trains a model in place. The optimiser's state is new in every call: each round starts afresh, as in the papers.
 
@@ -84,7 +108,9 @@ class Trainer:
         device: torch.device,
         *,
         proximal: Collection[str] | None = None,
+        group: Alone | None = None,
     ) -> None:
+        self.group = group or Alone()
         self.settings = settings
         self.device = device
         self.proximal = proximal
@@ -111,13 +137,13 @@ class Trainer:
         variance of one; where there is only one, BatchNorm uses its running statistics. Raises ValueError on an empty
         training set.
         """
-        settings, started = self.settings, time.perf_counter()
+        settings, group, started = self.settings, self.group, time.perf_counter()
         rows = torch.arange(len(labels)) if rows is None else rows.cpu()
         if len(rows) == 0:
             raise ValueError("the training set is empty; give this hospital at least one image")
         labels = labels.to(self.device, torch.int64)
         weights = class_weights(labels[rows.to(self.device)], self.model) if settings.class_weights else None
-        bounds = batch_bounds(len(rows), settings.batch_size)
+        bounds = batch_bounds(len(rows), settings.batch_size, group.smallest_batch)
         optimizer = _optimizer(self.model, settings)
         pull = _Proximal(self.model, settings.proximal_mu, self.proximal) if settings.proximal_mu else None
         dtype = devices.precision(self.device, settings.mixed_precision)
@@ -126,19 +152,17 @@ class Trainer:
 
         steps, seen, stopped = 0, 0, False
         total = torch.zeros((), dtype=torch.float64 if self.device.type != "mps" else torch.float32, device=self.device)
-        self.model.train()
+        model = group.wrap(self.model).train()
         if settings.freeze_batchnorm or min(len(rows), settings.batch_size) == 1:
-            _freeze_batchnorm(self.model)
-        with _seeded(self.device, seed):
+            _freeze_batchnorm(model)
+        with _seeded(self.device, seed + group.rank):
             for chosen in _batches(rows, bounds, settings.epochs, seed):
-                if stop is not None and stop():
+                if group.agree(stop is not None and stop()):
                     stopped = True
                     break
-                here = chosen.to(images.device)
-                x = to_input(self._fetch(images, here), self.memory_format)
-                y = labels[chosen.to(self.device)]
+                x = to_input(self._fetch(images, group.share(chosen)), self.memory_format)
                 with devices.autocast(self.device, dtype):
-                    loss = cross_entropy(self.model(x), y, weight=weights)
+                    loss = group.loss(model(x), labels, chosen.to(self.device), weights)
                 optimizer.zero_grad(set_to_none=True)
                 scaler.scale(loss).backward()
                 if pull is not None:
@@ -152,11 +176,11 @@ class Trainer:
                 if progress is not None:
                     progress(steps, len(bounds) * settings.epochs)
         self.model.eval()
-        mean = total.item() / seen if seen else math.nan
+        mean = group.total(total) / seen if seen else math.nan
         return TrainStats(len(rows), steps, mean, time.perf_counter() - started, stopped)
 
     def _fetch(self, images: Tensor, rows: Tensor) -> Tensor:
-        batch = images[rows]
+        batch = images[rows.to(images.device)]
         if batch.device == self.device:
             return batch
         # pinned, so that the copy runs while the device still computes the batch before
@@ -173,10 +197,12 @@ def class_weights(labels: Tensor, model: nn.Module) -> Tensor:
     return torch.where(present, len(labels) / (present.sum() * counts.clamp(min=1)), torch.zeros_like(counts))
 
 
-def batch_bounds(examples: int, batch_size: int) -> list[tuple[int, int]]:
-    """Start and end of each batch; a last batch of one example is merged into the one before, unless all are of one."""
+def batch_bounds(examples: int, batch_size: int, smallest: int = 2) -> list[tuple[int, int]]:
+    """Start and end of each batch; a last one of fewer than `smallest` joins the one before, unless all are that
+    small.
+    """
     bounds = [(start, min(start + batch_size, examples)) for start in range(0, examples, batch_size)]
-    if batch_size > 1 and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] == 1:
+    if batch_size >= smallest and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < smallest:
         bounds[-2:] = [(bounds[-2][0], examples)]
     return bounds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from learning import models, parameters, split
 
@@ -87,6 +88,33 @@ def test_grey_weights_answer_like_rgb_ones_on_grey_images() -> None:
     grey = models.pretrained.for_channels(rgb, 1)
     image = torch.randn(2, 1, 8, 8)
     assert torch.allclose(grey(image), rgb(image.expand(-1, 3, -1, -1)), atol=1e-5)
+
+
+class Weights:
+    """In place of torchvision's enum: hands out a state, or fails as a machine without a network does."""
+
+    def __init__(self, state: dict | None) -> None:
+        self.state = state
+
+    def get_state_dict(self, **how) -> dict:
+        assert how["weights_only"] is True
+        if self.state is None:
+            raise OSError("no route to host")
+        return self.state
+
+
+def test_downloaded_weights_land_where_they_belong() -> None:
+    with torch.device("meta"):
+        theirs = torchvision.models.vgg11().features.state_dict()
+    body = models.build("vgg11", channels=3, image_size=32, classes=3).body
+    state = {f"features.{name}": torch.full(value.shape, 0.5) for name, value in theirs.items()}
+    models.pretrained.load_into(body, Weights(state | {"classifier.0.weight": torch.zeros(1)}), prefix="features.")
+    assert all((parameter == 0.5).all() for parameter in body.parameters())
+
+
+def test_without_a_network_pretrained_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="leave --pretrained out"):
+        models.pretrained.load_into(torch.nn.Linear(1, 1), Weights(None))
 
 
 def test_half_of_the_papers_cnn_is_private() -> None:
