@@ -18,7 +18,7 @@ coordinator_app = typer.Typer(add_completion=False, pretty_exceptions_enable=Fal
 
 @coordinator_app.command()
 def coordinator(
-    config: Annotated[Path, typer.Option(help="The agreed federation.toml; roster.toml and the start lie beside it.")] = Path("federation.toml"),
+    config: Annotated[Path, typer.Option(help="The agreed federation.toml; roster.toml lies beside it.")] = Path("federation.toml"),
     out: Annotated[Path, typer.Option(help="Run directory; a run that was left in it goes on.")] = Path("run"),
     secret: Annotated[Path | None, typer.Option(help="The coordinator's .secret file; by default the one beside the config.")] = None,
     bind: Annotated[str, typer.Option(help="host:port to listen at, where it differs from the roster's address, e.g. 0.0.0.0:5555.")] = "",

@@ -35,7 +35,7 @@ class Rounds(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     min_cohort: Annotated[int, Meta(ge=1, le=4096)] = 3
     beta: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
     weighting: Literal["uniform", "examples"] = "uniform"
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     patience: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 60.0
 
 

@@ -61,7 +61,7 @@ def init(
     classes: Annotated[str, typer.Option(help="Class names, separated by commas, in the order that all agree on.")],
     cohort: Annotated[int, typer.Option(help="Hospitals in a round.")],
     model: Annotated[str, typer.Option(help="One of the models of `flop sim --help`.")] = "cnn3",
-    private: Annotated[list[str] | None, typer.Option(help="Name pattern of layers that stay private; may be given more than once.")] = None,
+    private: Annotated[list[str] | None, typer.Option(help="Name pattern of layers that stay private; give it again for more.")] = None,
     private_last: Annotated[int | None, typer.Option(help="Keep the last K layers private.")] = None,
     algorithm: Annotated[str, typer.Option(help="flop or fedavg.")] = "flop",
     protection: Annotated[str, typer.Option(help="plain, masked, ckks or masked+ckks.")] = "masked",

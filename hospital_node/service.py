@@ -21,7 +21,7 @@ from hospital_node.learner import Learner, accuracy
 from hospital_node.session import Session
 from hospital_node.settings import Hospital
 from hospital_node.storage import Storage
-from hospital_node.summary import summarise
+from hospital_node.summary import about, figures
 from hospital_node.worker import BaselinesDone, Failed, Result, Tested, TrainingDone, Worker
 from learning import device
 from learning.evaluation import metrics
@@ -80,7 +80,7 @@ class Node:
         self.line: dict[str, Any] = {}
         self.began = time.monotonic()
         self.finished: Finished | None = None
-        self.stopping = self.over = False
+        self.stopping = self.over = self.summarised = False
         self._told = (0, 0)
         self._next_progress = 0.0
 
@@ -215,8 +215,15 @@ class Node:
             self.over = True
 
     def _write_summary(self, confusions: dict[str, list[list[int]]] | None) -> None:
-        if self.session.memory.run and not (confusions is None and (self.storage.folder / "summary.json").exists() and self.finished):
-            self.storage.write_summary(summarise(self, confusions))
+        if not self.session.memory.run or (confusions is None and self.summarised):
+            return
+        summary = about(
+            self.hospital.secrets.id, self.hospital.config, self.session, self.learner, self.storage, self.confusion
+        )
+        summary["baselines"] = {name: figures(matrix) for name, matrix in (confusions or {}).items()}
+        summary["finished"] = self.finished is not None and not self.finished.code
+        self.storage.write_summary(summary)
+        self.summarised = True
 
 
 def _finite(value: float) -> float | None:

@@ -37,7 +37,7 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     partition: str = ""
     part: Annotated[int, Meta(ge=0)] = 0
     parts: Annotated[int, Meta(ge=1)] = 1
-    seed: Annotated[int, Meta(ge=0, lt=2**63)] = 0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class HospitalSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -95,6 +95,8 @@ def accept_roster(path: Path, fingerprint: str) -> Roster:
     """Accept a roster whose fingerprint the operator has compared. Raises ConfigError where it is another one."""
     admitted = roster.read(path)
     if "".join(fingerprint.split()).lower() != "".join(admitted.fingerprint.split()):
-        raise ConfigError(f"{path}: its fingerprint is {admitted.fingerprint}, not {fingerprint}; do not use this file, ask the coordinator")
+        raise ConfigError(
+            f"{path}: its fingerprint is {admitted.fingerprint}, not {fingerprint}; do not use this file, ask the coordinator"
+        )
     (path.parent / "accepted-roster").write_text(admitted.digest.hex() + "\n")
     return admitted

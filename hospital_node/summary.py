@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from federation.config import FederationConfig
+from hospital_node.learner import Learner
+from hospital_node.session import Session
+from hospital_node.storage import Storage
 from learning.evaluation import metrics
-
-if TYPE_CHECKING:
-    from hospital_node.service import Node
 
 
 def figures(confusion: np.ndarray | list[list[int]]) -> dict[str, Any]:
@@ -26,28 +27,27 @@ def figures(confusion: np.ndarray | list[list[int]]) -> dict[str, Any]:
     }
 
 
-def summarise(node: Node, confusions: dict[str, list[list[int]]] | None) -> dict[str, Any]:
-    """What this hospital knows at the end, or where it was stopped."""
-    config, session, data = node.hospital.config, node.session, node.data
-    train, test = data.class_counts(node.learner.classes)
-    lines = node.storage.metrics()
+def about(
+    identifier: str, config: FederationConfig, session: Session, learner: Learner, storage: Storage, confusion: np.ndarray
+) -> dict[str, Any]:
+    """Everything but the baselines and whether the run was finished."""
+    train, test = learner.data.class_counts(learner.classes)
+    lines = storage.metrics()
     return {
-        "id": node.hospital.secrets.id,
+        "id": identifier,
         "run": session.memory.run.hex(),
         "algorithm": config.federation.algorithm,
         "protection": config.protection.kind,
         "model": config.model.name,
         "classes": list(config.model.classes),
         "round": session.shared.round,
-        "finished": node.finished is not None and not node.finished.code,
         "train_examples": train,
         "test_examples": test,
         "shared_parameters": session.shared.layout.size,
-        "private_parameters": int(sum(tensor.size for tensor in node.learner.private.values())),
-        "local_test": figures(node.confusion),
-        "baselines": {name: figures(matrix) for name, matrix in (confusions or {}).items()},
-        "skipped_images": list(data.skipped),
-        "partition_notes": list(data.notes),
+        "private_parameters": int(sum(tensor.size for tensor in learner.private.values())),
+        "local_test": figures(confusion),
+        "skipped_images": list(learner.data.skipped),
+        "partition_notes": list(learner.data.notes),
         "train_seconds": sum(line.get("train_seconds", 0.0) for line in lines),
-        "device": str(node.learner.device),
+        "device": str(learner.device),
     }

@@ -85,7 +85,9 @@ def check(options: Options) -> None:
     if options.transport not in ("zmq", "memory"):
         raise ConfigError(f"--transport {options.transport}: choose zmq or memory")
     if options.alone and options.protection not in ("masked", "plain"):
-        raise ConfigError(f"--algorithm {options.algorithm} sends nothing, so --protection {options.protection} makes no sense; leave it out")
+        raise ConfigError(
+            f"--algorithm {options.algorithm} sends nothing, so --protection {options.protection} makes no sense; leave it out"
+        )
     if options.alone and options.record:
         raise ConfigError(f"--algorithm {options.algorithm} sends nothing, so there is nothing to --record")
     if options.hospitals < 1:

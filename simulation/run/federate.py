@@ -1,0 +1,235 @@
+"""A federation in this process: the same sessions over a bus, real learners, one copy of the data."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from coordinator import status
+from coordinator.run import Run
+from coordinator.store import Progress, Recorder, Store
+from federation import codec, model, protections
+from federation.coding import Coding
+from federation.effects import Applied, Effect, Recorded
+from federation.limits import vector_bytes
+from federation.messages import Aggregate, Update
+from hospital_node.learner import Learner, accuracy
+from hospital_node.local_data import LocalData, divide
+from hospital_node.session import Memory, Session
+from hospital_node.storage import Storage
+from hospital_node.summary import about, figures
+from learning import device
+from learning.data import Dataset, Images, local_split
+from learning.evaluation import metrics
+from simulation.run.memory import MemoryFederation
+from simulation.run.options import Options, Prepared, admit
+from simulation.run.seeds import own_secret, run_id
+
+Watch = Callable[[dict[str, Any]], None]
+Stop = Callable[[], bool]
+
+
+class Stopped(Exception):
+    """Ctrl-C, seen between two batches."""
+
+
+@dataclass(frozen=True)
+class Divided:
+    """The training folder, loaded once, and each hospital's rows of it."""
+
+    locals: list[LocalData]
+    notes: tuple[str, ...]
+
+
+def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Divided:
+    """Load all images once; every hospital's `LocalData` holds rows of the same tensor, split just as its own process would."""
+    index = dataset.train
+    parts = divide(index, options.partition, options.hospitals, options.seed)
+    wanted = np.unique(np.concatenate(parts.parts)) if parts.parts else np.zeros(0, np.int64)
+    images: Images = index.load(wanted)
+    place = {int(row): at for at, row in enumerate(images.kept_rows)}
+    on_device = images.images.to(where)
+    names = {int(row): True for row in images.kept_rows}
+    skipped = tuple(f"{one.name}: {one.reason}" for one in images.skipped)
+    found = []
+    for rows in parts.parts:
+        kept = np.array([row for row in rows if int(row) in names], np.int64)
+        groups = None if index.groups is None else index.groups[kept]
+        train, test = local_split(index.labels[kept], groups, options.test_fraction, options.seed)
+        here = torch.tensor([place[int(row)] for row in kept], dtype=torch.int64)
+        found.append(
+            LocalData(on_device, images.labels, here[torch.from_numpy(train)], here[torch.from_numpy(test)], skipped, tuple(parts.notes))
+        )
+    return Divided(found, tuple(parts.notes))
+
+
+class LearnerBody:
+    """A real learner behind a session of the bus; writes what a hospital's own process would."""
+
+    def __init__(self, learner: Learner, storage: Storage, stop: Stop) -> None:
+        self.learner, self.storage, self.stop = learner, storage, stop
+        self.confusion = np.zeros((learner.classes, learner.classes), np.int64)
+        self.line: dict[str, Any] = {}
+
+    def reset(self, session: Session) -> None:
+        self.learner.reset(session.memory.run)
+
+    def train(self, session: Session, round_: int) -> list[Effect]:
+        done = self.learner.train(session.shared.vector, session.memory.run, round_, stop=self.stop)
+        if done.stats.stopped:
+            raise Stopped
+        self.line = {"round": round_, "train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps}
+        counts = tuple(int(n) for n in self.confusion.reshape(-1))
+        return session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts)
+
+    def discard(self) -> None:
+        self.learner.discard()
+
+    def applied(self, session: Session, effect: Applied) -> list[Effect]:
+        if self.stop():
+            raise Stopped
+        self.learner.adopt(session.shared.vector, effect.counted)
+        scores = self.learner.test()
+        self.confusion = scores.confusion
+        found = metrics(scores.confusion)
+        line = self.line if self.line.get("round") == effect.round else {"round": effect.round}
+        line |= {"counted": effect.counted, "accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy}
+        line["test_loss"] = None if np.isnan(scores.loss) else scores.loss
+        if session.clipped >= 0:
+            line["clipped"] = session.clipped
+        self.storage.add_metrics(line)
+        return session.report(accuracy(scores.confusion), share=True)
+
+
+class Federation:
+    """`play` runs it from the start (a memory run that was stopped begins again: it is deterministic)."""
+
+    def __init__(self, prepared: Prepared, stop: Stop = lambda: False, watch: Watch | None = None) -> None:
+        options, config = prepared.options, prepared.config
+        self.prepared, self.watch, self.began = prepared, watch, time.monotonic()
+        device.prepare(1)
+        self.where = device.choose(options.device)
+        self.start = model.read_start(prepared.folder / config.model.start, config)
+        self.roster, keys = admit(prepared, "127.0.0.1:1", _unused_transport)
+        self.divided = load_divided(options, prepared.dataset, self.where)
+        self.store = Store(options.out, config)
+        self.recorder = Recorder(options.out) if options.record else None
+        for name in ("events.jsonl", "metrics.jsonl"):
+            (options.out / name).unlink(missing_ok=True)
+        self.bodies: dict[int, LearnerBody] = {}
+        hospitals = {}
+        for number, identifier in enumerate(prepared.ids):
+            storage = Storage(options.out / "hospitals" / identifier)
+            (storage.folder / "metrics.jsonl").unlink(missing_ok=True)
+            learner = Learner(config, self.start.layout, own_secret(options.seed, identifier), self.divided.locals[number], self.where)
+            session = Session(
+                keys[identifier], config, self.roster, self.start, self._fresh(), Memory(), config.federation.min_cohort
+            )
+            self.bodies[number] = LearnerBody(learner, storage, stop)
+            hospitals[number] = (session, self.bodies[number])
+        self.sessions = {number: session for number, (session, _) in hospitals.items()}
+        self.model = None if protections.get(config.protection.kind).hidden else self._fresh()
+        self.coding = Coding.of(config, self.start.layout)
+        self.run = Run(config, self.roster, self.start.layout, run_id(options.seed), 0, 0, 0, 0.0)
+        self.bus = MemoryFederation(config, self.start.layout, self.run, hospitals, watch=self._watch, tap=self._tap)
+        self.accuracy: float | None = None
+        self.bytes = {"up": 0, "down": 0}
+
+    def _fresh(self) -> model.SharedModel:
+        return model.SharedModel(self.start.layout, self.start.vector.copy(), self.start.clips.copy())
+
+    def play(self) -> None:
+        """Run all rounds. Raises Stopped."""
+        self.bus.play()
+
+    def save(self) -> None:
+        """Write what the processes of a real federation would have written."""
+        for number, body in self.bodies.items():
+            self.sessions[number].shared.save(body.storage.shared)
+            body.learner.save_private(body.storage.private)
+        (self.model or self.sessions[0].shared).save(self.prepared.options.out / "shared.safetensors")
+        progress = Progress(self.run.run, self.run.last_begun, self.run.applied, self.run.completed)
+        self.store.write(progress)
+
+    def summaries(self, baselines: bool, stop: Stop) -> list[dict[str, Any]]:
+        """Each hospital's own summary, with its baselines, as its process would write it."""
+        made = []
+        for number, body in self.bodies.items():
+            confusions = (
+                body.learner.baselines(self.start.vector, self.run.run, self.run.last_begun, stop) if baselines and not stop() else {}
+            )
+            session, config = self.sessions[number], self.prepared.config
+            summary = about(self.prepared.ids[number], config, session, body.learner, body.storage, body.confusion)
+            summary["baselines"] = {name: figures(matrix) for name, matrix in confusions.items()}
+            summary["finished"] = self.bus.finished is not None
+            body.storage.write_summary(summary)
+            made.append(summary)
+        return made
+
+    # ---- watching --------------------------------------------------------------------------------------------------
+
+    def _watch(self, effect: Recorded | Applied, run: Run) -> None:
+        if isinstance(effect, Applied):
+            if self.model is not None and effect.total is not None:
+                self.model.apply(effect.total, self.coding, self.prepared.config, effect.round)
+        else:
+            named = self.prepared.ids
+            facts = effect.facts
+            self.store.add({"event": effect.what, **facts, **({"hospital": named[facts["hospital"]]} if "hospital" in facts else {})})
+            if effect.what == "reported":
+                scores = list(facts["accuracy"].values())
+                self.accuracy = sum(scores) / len(scores) if scores else None
+            if effect.what == "begin" and self.recorder is not None and run.round is not None:
+                cohort = [named[who] for who in run.round.plan.cohort]
+                self.recorder.begin(
+                    facts["round"], self.model, {"round": facts["round"], "run": run.run.hex(), "cohort": cohort, "config": "config.toml"}
+                )
+        if self.watch is not None:
+            shot = status.snapshot(run, self.prepared.ids, time.monotonic() - self.began, self.accuracy)
+            self.watch(shot)
+
+    def _tap(self, who: int, direction: str, frames: list[Any]) -> None:
+        kind = int.from_bytes(frames[0][4:6], "big")
+        if kind == Update.kind:
+            self.bytes["up"] += sum(len(frame) for frame in frames)
+        elif kind != Aggregate.kind:
+            return
+        if self.recorder is not None:
+            message = codec.decode(frames, codec.Limits(1 << 30, 1 << 40))
+            if isinstance(message, Update):
+                self.recorder.update(self.prepared.ids[who], message)
+            elif isinstance(message, Aggregate):
+                self.recorder.aggregate(message)
+
+    def coordinator_summary(self) -> dict[str, Any]:
+        """What the coordinator's process would write of the traffic."""
+        up, down = vector_bytes(self.prepared.config, self.start.layout)
+        uploads = max(1, self.run.completed) * self.prepared.config.federation.cohort
+        plain = 4 * self.coding.values
+        return {
+            "rounds_completed": self.run.completed,
+            "bytes": {
+                "upload_per_hospital_per_round": round(self.bytes["up"] / uploads),
+                "download_per_hospital_per_round": down,
+                "plain_float32": plain,
+                "expansion": up / plain if plain else None,
+            },
+            "seconds": {"total": time.monotonic() - self.began, "aggregate": 0.0},
+        }
+
+
+def _unused_transport() -> tuple[bytes, bytes]:
+    """In memory nobody connects; the roster still wants keys that differ."""
+    return secrets.token_bytes(32), secrets.token_bytes(32)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text())) if path.exists() else {}
