@@ -1,0 +1,90 @@
+"""Trials: chosen images, one small federation in memory that trains on them, and what its coordinator recorded.
+
+The round runs through the product's own sessions, codec and protections (`simulation/run`); the attack gets the recording, the
+scorer gets the images. A hospital holds exactly `batch` images and keeps none back for testing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from attacks.observation import Observation
+from attacks.recorded import load
+from learning.data import Dataset, Index
+from simulation.run.federate import Federation
+from simulation.run.options import Options, Prepared, make_config
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What only the scorer may see: images (B, C, H, W) in [0, 1] and labels of the hospitals behind an observation, their
+    private layers at the start of the round by name (one mapping a hospital)."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    heads: tuple[Mapping[str, np.ndarray], ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    observation: Observation
+    truth: Truth
+
+
+class _Given:
+    """A reader of images that are at hand."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+
+    def read(self, row: int) -> Image.Image | np.ndarray:
+        image = self.images[row]
+        return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+
+    def name(self, row: int) -> str:
+        return str(row)
+
+    def stamp(self, row: int) -> str:
+        return str(row)
+
+
+def given(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Dataset:
+    """A data set of these uint8 images (N, C, H, H) alone."""
+    _, channels, size, _ = images.shape
+    return Dataset("given", classes, channels, size, Index(labels.astype(np.int64), _Given(images), size, channels))
+
+
+def play(
+    images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, round_: int = 1
+) -> list[Trial]:
+    """Runs `options` on these images, dealt evenly to `options.hospitals`, and returns what was recorded of a round."""
+    with tempfile.TemporaryDirectory() as folder:
+        wanted = replace(options, out=Path(folder), record=True, transport="memory", test_fraction=0.0, baselines=False)
+        dataset = given(images, labels, classes)
+        setup = Path(folder) / "setup"
+        setup.mkdir()
+        prepared = Prepared(wanted, setup, make_config(wanted, dataset, setup), dataset)
+        federation = Federation(prepared)
+        heads: dict[str, Mapping[str, np.ndarray]] = {}
+
+        def remember(_: object) -> None:
+            if federation.run.last_begun <= round_ and federation.run.applied < round_:
+                heads.update({prepared.ids[number]: dict(body.learner.private) for number, body in federation.bodies.items()})
+
+        federation.watch = remember
+        federation.play()
+        trials = []
+        for hospitals, observation in load(Path(folder), round_):
+            rows = np.concatenate([federation.divided.locals[prepared.ids.index(name)].train.numpy() for name in hospitals])
+            pool = federation.divided.locals[0]
+            truth = Truth(
+                pool.images[rows].numpy() / 255.0, pool.labels[rows].numpy(), tuple(heads.get(name, {}) for name in hospitals)
+            )
+            trials.append(Trial(observation, truth))
+        return trials
