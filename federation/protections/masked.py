@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from crypto import agreement, keystream, sealing, sharing, signing, tag
+from crypto import agreement, keystream, sealing, sharing, signing
 from crypto.errors import CryptoError
 from crypto.ring import Ring
+from crypto.tag import Tagger, expected
 from federation.coding import Sum
 from federation.errors import FaultyCoordinator, FaultyHospital, LocalProtocolError, Reason, RoundAborted
 from federation.groupkey import GroupKey
@@ -41,6 +42,7 @@ from federation.protections import graph
 from federation.protections.base import Own, State, check_signatures, check_survivors, sign_survivors, signed_sum
 
 TAG_RING = Ring(64)
+Bind = Callable[[bytes, GroupKey | None], Binding]
 
 
 def bind(model_digest: bytes, group: GroupKey | None) -> Binding:
@@ -114,9 +116,11 @@ class Unmasked(State):
     survivors: tuple[int, ...]
 
 
-def advertise_keys(plan: Plan, own: Own, random: Callable[[int], bytes] = secrets.token_bytes) -> tuple[Advertised, AdvertiseKeys]:
-    """Fresh keys for this round, signed over its context."""
-    binding = bind(own.model_digest, own.group)
+def advertise_keys(
+    plan: Plan, own: Own, random: Callable[[int], bytes] = secrets.token_bytes, standing: Bind = bind
+) -> tuple[Advertised, AdvertiseKeys]:
+    """Fresh keys for this round, signed over its context. `standing` says what the coordinator may know of the model."""
+    binding = standing(own.model_digest, own.group)
     keys = _Keys(agreement.generate(), agreement.generate(), random(32), graph.holders(plan, own.number))
     state = Advertised(plan, own, binding, keys)
     advert = AdvertiseKeys(
@@ -251,28 +255,38 @@ def _open_share(state: Shared, dealer: int, box: bytes) -> tuple[RevealedShare, 
 
 def protect(state: Keyed, received: Grant) -> tuple[Masked, Update]:
     """The masked vector and tag: x + self mask ± pairwise masks, mod 2^ring. Exactly one vector per seed and stream."""
-    plan, own, me, transcript = state.plan, state.own, state.own.number, state.held.transcript
-    if own.group is None:
-        raise LocalProtocolError("a masked round without a group key")
+    tagger = new_tagger(state)
+    protected = state.plan.coding.protect(state.own.contribution, mask_streams(state, "vector"), tagger)
+    message = Update(round=state.plan.round, tag=masked_tag(state, tagger), signature=b"", buffers=(protected.wire,))
+    return Masked(state.plan, state.own, state.binding, state.held, protected.clipped), message
+
+
+def mask_streams(state: Keyed, name: str) -> list[tuple[bytes, int]]:
+    """(key, sign) of every mask that this hospital adds to what `name` says: `vector`, `parts` or `tag`."""
+    me, transcript = state.own.number, state.held.transcript
     holders_of = {who: advert.holders for who, advert in state.adverts.items()}
-    partners = graph.neighbours(me, state.held.members, holders_of)
+    keys = [(derive.self_stream(state.keys.seed, transcript, me, name), 1)]
+    for other in graph.neighbours(me, state.held.members, holders_of):
+        try:
+            key = derive.pair_stream(state.keys.mask.private, state.adverts[other].mask_key, transcript, me, other, name)
+        except CryptoError:
+            raise FaultyHospital(other, "advertised an unusable mask key", Reason.MALFORMED) from None
+        keys.append((key, derive.pair_sign(me, other)))
+    return keys
 
-    def streams(name: str) -> list[tuple[bytes, int]]:
-        keys = [(derive.self_stream(state.keys.seed, transcript, me, name), 1)]
-        for other in partners:
-            try:
-                key = derive.pair_stream(state.keys.mask.private, state.adverts[other].mask_key, transcript, me, other, name)
-            except CryptoError:
-                raise FaultyHospital(other, "advertised an unusable mask key", Reason.MALFORMED) from None
-            keys.append((key, derive.pair_sign(me, other)))
-        return keys
 
-    tagger = tag.Tagger(own.group.secret, derive.tag_context(state.context, transcript))
-    protected = plan.coding.protect(own.contribution, streams("vector"), tagger)
-    word = np.array([tagger.tag(me)], TAG_RING.dtype)
-    keystream.apply(word, streams("tag"), TAG_RING)
-    message = Update(round=plan.round, tag=word.tobytes(), signature=b"", buffers=(protected.wire,))
-    return Masked(plan, own, state.binding, state.held, protected.clipped), message
+def new_tagger(state: Keyed) -> Tagger:
+    """Takes this hospital's integers and gives their tag."""
+    if state.own.group is None:
+        raise LocalProtocolError("a masked round without a group key")
+    return Tagger(state.own.group.secret, derive.tag_context(state.context, state.held.transcript))
+
+
+def masked_tag(state: Keyed, tagger: Tagger) -> bytes:
+    """The tag under masks of its own, 8 bytes."""
+    word = np.array([tagger.tag(state.own.number)], TAG_RING.dtype)
+    keystream.apply(word, mask_streams(state, "tag"), TAG_RING)
+    return word.tobytes()
 
 
 def sign(state: Masked, received: Survivors) -> tuple[Signed, Consistency]:
@@ -321,7 +335,7 @@ def open_aggregate(plan: Plan, binding: Binding, group: GroupKey | None, receive
     context = plan.context(binding)
     check_signatures(plan, context, received.transcript, received.survivors, received.signers, received.signatures)
     values = signed_sum(plan, received)
-    expected = tag.expected(group.secret, derive.tag_context(context, received.transcript), received.survivors, values)
-    if received.tag != expected.to_bytes(8, "little"):
+    tag = expected(group.secret, derive.tag_context(context, received.transcript), received.survivors, values)
+    if received.tag != tag.to_bytes(8, "little"):
         raise FaultyCoordinator("sent an aggregate that is not the sum of the survivors' updates", Reason.AGGREGATE)
     return plan.coding.decode(values, len(received.survivors))

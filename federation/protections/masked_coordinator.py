@@ -2,20 +2,22 @@
 
     Keys → Shares → Uploads → Signatures → Unmasking
 
-Mirrors masked.py step by step. It never holds an unmasked update: each upload is added to the sum as it came, masks and all.
+Mirrors masked.py step by step. It never holds an unmasked update: each upload is added to the sum as it came, masks and all. What
+carries the sum is a `Total`: ring elements here, ciphertexts in masked_ckks.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crypto import agreement, keystream, sharing
 from crypto.errors import CryptoError
-from federation.errors import FaultyHospital, LocalProtocolError, Reason, RoundAborted
+from federation.coding import Sum
+from federation.errors import FaultyHospital, Reason, RoundAborted
 from federation.messages import (
     AdvertiseKeys,
     Aggregate,
@@ -35,6 +37,47 @@ from federation.protections.base import Gathering, Outcome, Signatures, most_com
 from federation.protections.masked import TAG_RING, check_advert
 
 
+class Total(Protocol):
+    """The sum while masks are still in it."""
+
+    stream: str
+    """Which of a hospital's mask streams lies over it."""
+
+    def add(self, who: int, message: Update, transcript: bytes) -> None:
+        """One hospital's upload, whole or not at all. Raises FaultyHospital."""
+
+    def unmask(self, streams: Iterable[tuple[bytes, int]]) -> None:
+        """Take out what is left of the masks: (key, sign) each, as for `keystream.apply`."""
+
+    def wire(self) -> tuple[Any, ...]:
+        """The buffers of the aggregate."""
+
+    def read(self, aggregate: Aggregate) -> Sum | None:
+        """What the coordinator sees of the sum. Raises CryptoError where it cannot be one."""
+
+
+class RingTotal:
+    """The sum as one vector of ring elements."""
+
+    stream = "vector"
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.ring = plan, plan.coding.ring_type
+        self.elements = np.zeros(plan.coding.elements, self.ring.dtype)
+
+    def add(self, who: int, message: Update, transcript: bytes) -> None:
+        self.ring.add_into(self.elements, vector_buffer(self.plan, who, message))
+
+    def unmask(self, streams: Iterable[tuple[bytes, int]]) -> None:
+        keystream.apply(self.elements, streams, self.ring)
+
+    def wire(self) -> tuple[Any, ...]:
+        return (self.ring.to_wire(self.elements),)
+
+    def read(self, aggregate: Aggregate) -> Sum:
+        return self.plan.coding.decode(signed_sum(self.plan, aggregate), len(aggregate.survivors))
+
+
 @dataclass(frozen=True, repr=False)
 class _Round:
     """What the coordinator remembers of a round's keys and commitments."""
@@ -49,6 +92,7 @@ class _Round:
 class Keys(Gathering):
     phase = "advertise_keys"
     expects = AdvertiseKeys
+    carrier: Callable[[Plan], Total] = RingTotal
 
     def accept(self, who: int, message: AdvertiseKeys) -> None:
         if message.sender != who:
@@ -72,7 +116,13 @@ class Keys(Gathering):
                 round=self.plan.round, advertised=tuple(self.received[other] for other in near), numbers=numbers, digests=digests
             )
         state = Shares(
-            plan=self.plan, awaited=numbers, faults=self.faults, binding=binding, adverts=dict(self.received), digests=digests
+            plan=self.plan,
+            awaited=numbers,
+            faults=self.faults,
+            carrier=self.carrier,
+            binding=binding,
+            adverts=dict(self.received),
+            digests=digests,
         )
         return state, messages
 
@@ -81,6 +131,7 @@ class Keys(Gathering):
 class Shares(Gathering):
     phase = "share_keys"
     expects = ShareKeys
+    carrier: Callable[[Plan], Total]
     binding: Binding
     adverts: dict[int, AdvertiseKeys]
     digests: tuple[bytes, ...]
@@ -111,7 +162,7 @@ class Shares(Gathering):
         context = self.plan.context(self.binding)
         numbers = tuple(sorted(self.adverts))
         known = _Round(context, derive.transcript(context, numbers, self.digests, members), self.adverts, dict(self.received))
-        return Uploads(plan=self.plan, awaited=members, faults=self.faults, known=known), messages
+        return Uploads(plan=self.plan, awaited=members, faults=self.faults, known=known, total=self.carrier(self.plan)), messages
 
 
 @dataclass(kw_only=True)
@@ -122,17 +173,13 @@ class Uploads(Gathering):
     expects = Update
     granted = True
     known: _Round
-    total: NDArray[Any] | None = None
+    total: Total
     word: int = 0
 
     def accept(self, who: int, message: Update) -> None:
-        buffer = vector_buffer(self.plan, who, message)
         if len(message.tag) != 8:
             raise FaultyHospital(who, "uploaded no tag", Reason.MALFORMED)
-        ring = self.plan.coding.ring_type
-        if self.total is None:
-            self.total = np.zeros(self.plan.coding.elements, ring.dtype)
-        ring.add_into(self.total, buffer)
+        self.total.add(who, message, self.known.transcript)
         self.word = (self.word + int.from_bytes(message.tag, "little")) % 2**64
         self.received[who] = None
 
@@ -163,7 +210,7 @@ class Unmasking(Gathering):
     phase = "unmask"
     expects = UnmaskShares
     known: _Round
-    total: NDArray[Any] | None
+    total: Total
     word: int
     request: UnmaskRequest
     self_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
@@ -221,7 +268,7 @@ class Unmasking(Gathering):
         return keys
 
     def close(self) -> tuple[Outcome, dict[int, Message]]:
-        plan, known, survivors = self.plan, self.known, self.request.survivors
+        known, survivors = self.known, self.request.survivors
         seeds = {who: self._secret(self.self_shares, who) for who in survivors}
         for who, seed in seeds.items():
             if derive.seed_commitment(known.context, who, seed) != known.dealt[who].seed_commitment:
@@ -230,28 +277,25 @@ class Unmasking(Gathering):
         for who, private in privates.items():
             if agreement.public_of(private) != known.adverts[who].mask_key:
                 raise self._inconsistent(who)
-        if self.total is None:
-            raise LocalProtocolError("unmasking without an upload")
-        ring = plan.coding.ring_type
-        keystream.apply(self.total, self._streams("vector", seeds, privates), ring)
+        self.total.unmask(self._streams(self.total.stream, seeds, privates))
         word = np.array([self.word], TAG_RING.dtype)
         keystream.apply(word, self._streams("tag", seeds, privates), TAG_RING)
         aggregate = Aggregate(
-            round=plan.round,
+            round=self.plan.round,
             survivors=survivors,
             transcript=known.transcript,
             signers=self.request.signers,
             signatures=self.request.signatures,
             tag=word.tobytes(),
-            buffers=(ring.to_wire(self.total),),
+            buffers=self.total.wire(),
         )
         try:
-            total = plan.coding.decode(signed_sum(plan, aggregate), len(survivors))
+            total = self.total.read(aggregate)
         except CryptoError as error:
             raise RoundAborted(f"unmask: {error}", Reason.RANGE) from None
         return Outcome(aggregate, total), {}
 
 
-def open_round(plan: Plan) -> Keys:
+def open_round(plan: Plan, carrier: Callable[[Plan], Total] = RingTotal) -> Keys:
     """The state in which a masked round begins."""
-    return Keys(plan=plan, awaited=plan.cohort)
+    return Keys(plan=plan, awaited=plan.cohort, carrier=carrier)
