@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,8 @@ def coordinator(
     service = Coordinator(
         config, out, secret, bind, record, bytes.fromhex(run_id) if run_id else None, tell=console.log if table else _say
     )
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, frame: service.stop())
     if not table:
         raise typer.Exit(service.serve())
     with Live(console=console, refresh_per_second=4) as live:

@@ -64,7 +64,15 @@ class Run:
     """`receive`, `disconnected` and `tick` return effects. `run` is 16 bytes; `completed` rounds are behind, `round` was the last begun."""
 
     def __init__(
-        self, config: FederationConfig, roster: Roster, layout: Layout, run: bytes, last_begun: int, applied: int, completed: int, now: float
+        self,
+        config: FederationConfig,
+        roster: Roster,
+        layout: Layout,
+        run: bytes,
+        last_begun: int,
+        applied: int,
+        completed: int,
+        now: float,
     ) -> None:
         self.config, self.roster, self.layout, self.run = config, roster, layout, run
         self.protection = protections.get(config.protection.kind)

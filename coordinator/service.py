@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -97,8 +96,6 @@ class Coordinator:
 
     def serve(self, watch: Callable[[dict[str, Any]], None] | None = None) -> int:
         """Serve until the run is over; `watch` is given a snapshot a few times a second."""
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._on_signal)
         self.tell(f"listening at {self.link.address}, roster {self.roster.fingerprint}")
         try:
             while self.finished is None:
@@ -116,9 +113,10 @@ class Coordinator:
             self.link.close(GOODBYE_S)
         return 0
 
-    def _on_signal(self, number: int, frame: object) -> None:
+    def stop(self) -> None:
+        """From a signal handler or another thread: end the run. Asked twice, the process ends at once."""
         if self.stopping:
-            os._exit(130)  # asked twice
+            os._exit(130)
         self.stopping = True
 
     def _show(self, now: float, watch: Callable[[dict[str, Any]], None] | None) -> None:

@@ -87,9 +87,7 @@ class Node:
     # ---- the loop --------------------------------------------------------------------------------------------------
 
     def serve(self) -> int:
-        """Serve until the run is over or somebody stops it."""
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self._on_signal)
+        """Serve until the run is over or `stop` was called."""
         self.tell(f"{self.hospital.secrets.id}: connecting to {self.hospital.address}")
         try:
             while not self.over:
@@ -106,9 +104,10 @@ class Node:
             self.link.close(2.0)
         return 0
 
-    def _on_signal(self, number: int, frame: object) -> None:
+    def stop(self) -> None:
+        """From a signal handler or another thread: stop between two batches. Asked twice, the process ends at once."""
         if self.stopping:
-            os._exit(130)  # asked twice
+            os._exit(130)
         self.stopping = True
 
     def _stop(self) -> None:
@@ -130,7 +129,8 @@ class Node:
                     return
                 self._perform(self.session.receive(message))
             case Disconnected(reason=reason) | Refused(reason=reason) | Malformed(reason=reason):
-                self.tell(reason)
+                if self.finished is None:
+                    self.tell(reason)
 
     def _send(self, message: Any) -> None:
         self.link.send(self.coordinator, codec.encode(message))
@@ -232,6 +232,9 @@ def _finite(value: float) -> float | None:
 
 def serve(path: Any, tell: Tell = print) -> int:
     """`flop node --config hospital.toml`. Raises ConfigError."""
-    return Node(Hospital(path), tell).serve()
+    node = Node(Hospital(path), tell)
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, frame: node.stop())
+    return node.serve()
 
 

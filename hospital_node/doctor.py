@@ -1,0 +1,82 @@
+"""`flop doctor`: everything that a hospital needs, hop by hop; the first one that fails is named."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from federation import model
+from federation.errors import ConfigError
+from federation.link import Connected, CurveKeys, Disconnected, HospitalLink, Refused
+from hospital_node import local_data
+from hospital_node.settings import Hospital
+from learning import device
+
+Tell = Callable[[str], None]
+PATIENCE_S = 10.0
+
+
+def examine(path: Path, tell: Tell) -> bool:
+    """Whether all is well. Tells one line a hop."""
+    hospital: Hospital | None = None
+
+    def files() -> str:
+        nonlocal hospital
+        hospital = Hospital(path)
+        return f"{hospital.secrets.id} in a roster of {len(hospital.roster)}, accepted: {hospital.roster.fingerprint}"
+
+    def start() -> str:
+        found = model.read_start(_there(hospital).start_path, _there(hospital).config)
+        return f"{found.layout.size:,} shared parameters, the agreed digest"
+
+    def data() -> str:
+        found = local_data.load(_there(hospital).settings.data, _there(hospital).config)
+        return f"{len(found.train)} images to train on, {len(found.test)} to test on, {len(found.skipped)} skipped"
+
+    def computing() -> str:
+        return str(device.choose(_there(hospital).settings.hospital.device))
+
+    hops: list[tuple[str, Callable[[], str]]] = [
+        ("files and keys", files),
+        ("start of the model", start),
+        ("images", data),
+        ("device", computing),
+        ("coordinator", lambda: _connect(_there(hospital))),
+    ]
+    for name, hop in hops:
+        try:
+            tell(f"ok    {name}: {hop()}")
+        except (ConfigError, ValueError, ConnectionError) as error:
+            tell(f"FAILS {name}: {error}")
+            return False
+    return True
+
+
+def _there(hospital: Hospital | None) -> Hospital:
+    if hospital is None:
+        raise ConfigError("the hospital's files were not read")
+    return hospital
+
+
+def _connect(hospital: Hospital) -> str:
+    """Raises ConnectionError with the link's own sentence."""
+    keys = hospital.secrets
+    link = HospitalLink(
+        hospital.address,
+        CurveKeys(bytes.fromhex(keys.transport_public), bytes.fromhex(keys.transport)),
+        bytes.fromhex(hospital.roster.coordinator.transport),
+        lambda peer: 65_536,
+    )
+    until = time.monotonic() + PATIENCE_S
+    reason = f"{hospital.address} did not answer within {PATIENCE_S:.0f} s; is the coordinator running, and its port open?"
+    try:
+        while time.monotonic() < until:
+            for event in link.poll(0.2):
+                if isinstance(event, Connected):
+                    return f"{hospital.address} knows this hospital's key"
+                if isinstance(event, Refused | Disconnected):
+                    raise ConnectionError(event.reason)
+    finally:
+        link.close()
+    raise ConnectionError(reason)
