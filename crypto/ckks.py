@@ -75,11 +75,7 @@ class Encryptor:
             return [self._encrypt(parts[start : start + degree], scratch) for start in range(0, parts.size, degree)]
 
     def _encrypt(self, parts: NDArray[np.int64], scratch: "_Scratch") -> bytes:
-        padded = np.zeros(self.packing.degree, np.float64)
-        padded[: parts.size] = parts
-        plain = seal.Plaintext()
-        # Neighbouring parts become the real and the imaginary part of a slot.
-        self._encoder.encode(padded.view(np.complex128).tolist(), self.packing.scale, plain)
+        plain = _encoded(self._encoder, parts, self.packing)
         # One argument: SEAL then keeps c1 as its seed.
         body = _saved(lambda: self._encryptor.encrypt_symmetric(plain), scratch)
         c0 = body[self._scheme.meta : self._scheme.meta + 8 * self.packing.degree]
@@ -127,6 +123,7 @@ class Adder:
         self._count = packing.ciphertexts(length)
         self._scheme = _scheme(packing.degree, packing.scale_bits)
         self._evaluator = seal.Evaluator(self._scheme.context)
+        self._encoder = seal.CKKSEncoder(self._scheme.context)
         self._sums: list[Any] = []
         self._broken = False
 
@@ -153,12 +150,36 @@ class Adder:
         self._broken = False
         self.added += 1
 
+    def subtract(self, parts: NDArray[np.int64]) -> None:
+        """Take int64 parts (`packing.wrap`ped, one vector of `length` values) out of a sum of masked ones, once.
+
+        Raises CryptoError where nothing was added, OutOfRange for other parts.
+        """
+        if self._broken or not self.added:
+            raise CryptoError("there is no sum: no upload was added.")
+        degree, limit = self.packing.degree, self.packing.part_limit
+        fits = parts.dtype == np.int64 and -(-parts.size // degree) == self._count
+        if not fits or not (-limit <= int(parts.min()) and int(parts.max()) <= limit):
+            raise OutOfRange("what is subtracted has the length and the range of one party's parts.")
+        for i, cipher in enumerate(self._sums):
+            plain = _encoded(self._encoder, parts[i * degree : (i + 1) * degree], self.packing)
+            self._evaluator.sub_plain_inplace(cipher, plain)
+
     def result(self) -> list[bytes]:
         """The sum: ciphertexts of `packing.sum_bytes` each. Raises CryptoError where nothing was added."""
         if self._broken or not self.added:
             raise CryptoError("there is no sum: no upload was added.")
         with _Scratch() as scratch:
             return [self.packing.header(SUM) + self._scheme.words(cipher, scratch) for cipher in self._sums]
+
+
+def _encoded(encoder: Any, parts: NDArray[np.int64], packing: Packing) -> Any:
+    """At most `degree` parts as a plaintext, filled up with zeros; neighbours are the real and the imaginary part of a slot."""
+    padded = np.zeros(packing.degree, np.float64)
+    padded[: parts.size] = parts
+    plain = seal.Plaintext()
+    encoder.encode(padded.view(np.complex128).tolist(), packing.scale, plain)
+    return plain
 
 
 # --- between our words and SEAL's blobs

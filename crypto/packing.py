@@ -22,8 +22,9 @@ at 128-bit security; a larger one costs noise and granularity and gains nothing.
 
 **masked** is for parties that share the decryption key but must not read each other: the whole packed part is
 masked mod 2^modulus_bits *inside* the ciphertext (modulus_bits = fields * width). A masked part is uniform, so the
-encrypted sum needs ceil(log2(parties)) more bits, once a part and not once a field. After decryption the masks are
-subtracted and the rest is reduced.
+encrypted sum needs ceil(log2(parties + 1)) more bits, once a part and not once a field; the one that is not a party
+is the sum of the masks, which the adder subtracts inside the ciphertext too (as a plaintext: rounded, without noise).
+What is decrypted is reduced.
 """
 
 import math
@@ -44,7 +45,8 @@ SEED_BYTES = 64
 SEEDED, SUM, KEY = 1, 2, 3
 MAGIC = b"FLCK\x01"
 MARGIN_SIGMAS = 12
-NOISE_VARIANCE = 21 / 2 + 1 / 12
+ROUNDING_VARIANCE = 1 / 12
+NOISE_VARIANCE = 21 / 2 + ROUNDING_VARIANCE
 MAX_BITS = 32
 MAX_PARTIES = 2**20
 
@@ -74,8 +76,8 @@ class Packing:
             raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192.")
         for fields in range((PRIME_BITS - 2) // self.width, 0, -1):
             object.__setattr__(self, "fields", fields)
-            # One party counts as two: SEAL encodes coefficients up to 2^58 only.
-            object.__setattr__(self, "scale_bits", _scale_bits(max(2, self.parties) * self.part_limit))
+            # One part counts as two: SEAL encodes coefficients up to 2^58 only.
+            object.__setattr__(self, "scale_bits", _scale_bits(max(2 * self.part_limit, self.sum_limit)))
             if self.scale_bits >= 0 and self.rounding_error <= 1 / 2:
                 return
         under = " under masks" if self.masked else ""
@@ -104,8 +106,8 @@ class Packing:
 
     @property
     def sum_limit(self) -> int:
-        """Largest magnitude of a part of the sum."""
-        return self.parties * self.part_limit
+        """Largest magnitude of a part of the sum, that of the masks counted as a party's."""
+        return (self.parties + self.masked) * self.part_limit
 
     @property
     def scale(self) -> float:
@@ -114,7 +116,8 @@ class Packing:
     @property
     def sigma(self) -> float:
         """Standard deviation of the noise in a decoded part of the sum of `parties` ciphertexts; parts are integers."""
-        return math.sqrt(self.parties * NOISE_VARIANCE * self.degree / 2) / self.scale
+        variance = self.parties * NOISE_VARIANCE + self.masked * ROUNDING_VARIANCE
+        return math.sqrt(variance * self.degree / 2) / self.scale
 
     @property
     def rounding_error(self) -> float:
@@ -186,7 +189,7 @@ class Packing:
     def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """int64 parts of the sum (the padding of the last ciphertext included or not) -> int64[length], the exact sums.
 
-        Under masks, give the parts with the masks subtracted; they are reduced here. Fields are decoded balanced
+        Under masks, what is left of them has been subtracted (`Adder.subtract`); the parts are reduced here. Fields are decoded balanced
         from the low one up: a negative low field has borrowed from its neighbour. Raises OpenFailed for a sum that
         honest parties cannot have, in the same words as for a ciphertext that does not decrypt.
         """

@@ -30,8 +30,9 @@ def decoded_sum(packing: Packing, values: np.ndarray) -> np.ndarray:
             masks += mask
             parts = packing.wrap(parts + mask)
         adder.add(hospital.encrypt(parts))
-    total = hospital.decrypt(adder.result())
-    return packing.unpack(total[: masks.size] - masks, values.shape[1])
+    if packing.masked:
+        adder.subtract(packing.wrap(masks))
+    return packing.unpack(hospital.decrypt(adder.result()), values.shape[1])
 
 
 def upload(values: list[int], packing: Packing = PACKING, key: bytes = SECRET_KEY) -> list[bytes]:
@@ -67,6 +68,17 @@ def test_any_length_and_the_exact_sizes(length: int) -> None:
     result = adder.result()
     assert [len(blob) for blob in result] == [PACKING.sum_bytes] * PACKING.ciphertexts(length)
     assert np.array_equal(PACKING.unpack(hospital.decrypt(result), length), values.sum(axis=0))
+
+
+def test_only_parts_of_the_agreed_length_and_range_are_subtracted() -> None:
+    packing = Packing(16, 3, masked=True)
+    adder, parts = Adder(packing, 10_000), np.zeros(packing.parts(10_000), np.int64)
+    with pytest.raises(CryptoError, match="no upload"):
+        adder.subtract(parts)
+    adder.add(Encryptor(generate_secret_key(packing), packing).encrypt(parts))
+    for wrong in (parts[:4096], np.zeros(8193, np.int64), parts + packing.part_limit + 1, parts.astype(np.float64)):
+        with pytest.raises(OutOfRange):
+            adder.subtract(wrong)
 
 
 def test_the_larger_ring_decodes_as_well() -> None:

@@ -15,11 +15,12 @@ def sigmas_below_half(bits: int, parties: int, masked: bool, fields: int) -> flo
     """The rule of the module's docstring, written again: standard deviations between the doubles' error and 1/2."""
     width = bits + math.ceil(math.log2(parties))
     part = 2 ** (fields * width - 1) if masked else sum(2 ** (bits - 1 + width * i) for i in range(fields))
-    if part * parties >= 2**58:
+    terms = parties + masked
+    if part * terms >= 2**58:
         return 0.0
-    scale_bits = math.floor(math.log2(2**59 * (1 - 2**-10) / (math.sqrt(2) * part * max(2, parties))))
-    sigma = math.sqrt(parties * (10.5 + 1 / 12) * 2048) / 2.0**scale_bits
-    return (0.5 - 12 * 2**-52 * part * parties) / sigma if scale_bits >= 0 else 0.0
+    scale_bits = math.floor(math.log2(2**59 * (1 - 2**-10) / (math.sqrt(2) * part * max(2, terms))))
+    sigma = math.sqrt((parties * 10.5 + terms / 12) * 2048) / 2.0**scale_bits
+    return (0.5 - 12 * 2**-52 * part * terms) / sigma if scale_bits >= 0 else 0.0
 
 
 @pytest.mark.parametrize("masked", [False, True])
