@@ -41,4 +41,16 @@ def get(kind: str) -> Protection:
         from federation.protections import ckks
 
         return Protection(kind, ckks.announce, ckks.HOSPITAL, ckks.bind, ckks.open_aggregate, ckks.open_round, True)
+    if kind == "masked+ckks":
+        from federation.protections import masked_ckks
+
+        return Protection(
+            kind,
+            masked_ckks.advertise_keys,
+            masked_ckks.HOSPITAL,
+            masked_ckks.bind,
+            masked_ckks.open_aggregate,
+            masked_ckks.open_round,
+            True,
+        )
     raise KeyError(kind)

@@ -3,12 +3,14 @@
     hospital      announce → encrypt → sign → open_aggregate
     coordinator   Announcements → Uploads → Signatures
 
-A hospital that colludes with the coordinator reads its peers' updates; `masked+ckks` closes that.
+A hospital that colludes with the coordinator reads its peers' updates; `masked+ckks` closes that. Both sign ciphertexts and open an
+aggregate in the same way: `signed_update`, `add_signed` and `open_sum` are for both.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from crypto import signing, tag
 from crypto.ckks import Adder, Encryptor, generate_secret_key
@@ -40,8 +42,8 @@ def packing(bits: int, cohort: int, masked: bool = False) -> Packing:
     return Packing(bits, cohort, masked)
 
 
-def _packing(plan: Plan) -> Packing:
-    return packing(plan.coding.bits, plan.coding.parties)
+def packing_of(plan: Plan, masked: bool = False) -> Packing:
+    return packing(plan.coding.bits, plan.coding.parties, masked)
 
 
 def make_key(config: FederationConfig) -> bytes:
@@ -60,8 +62,9 @@ def _transcript(context: bytes) -> bytes:
     return digest("ckks-transcript", context)
 
 
-def _update_parts(context: bytes, who: int, tag_: bytes, blobs: tuple[bytes, ...]) -> tuple[bytes | int, ...]:
-    return (context, who, tag_, digest("ciphertexts", len(blobs), *(bytes(blob) for blob in blobs)))
+def _update_parts(transcript: bytes, who: int, word: bytes, blobs: tuple[Any, ...]) -> tuple[bytes | int, ...]:
+    """What a hospital signs; the transcript holds run, round and all that this round stands on."""
+    return (transcript, who, word, digest("ciphertexts", len(blobs), *blobs))
 
 
 # ---- hospital ----------------------------------------------------------------------------------------------------------
@@ -97,12 +100,16 @@ def encrypt(state: Announced, received: Grant) -> tuple[Encrypted, Update]:
     if own.group is None:
         raise LocalProtocolError("an encrypted round without a group key")
     values, clipped = plan.coding.integers(own.contribution)
-    how = _packing(plan)
+    how, transcript = packing_of(plan), _transcript(state.context)
     blobs = tuple(Encryptor(own.group.ckks, how).encrypt(how.pack(values)))
-    word = tag.tag(own.group.secret, tag_context(state.context, _transcript(state.context)), own.number, values).to_bytes(8, "little")
-    signature = signing.sign(own.signing_key, "ckks-update", *_update_parts(state.context, own.number, word, blobs))
-    message = Update(round=plan.round, tag=word, signature=signature, buffers=blobs)
-    return Encrypted(plan, own, state.binding, clipped), message
+    word = tag.tag(own.group.secret, tag_context(state.context, transcript), own.number, values).to_bytes(8, "little")
+    return Encrypted(plan, own, state.binding, clipped), signed_update(plan, own, transcript, word, blobs)
+
+
+def signed_update(plan: Plan, own: Own, transcript: bytes, word: bytes, blobs: tuple[bytes, ...]) -> Update:
+    """The upload, signed for this run, round and hospital."""
+    signature = signing.sign(own.signing_key, "ckks-update", *_update_parts(transcript, own.number, word, blobs))
+    return Update(round=plan.round, tag=word, signature=signature, buffers=blobs)
 
 
 def sign(state: Encrypted, received: Survivors) -> tuple[Signed, Consistency]:
@@ -118,21 +125,33 @@ HOSPITAL = {(Announced, Grant): encrypt, (Encrypted, Survivors): sign}
 
 
 def open_aggregate(plan: Plan, binding: Binding, group: GroupKey | None, received: Aggregate, signed: tuple[int, ...] | None) -> Sum:
-    """Decrypt the sum; it counts only if its tag says that it is the signed survivors'.
+    """Decrypt the sum; it counts only if its tag says that it is the signed survivors'. Raises FaultyCoordinator."""
+    transcript = _transcript(plan.context(binding))
+    return open_sum(packing_of(plan), plan, binding, group, received, signed, transcript)
 
-    Raises FaultyCoordinator, for every failure of the ciphertext or the tag with one reason and one text: a difference would tell the
-    coordinator something about the noise.
+
+def open_sum(
+    how: Packing,
+    plan: Plan,
+    binding: Binding,
+    group: GroupKey | None,
+    received: Aggregate,
+    signed: tuple[int, ...] | None,
+    transcript: bytes,
+) -> Sum:
+    """What is public first: who survived, and who signed that. Then the ciphertexts and the tag, which depend on the key.
+
+    Raises FaultyCoordinator, for every failure of the latter with one reason and one text: a difference would tell the coordinator
+    something about the noise. That it failed tells a bit too, so the session gives the key up.
     """
     if group is None:
         raise FaultyCoordinator("sent an aggregate before this hospital had the group key", Reason.UNEXPECTED)
     if signed is not None and received.survivors != signed:
-        raise FaultyCoordinator("sent an aggregate over another survivor set than the one signed", Reason.AGGREGATE)
+        raise FaultyCoordinator("sent an aggregate over another survivor set than the one signed", Reason.UNEXPECTED)
     check_survivors(plan, plan.cohort, received.survivors, None)
     context = plan.context(binding)
-    transcript = _transcript(context)
     check_signatures(plan, context, transcript, received.survivors, received.signers, received.signatures)
     try:
-        how = _packing(plan)
         values = how.unpack(Encryptor(group.ckks, how).decrypt(received.buffers), plan.coding.elements)
         expected = tag.expected(group.secret, tag_context(context, transcript), received.survivors, values)
         if received.tag == expected.to_bytes(8, "little"):
@@ -145,6 +164,16 @@ def open_aggregate(plan: Plan, binding: Binding, group: GroupKey | None, receive
 # ---- coordinator -------------------------------------------------------------------------------------------------------
 
 
+def add_signed(plan: Plan, adder: Adder, who: int, message: Update, transcript: bytes) -> None:
+    """Add one hospital's ciphertexts, all or none. Raises FaultyHospital."""
+    if not plan.verify(who, message.signature, "ckks-update", *_update_parts(transcript, who, message.tag, message.buffers)):
+        raise FaultyHospital(who, "did not sign its ciphertexts for this round", Reason.SIGNATURE)
+    try:
+        adder.add(message.buffers)
+    except CryptoError as error:
+        raise FaultyHospital(who, f"uploaded what is not the agreed ciphertexts: {error}", Reason.MALFORMED) from None
+
+
 @dataclass(kw_only=True)
 class Uploads(Gathering):
     phase = "update"
@@ -155,14 +184,9 @@ class Uploads(Gathering):
     word: int = 0
 
     def accept(self, who: int, message: Update) -> None:
-        if not self.plan.verify(who, message.signature, "ckks-update", *_update_parts(self.context, who, message.tag, message.buffers)):
-            raise FaultyHospital(who, "did not sign its ciphertexts for this round", Reason.SIGNATURE)
         if len(message.tag) != 8:
             raise FaultyHospital(who, "uploaded no tag", Reason.MALFORMED)
-        try:
-            self.adder.add(message.buffers)
-        except CryptoError as error:
-            raise FaultyHospital(who, f"uploaded what is not the agreed ciphertexts: {error}", Reason.MALFORMED) from None
+        add_signed(self.plan, self.adder, who, message, _transcript(self.context))
         self.word = (self.word + int.from_bytes(message.tag, "little")) % 2**64
         self.received[who] = None
 
@@ -186,7 +210,7 @@ def open_round(plan: Plan) -> Announcements:
     """The state in which an encrypted round begins."""
 
     def proceed(state: Announcements, binding: Binding) -> Gathering:
-        adder = Adder(_packing(plan), plan.coding.elements)
+        adder = Adder(packing_of(plan), plan.coding.elements)
         return Uploads(plan=plan, awaited=state.present, faults=state.faults, context=plan.context(binding), adder=adder)
 
     return Announcements(plan=plan, awaited=plan.cohort, proceed=proceed)
