@@ -82,6 +82,8 @@ class Run:
         self.since = now
         self.round: Round | None = None
         self.maker: int | None = None
+        self.epoch = last_begun + 1
+        """The group key's: the first round that it serves. A restarted coordinator begins a new one."""
         self._reported: set[int] = set()
         self._upload_bytes = vector_bytes(config, layout)[0]
 
@@ -103,6 +105,8 @@ class Run:
             return self._reported_by(who, peer, message, now)
         if isinstance(message, Refusal):
             peer.code = message.code
+            if self.protection.hidden and message.code == Reason.AGGREGATE:
+                self._replace_key()
             if self.phase == Phase.REPORTING and message.round == self.applied:
                 self._reported.add(who)  # it will be synchronised before the next round
         if self.round is not None and getattr(message, "round", None) == self.round.plan.round:
@@ -203,7 +207,9 @@ class Run:
 
     def _synchronise(self, now: float) -> list[Effect]:
         """Ask whoever lacks the key or the model; make a key first where nobody holds one. Begin the round when all are served."""
-        epoch, target = self.config.epoch(self.last_begun + 1), self._target()
+        if self.last_begun + 1 - self.epoch >= self.config.protection.key_rounds:
+            self._replace_key()
+        epoch, target = self.epoch, self._target()
         holders = self._holders(epoch)
         effects: list[Effect] = []
         if not holders:
@@ -224,6 +230,13 @@ class Run:
         if waiting or len(ready & set(plan.cohort)) < self._needed():
             return effects
         return [*effects, *self._begin(plan, ready, now)]
+
+    def _replace_key(self) -> None:
+        """The next round gets a new key: this one is old, or a hospital has refused a sum that it decrypted. At most once a round."""
+        if self.epoch <= self.last_begun:
+            self.epoch, self.maker = self.last_begun + 1, None
+            for peer in self.peers:
+                peer.asked = 0.0
 
     def _ask_maker(self, epoch: int, target: int, now: float) -> list[Effect]:
         if self.maker is not None and self.peers[self.maker].connected and now - self.since <= self.config.federation.patience:
@@ -297,6 +310,10 @@ class Run:
                     for who in silent:
                         self.peers[who].connected = False
                     self.phase, self.since, self.maker = Phase.SYNCHRONISING, now, None
+                    stand = max(0, *(peer.applied for peer in self.peers))
+                    if stand < self.applied and not silent:  # nobody took it: there is no such round, and nobody to wait for
+                        refused, self.applied, self.completed = self.applied, stand, self.completed - 1
+                        return [Recorded("refused", {"round": refused})]
                     return [Recorded("reported", {"round": self.applied, "accuracy": self._accuracies()})]
                 return []
         return []

@@ -10,7 +10,9 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
+from crypto.errors import ConfigOverflow
 from crypto.kdf import digest
+from crypto.packing import Packing
 from federation.errors import ConfigError
 
 T = TypeVar("T")
@@ -105,10 +107,6 @@ class FederationConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=T
         """t of the announced cohort: floor(2n/3) + 1, never recomputed from who is left."""
         return self.protection.threshold or default_threshold(self.federation.cohort)
 
-    def epoch(self, round_: int) -> int:
-        """Which group key round `round_` (from 1) uses."""
-        return (round_ - 1) // self.protection.key_rounds
-
 
 def default_threshold(cohort: int) -> int:
     """floor(2n/3) + 1 (Bonawitz et al. 2017, the active setting), at most n."""
@@ -126,7 +124,7 @@ def validate(config: FederationConfig, source: str = "federation.toml") -> Feder
         raise refuse("federation.min_cohort", f"{rounds.min_cohort} is more than the cohort of {rounds.cohort}; lower it")
     if config.threshold > rounds.cohort:
         raise refuse("protection.threshold", f"{config.threshold} is more than the cohort of {rounds.cohort}")
-    if code.kind == "masked" and code.threshold and 2 * code.threshold <= rounds.cohort:
+    if code.kind in ("masked", "masked+ckks") and code.threshold and 2 * code.threshold <= rounds.cohort:
         raise refuse("protection.threshold", f"must be more than half of the cohort of {rounds.cohort}")
     if code.bits == 0 and code.kind != "plain":
         raise refuse("protection.bits", "0 (float32) goes only with kind = 'plain'; masks and ciphertexts carry integers")
@@ -139,6 +137,11 @@ def validate(config: FederationConfig, source: str = "federation.toml") -> Feder
             f"{code.bits} bits and a cohort of {rounds.cohort} need a ring of {code.bits + headroom} bits, "
             f"not {code.ring}; take a wider ring or fewer bits",
         )
+    if code.kind in ("ckks", "masked+ckks"):
+        try:
+            Packing(code.bits, rounds.cohort, code.kind == "masked+ckks")
+        except ConfigOverflow as error:
+            raise refuse("protection.bits", str(error)) from None
     if len(set(config.model.classes)) != len(config.model.classes):
         raise refuse("model.classes", "a class is named twice")
     if rounds.algorithm == "fedavg" and config.model.private:

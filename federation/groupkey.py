@@ -1,5 +1,7 @@
 """The secret that all hospitals hold and the coordinator does not: it keys the aggregate's tag, and under ckks it comes with the
-group's CKKS key. Made by one hospital, sealed from hospital to hospital over keys made for one request, replaced every epoch.
+group's CKKS key. Made by one hospital, sealed from hospital to hospital over keys made for one request, replaced every epoch: at the
+run's start, after `key_rounds` rounds, and as soon as a hospital has refused a decrypted aggregate. An epoch bears the number of the
+first round that it serves, so that it only ever grows, and nobody has to remember when it began.
 
 The coordinator relays but cannot read: `StateRequest` carries a fresh X25519 key signed by the asker, `StateGrant` another one signed
 by the source. Both signatures cover run, epoch, asker and source, so that a grant answers one request only. That all hold the *same*
@@ -27,6 +29,10 @@ class GroupKey:
     epoch: int
     secret: bytes
     ckks: bytes = b""
+
+    def serves(self, round_: int, key_rounds: int) -> bool:
+        """Whether this key is for this round: it is not too old, and not made for a later one."""
+        return 0 <= round_ - self.epoch < key_rounds
 
     @property
     def identifier(self) -> bytes:

@@ -52,6 +52,8 @@ class Memory:
     run: bytes = b""
     past_runs: list[bytes] = field(default_factory=list)
     answered: int = 0
+    least_epoch: int = 0
+    """Group keys of earlier epochs have been replaced or given up."""
 
 
 @dataclass
@@ -180,7 +182,7 @@ class Session:
         effects = self._drop()
         if self.memory.run:
             self.memory.past_runs.append(self.memory.run)
-        self.memory.run, self.memory.answered = message.run, 0
+        self.memory.run, self.memory.answered, self.memory.least_epoch = message.run, 0, 0
         self.shared = SharedModel(self.start.layout, self.start.vector.copy(), self.start.clips.copy())
         self.group = self.asking = None
         return [*effects, NewRun(message.run)]
@@ -188,14 +190,15 @@ class Session:
     def _synchronise(self, message: Synchronise) -> list[Effect]:
         if not self.memory.run or message.source >= len(self.roster):
             raise FaultyCoordinator("asks to synchronise before the run, or with nobody", Reason.UNEXPECTED)
-        if self.group is not None and message.epoch < self.group.epoch:
-            raise FaultyCoordinator("asks for a group key that has been replaced", Reason.REPLAY)
+        if message.epoch < self.memory.least_epoch:
+            reason = Reason.AGGREGATE if self.group is None else Reason.REPLAY
+            raise FaultyCoordinator("asks for a group key that has been replaced or given up", reason)
         current = self.group is not None and self.group.epoch == message.epoch
         if message.source == self.number:
             if message.applied > self.shared.round:
                 raise FaultyCoordinator("takes this hospital for further than it is", Reason.UNEXPECTED)
             if not current:
-                self.group = self._make_key(message.epoch)
+                self._hold(self._make_key(message.epoch))
             return [self._synchronised()]
         same = current and self.group is not None and message.group_key in (b"", self.group.identifier)
         if same and message.applied <= self.shared.round:
@@ -204,6 +207,9 @@ class Session:
             self.memory.run, self.roster, self.number, message.source, message.epoch, self.shared.round, self.keys.signing_key
         )
         return [Send(self.asking.request)]
+
+    def _hold(self, key: GroupKey) -> None:
+        self.group, self.memory.least_epoch = key, key.epoch
 
     def _make_key(self, epoch: int) -> GroupKey:
         ckks = b""
@@ -230,7 +236,7 @@ class Session:
             raise FaultyCoordinator("delivered a group key that nobody asked for", Reason.UNEXPECTED)
         asking, self.asking = self.asking, None
         key, state = groupkey.accept(self.memory.run, self.roster, asking, answer)
-        self.group = key
+        self._hold(key)
         effects: list[Effect] = []
         if state:
             fresh = model.from_bytes(state, self.shared.layout)
@@ -244,7 +250,7 @@ class Session:
         round_ = message.round
         if round_ <= max(self.memory.answered, self.shared.round) or round_ > self.config.federation.rounds:
             raise FaultyCoordinator(f"starts round {round_}, which this hospital has answered or which is none", Reason.REPLAY)
-        if not self.memory.run or self.group is None or self.group.epoch != self.config.epoch(round_):
+        if not self.memory.run or self.group is None or not self.group.serves(round_, self.config.protection.key_rounds):
             raise FaultyCoordinator(f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED)
         plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
         if message.cohort != plan.cohort or self.number not in plan.cohort:
@@ -274,16 +280,28 @@ class Session:
             raise FaultyCoordinator(f"sent an aggregate of round {round_}, which is behind", Reason.REPLAY)
         mine = self.current if isinstance(self.current, State) and self.current.plan.round == round_ else None
         signed = getattr(mine, "survivors", None)
-        if self.group is None or self.group.epoch != self.config.epoch(round_):
+        if self.group is None or not self.group.serves(round_, self.config.protection.key_rounds):
             raise FaultyCoordinator("sent an aggregate under a group key that this hospital does not hold", Reason.CONTEXT)
         plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
         binding = self.protection.bind(self.shared.digest, self.group)
-        total = self.protection.open_aggregate(plan, binding, self.group, message, signed)
+        try:
+            total = self.protection.open_aggregate(plan, binding, self.group, message, signed)
+        except FaultyCoordinator as error:
+            if self.protection.hidden and error.reason == Reason.AGGREGATE:
+                return self._give_up_key(message, error)
+            raise
         counted = mine is not None and self.number in message.survivors
         effects = [] if counted else self._drop()
         self.current = None
         self.shared.apply(total, plan.coding, self.config, round_)
         return [*effects, Applied(round_, counted, total)]
+
+    def _give_up_key(self, message: Aggregate, error: FaultyCoordinator) -> list[Effect]:
+        """That a sum with a chosen offset was refused tells a bit about the noise in it. No key pays for two: the next one must be new."""
+        if self.group is not None:
+            self.memory.least_epoch = self.group.epoch + 1
+        self.group = self.asking = None
+        return [Remember(self.memory.run, self.memory.answered), *self._refuse(message, error, str(error))]
 
     def _abort(self, message: AbortRound) -> list[Effect]:
         if self.current is None or self.current.plan.round != message.round:

@@ -45,13 +45,19 @@ class Storage:
             return Memory()
         try:
             found = json.loads(path.read_text())
-            return Memory(bytes.fromhex(found["run"]), [bytes.fromhex(run) for run in found["past_runs"]], int(found["answered"]))
+            past = [bytes.fromhex(run) for run in found["past_runs"]]
+            return Memory(bytes.fromhex(found["run"]), past, int(found["answered"]), int(found["least_epoch"]))
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{path}: is damaged; without it a round could be answered twice. Move {self.folder} away") from None
 
     def write_memory(self, memory: Memory) -> None:
         """On the disk when this returns."""
-        content = {"run": memory.run.hex(), "past_runs": [run.hex() for run in memory.past_runs], "answered": memory.answered}
+        content = {
+            "run": memory.run.hex(),
+            "past_runs": [run.hex() for run in memory.past_runs],
+            "answered": memory.answered,
+            "least_epoch": memory.least_epoch,
+        }
         write_durably(self.folder / "memory.json", json.dumps(content).encode())
 
     def read_shared(self, layout: Layout) -> SharedModel | None:
