@@ -1,0 +1,179 @@
+"""`report.html` of a run directory: one file, with its pictures inside, that opens anywhere and needs no network."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from federation.config import default_threshold
+from simulation.report import pictures, visible
+from simulation.report.pictures import readable_bytes
+from simulation.report.read import BASELINES, RunView, read_run
+
+NAMES = {"majority": "majority class", "linear": "linear model", "local": "training alone"}
+ALONE = ("local", "central")
+MOST_SKIPPED = 30  # sentences about images that are shown
+
+
+def write_report(folder: Path) -> Path:
+    """Write `folder/report.html` and return its path. Raises ConfigError where `folder` holds no run."""
+    run = read_run(folder)
+    path = folder / "report.html"
+    temporary = path.with_name(path.name + ".part")
+    temporary.write_text(render(run), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def render(run: RunView) -> str:
+    """The page. The same run gives the same bytes."""
+    here = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": _percent, "bytes": readable_bytes, "interval": _interval}
+    return environment.get_template("page.html").render(_context(run), style=(here / "page.css").read_text(encoding="utf-8"))
+
+
+def _context(run: RunView) -> dict[str, Any]:
+    algorithm, protection = run.about("algorithm", "federation", "algorithm"), run.about("protection", "protection", "kind")
+    alone = algorithm in ALONE
+    drawn = {
+        name: _embedded(draw(run))
+        for name, draw in {
+            "accuracies": pictures.accuracies,
+            "curves": pictures.curves,
+            "holdings": pictures.holdings,
+            "confusion": pictures.confusion,
+            "traffic": pictures.traffic if not alone else lambda run: None,
+        }.items()
+    }
+    scores_shared = any(event.get("event") == "reported" and event.get("accuracy") for event in run.events)
+    skipped = {one.id: one.skipped for one in run.hospitals if one.skipped}
+    return {
+        "run": run,
+        "title": run.summary.get("id") or run.summary.get("dataset") or run.config.get("federation", {}).get("name") or "Federation",
+        "kind": _kind(run, algorithm),
+        "stopped": run.summary.get("finished") is False or bool(run.summary.get("stopped")),
+        "algorithm": algorithm,
+        "protection": protection,
+        "alone": alone,
+        "facts": _facts(run, algorithm, protection, alone),
+        "baselines": [(NAMES[name], run.baselines[name]) for name in BASELINES if run.baselines.get(name)],
+        "verdict": _verdict(run),
+        "pictures": drawn,
+        "sentence": visible.SENTENCE.get(protection, ""),
+        "visible": visible.rows(protection, algorithm, scores_shared, _helpers(run)),
+        "skipped": {name: (sentences[:MOST_SKIPPED], len(sentences)) for name, sentences in skipped.items()},
+        "notes": _notes(run),
+        "trouble": run.trouble,
+        "seconds": _times(run.summary.get("seconds") or {}),
+        "global_test": run.summary.get("global_test") or {},
+    }
+
+
+def _kind(run: RunView, algorithm: str) -> str:
+    if "id" in run.summary:
+        return "Report of one hospital"
+    known = {"local": "Report of hospitals that trained alone", "central": "Report of one model on everybody's images"}
+    return known.get(algorithm, "Report of a federated run")
+
+
+def _facts(run: RunView, algorithm: str, protection: str, alone: bool) -> list[tuple[str, str]]:
+    """What was run, in words."""
+    hospitals = len(run.hospitals) if run.hospitals else run.summary.get("hospitals", "")
+    number = hospitals if isinstance(hospitals, int) else len(hospitals) if isinstance(hospitals, list) else 0
+    cohort = run.about("cohort", "federation", "cohort", 0)
+    rounds, planned = run.summary.get("rounds_completed", run.summary.get("round", 0)), run.config.get("federation", {}).get("rounds")
+    shared, private = run.summary.get("shared_parameters"), run.summary.get("private_parameters")
+    found = [
+        ("data", str(run.summary.get("dataset", ""))),
+        ("classes", ", ".join(run.classes) if len(run.classes) <= pictures.MANY else f"{len(run.classes)}"),
+        ("hospitals", f"{number}" + (f", {cohort} in a round" if cohort and cohort != number and not alone else "") if number else ""),
+        ("rounds", f"{rounds} of {planned}" if planned and planned != rounds else f"{rounds}"),
+        ("model", _model(run)),
+        ("algorithm", algorithm),
+        ("protection", "none needed: nothing is sent" if alone else protection),
+        ("shared parameters", f"{shared:,}" if isinstance(shared, int) and not alone else ""),
+        ("private parameters", _private(shared, private) if not alone else ""),
+        ("transport", str(run.summary.get("transport", "")) if not alone else ""),
+        ("seed", str(run.summary.get("seed", ""))),
+        ("trained on", ", ".join(sorted({one.device for one in run.hospitals if one.device}))),
+    ]
+    return [(name, text) for name, text in found if text]
+
+
+def _model(run: RunView) -> str:
+    model = run.about("model", "model", "name")
+    name = model.get("name", "") if isinstance(model, dict) else model
+    size = run.config.get("model", {}).get("image_size")
+    return f"{name}, {size} × {size} pixels" if size else str(name)
+
+
+def _private(shared: Any, private: Any) -> str:
+    if not isinstance(private, int) or not isinstance(shared, int) or not shared + private:
+        return ""
+    return f"{private:,} ({100 * private / (shared + private):.3g} % of the model)"
+
+
+def _verdict(run: RunView) -> str:
+    """One sentence that says no more than the intervals allow."""
+    known = {NAMES[name]: run.baselines[name] for name in BASELINES if run.baselines.get(name)}
+    if not run.test or not known:
+        return ""
+    low, high = run.test["interval"]
+    above = [name for name, one in known.items() if one["interval"][1] < low]
+    below = [name for name, one in known.items() if one["interval"][0] > high]
+    unclear = [name for name in known if name not in above + below]
+    parts = [f"clearly above {_and(above)}"] if above else []
+    parts += [f"clearly below {_and(below)}"] if below else []
+    parts += [f"not to be told from {_and(unclear)}: the 95 % intervals overlap"] if unclear else []
+    return "; ".join(parts) + "."
+
+
+def _helpers(run: RunView) -> int:
+    """How many hospitals must help the coordinator to read another one's update under masks; 0 where it is not known."""
+    settings, cohort = run.config.get("federation", {}), run.about("cohort", "federation", "cohort", 0)
+    if not cohort:
+        return 0
+    threshold = run.config.get("protection", {}).get("threshold") or default_threshold(cohort)
+    return visible.helpers(cohort, threshold, settings.get("min_cohort", 1))
+
+
+def _times(seconds: dict[str, Any]) -> dict[str, str]:
+    names = {"total": "from start to end", "train": "training, all hospitals", "protect": "protecting", "aggregate": "aggregating"}
+    return {names[key]: _seconds(seconds[key]) for key in names if seconds.get(key)}
+
+
+def _notes(run: RunView) -> list[str]:
+    """How the data were divided; what every hospital says is said once."""
+    return list(dict.fromkeys(note for one in run.hospitals for note in one.notes))
+
+
+def _embedded(png: bytes | None) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f} %"
+
+
+def _interval(pair: Any) -> str:
+    return f"{100 * pair[0]:.1f}–{100 * pair[1]:.1f} %" if pair else "–"
+
+
+def _seconds(value: float) -> str:
+    if value < 1:
+        return f"{1000 * value:.0f} ms"
+    if value < 100:
+        return f"{value:.3g} s"
+    minutes, rest = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
