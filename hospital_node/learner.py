@@ -17,6 +17,7 @@ from federation.layout import Layout, Vector
 from hospital_node.local_data import LocalData
 from learning import baselines, models, parameters, split
 from learning.evaluation import Scores, evaluate, metrics
+from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings, TrainStats
 
 Stop = Callable[[], bool]
@@ -34,19 +35,30 @@ class Trained:
 class Learner:
     """Not safe between threads: its service gives it one job at a time."""
 
-    def __init__(self, config: FederationConfig, layout: Layout, own_secret: bytes, data: LocalData, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: FederationConfig,
+        layout: Layout,
+        own_secret: bytes,
+        data: LocalData,
+        device: torch.device,
+        model: Classifier | None = None,
+    ) -> None:
+        """`model`: a network of this config that the hospitals of one process take in turn; every use begins by loading it."""
         self.config, self.layout, self.data, self.device = config, layout, data, device
         self._secret = own_secret
         self.classes = len(config.model.classes)
-        model = config.model
+        agreed = config.model
         try:
-            self.model = models.build(model.name, channels=model.channels, image_size=model.image_size, classes=self.classes)
+            self.model = model or models.build(
+                agreed.name, channels=agreed.channels, image_size=agreed.image_size, classes=self.classes
+            )
             self.split = split.choose(
                 self.model,
-                model.private or None,
+                agreed.private or None,
                 algorithm=config.federation.algorithm,
-                default=models.REGISTRY[model.name].private,
-                buffers=model.buffers,
+                default=models.REGISTRY[agreed.name].private,
+                buffers=agreed.buffers,
             )
         except ValueError as error:
             raise ConfigError(f"federation.toml: model: {error}") from None

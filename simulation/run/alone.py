@@ -58,16 +58,18 @@ class Alone:
         vectors = [self.start.vector.copy() for _ in self.learners]
         run = run_id(self.prepared.options.seed)
         for round_ in range(1, self.prepared.options.rounds + 1):
+            losses = []
             for at, learner in enumerate(self.learners):
                 done = learner.train(vectors[at], run, round_, stop=self.stop)
                 if done.stats.stopped:
                     raise Stopped
                 vectors[at] = vectors[at] + done.update
                 learner.adopt(vectors[at], counted=True)
-            self._test(round_)
+                losses.append(done.stats.loss)
+            self._test(round_, losses)
         self.vector = vectors[0]
 
-    def _test(self, round_: int) -> None:
+    def _test(self, round_: int, losses: list[float]) -> None:
         classes = len(self.prepared.config.model.classes)
         for number, data in enumerate(self.divided.locals):
             learner = self.learners[number if len(self.learners) > 1 else 0]
@@ -75,6 +77,7 @@ class Alone:
             self.confusions[number] = scores.confusion
             found = metrics(scores.confusion)
             line = {"round": round_, "accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy}
+            line["train_loss"] = losses[number if len(losses) > 1 else 0]
             self.storages[number].add_metrics({**line, "test_loss": None if np.isnan(scores.loss) else scores.loss})
         if self.watch is not None:
             self.watch(self._shot(round_))

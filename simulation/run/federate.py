@@ -126,10 +126,14 @@ class Federation:
             (options.out / name).unlink(missing_ok=True)
         self.bodies: dict[int, LearnerBody] = {}
         hospitals = {}
+        network = None
         for number, identifier in enumerate(prepared.ids):
             storage = Storage(options.out / "hospitals" / identifier)
             (storage.folder / "metrics.jsonl").unlink(missing_ok=True)
-            learner = Learner(config, self.start.layout, own_secret(options.seed, identifier), self.divided.locals[number], self.where)
+            learner = Learner(
+                config, self.start.layout, own_secret(options.seed, identifier), self.divided.locals[number], self.where, network
+            )
+            network = learner.model  # one for all: a hundred hospitals hold a hundred sets of numbers, not a hundred networks
             session = Session(
                 keys[identifier], config, self.roster, self.start, self._fresh(), Memory(), config.federation.min_cohort
             )
