@@ -93,8 +93,8 @@ def accuracies(run: RunView) -> bytes | None:
                 size, width = (190, 2.4) if mark == "|" else (34, 0.9)
                 axes.scatter(*zip(*known, strict=True), s=size, marker=mark, color=colour, linewidth=width, zorder=3,
                              **({} if mark == "|" else {"edgecolor": "white"}))  # fmt: skip
-        for one, place, end in zip(tested, places, np.maximum(high, values), strict=True):
-            axes.text(min(end + 0.012, 1.015), place, f"{100 * one.test['accuracy']:.0f} %", va="center", color=INK, fontweight="bold")
+        for place, value in zip(places, values, strict=True):
+            axes.text(1.1, place, f"{100 * value:.0f} %", ha="right", va="center", color=FEDERATION, fontweight="bold")
         axes.set(yticks=places, yticklabels=[one.id for one in tested], xlim=(0, 1.1), xticks=np.linspace(0, 1, 6))
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axes.tick_params(axis="y", length=0)
@@ -130,14 +130,16 @@ def curves(run: RunView) -> bytes | None:
         return None
     with _drawing(3.0) as drawing:
         axes = drawing.axes
-        for curve in known.values():
+        for curve in known.values() if len(known) > 1 else ():
             axes.plot(list(curve), list(curve.values()), color="#9fc2d1", linewidth=1.0, marker="o", markersize=2.2)
         means = [np.mean([curve[round_] for curve in known.values() if round_ in curve]) for round_ in rounds]
         axes.plot(rounds, means, color=FEDERATION, linewidth=2.6, marker="o", markersize=4.0 if len(rounds) < 40 else 0)
         axes.annotate(f"{100 * means[-1]:.0f} %", (rounds[-1], means[-1]), xytext=(7, 0), textcoords="offset points", va="center",
                       color=FEDERATION, fontweight="bold", annotation_clip=False)  # fmt: skip
-        handles = [Line2D([], [], color=FEDERATION, linewidth=2.6, label="mean of hospitals"),
-                   Line2D([], [], color="#9fc2d1", linewidth=1.0, label="each hospital")]  # fmt: skip
+        handles: list[Any] = [Line2D([], [], color=FEDERATION, linewidth=2.6, label="this run")]
+        if len(known) > 1:
+            handles[0].set_label("mean of hospitals")
+            handles.append(Line2D([], [], color="#9fc2d1", linewidth=1.0, label="each hospital"))
         for name in ("local", "majority"):
             colour, _, label = BASELINE[name]
             scores = [one.baselines[name]["accuracy"] for one in run.hospitals if one.baselines.get(name)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,10 @@ class HospitalView:
 
 @dataclass(frozen=True)
 class RunView:
-    """`test` and `baselines` are over the local tests of all hospitals together; empty where nothing is known."""
+    """`test` and `baselines` are over the local tests of all hospitals together; empty where nothing is known.
+
+    `events`: the coordinator's; None in a hospital's own directory, which has none.
+    """
 
     folder: Path
     summary: dict[str, Any]
@@ -43,7 +46,7 @@ class RunView:
     hospitals: list[HospitalView]
     test: dict[str, Any]
     baselines: dict[str, dict[str, Any]]
-    events: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] | None
 
     def about(self, key: str, table: str, name: str, default: Any = "") -> Any:
         """`summary[key]`, else `config[table][name]`."""
@@ -54,7 +57,7 @@ class RunView:
         """What went wrong, in order, each with its round (0: before the first); the same thing in one round once, with `times`."""
         found: dict[tuple[Any, ...], dict[str, Any]] = {}
         round_ = 0
-        for event in self.events:
+        for event in self.events or ():
             if event.get("event") == "begin":
                 round_ = event.get("round", round_)
             if event.get("event") in TROUBLE:
@@ -67,7 +70,7 @@ class RunView:
 
     @property
     def aborted(self) -> list[int]:
-        return [event["round"] for event in self.events if event.get("event") == "aborted" and "round" in event]
+        return [event["round"] for event in self.events or () if event.get("event") == "aborted" and "round" in event]
 
 
 def read_run(folder: Path) -> RunView:
@@ -93,7 +96,7 @@ def read_run(folder: Path) -> RunView:
         hospitals=hospitals,
         test=test,
         baselines={name: found or _figures(merged.get(name)) for name, found in baselines.items()},
-        events=_lines(folder / "events.jsonl"),
+        events=None if alone else _lines(folder / "events.jsonl"),
     )
 
 

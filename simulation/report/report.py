@@ -51,7 +51,7 @@ def _context(run: RunView) -> dict[str, Any]:
             "traffic": pictures.traffic if not alone else lambda run: None,
         }.items()
     }
-    scores_shared = any(event.get("event") == "reported" and event.get("accuracy") for event in run.events)
+    told = None if run.events is None else any(event.get("event") == "reported" and event.get("accuracy") for event in run.events)
     skipped = {one.id: one.skipped for one in run.hospitals if one.skipped}
     return {
         "run": run,
@@ -66,7 +66,7 @@ def _context(run: RunView) -> dict[str, Any]:
         "verdict": _verdict(run),
         "pictures": drawn,
         "sentence": visible.SENTENCE.get(protection, ""),
-        "visible": visible.rows(protection, algorithm, scores_shared, _helpers(run)),
+        "visible": visible.rows(protection, algorithm, told, _helpers(run)),
         "skipped": {name: (sentences[:MOST_SKIPPED], len(sentences)) for name, sentences in skipped.items()},
         "notes": _notes(run),
         "trouble": run.trouble,
@@ -92,7 +92,7 @@ def _facts(run: RunView, algorithm: str, protection: str, alone: bool) -> list[t
     found = [
         ("data", str(run.summary.get("dataset", ""))),
         ("classes", ", ".join(run.classes) if len(run.classes) <= pictures.MANY else f"{len(run.classes)}"),
-        ("hospitals", f"{number}" + (f", {cohort} in a round" if cohort and cohort != number and not alone else "") if number else ""),
+        ("hospitals", _hospitals(run, number, 0 if alone else cohort)),
         ("rounds", f"{rounds} of {planned}" if planned and planned != rounds else f"{rounds}"),
         ("model", _model(run)),
         ("algorithm", algorithm),
@@ -104,6 +104,12 @@ def _facts(run: RunView, algorithm: str, protection: str, alone: bool) -> list[t
         ("trained on", ", ".join(sorted({one.device for one in run.hospitals if one.device}))),
     ]
     return [(name, text) for name, text in found if text]
+
+
+def _hospitals(run: RunView, number: int, cohort: int) -> str:
+    if "id" in run.summary:
+        return f"{cohort} in a round"
+    return f"{number or ''}{', ' if number else ''}{cohort} in a round" if cohort and cohort != number else f"{number or ''}"
 
 
 def _model(run: RunView) -> str:

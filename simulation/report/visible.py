@@ -42,8 +42,10 @@ def helpers(cohort: int, threshold: int, min_cohort: int = 1) -> int:
     return min(2 * threshold - cohort, max(threshold, min_cohort) - 1)
 
 
-def rows(protection: str, algorithm: str, scores_shared: bool, helping: int = 0) -> list[Row]:
-    """The table for one run. `scores_shared`: hospitals told the coordinator their accuracies; `helping`: see `helpers`."""
+def rows(protection: str, algorithm: str, told: bool | None, helping: int = 0) -> list[Row]:
+    """The table for one run. `told`: hospitals told the coordinator their accuracies, None where that is not known here;
+    `helping`: see `helpers`, 0 where the cohort is not known.
+    """
     hidden = "ckks" in protection
     summed, through = (NO, "inside the ciphertexts") if hidden else (SUM, "inside the masked vector")
     if protection == "plain":
@@ -51,14 +53,16 @@ def rows(protection: str, algorithm: str, scores_shared: bool, helping: int = 0)
     private = Row("private layers", NO, "they never leave the hospital") if algorithm == "flop" else Row(
         "private layers", NO, "there are none: fedavg shares every layer")
     update = _UPDATES.get(protection, _UPDATES["plain"])
-    return [
+    found = [
         Row("images, file names, patients", NO, "they never leave the hospital"),
         private,
         replace(update, how=update.how.format(helpers=helping or "2t − n")),
         Row("the sum of the updates", NO if hidden else YES, "encrypted" if hidden else "that is what it is there to compute"),
         Row("the shared model", NO if hidden else YES, "only its start" if hidden else "after every round"),
         Row("numbers of images, test results as counts", summed, through),
-        Row("a hospital's own test accuracy", YES if scores_shared else NO, "these hospitals' policy shares it" if scores_shared
-            else "no hospital's policy shared it"),
         Row("who took part, when, for how long, how many steps", YES, "it has to call them, and waits on their progress"),
-    ]  # fmt: skip
+    ]
+    if told is not None:
+        how = "these hospitals' policy shares it" if told else "no hospital's policy shared it"
+        found.insert(-1, Row("a hospital's own test accuracy", YES if told else NO, how))
+    return found

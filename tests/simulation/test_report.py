@@ -167,7 +167,7 @@ def test_names_from_outside_are_text_not_html(page: str) -> None:
 
 def test_a_protection_is_described_as_it_is(tmp_path: Path) -> None:
     for kind, sees in (("plain", True), ("masked", False), ("ckks", False)):
-        rows = {row.what: row.seen for row in visible.rows(kind, "flop", scores_shared=False)}
+        rows = {row.what: row.seen for row in visible.rows(kind, "flop", told=False)}
         assert (rows["one hospital's update"] == visible.YES) == sees
         assert (rows["the shared model"] == visible.NO) == (kind == "ckks")
         assert rows["a hospital's own test accuracy"] == visible.NO
@@ -217,7 +217,8 @@ def test_a_hospitals_own_directory(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run") / "hospitals" / IDS[0]
     run = read_run(folder)
     assert [one.id for one in run.hospitals] == [IDS[0]]
-    assert IDS[0] in text_of(write_report(folder).read_text())
+    shown = text_of(write_report(folder).read_text())
+    assert IDS[0] in shown and "in the coordinator's report" in shown and "own test accuracy" not in shown
 
 
 def test_algorithms_that_send_nothing_have_no_coordinator(tmp_path: Path) -> None:
