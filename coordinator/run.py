@@ -164,6 +164,7 @@ class Run:
             peer.session, peer.epoch, peer.group_key, peer.code = message.session, -1, b"", ""
             peer.applied = message.applied if message.run == self.run else 0
             peer.asked = 0.0
+            self._reported.add(who)  # a fresh process has no aggregate to report on: it will be synchronised before the next round
             effects.append(Recorded("joined", {"hospital": who}))
         peer.connected = True
         if self.phase == Phase.FINISHED:

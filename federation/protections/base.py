@@ -199,7 +199,9 @@ class Signatures(Gathering):
 
 
 def most_common_binding(claims: Mapping[int, Binding]) -> tuple[Binding, list[int]]:
-    """The binding that most hospitals stand at (the lowest number decides a tie), and who stands elsewhere."""
+    """The binding that most hospitals stand at (the lowest number decides a tie), and who stands elsewhere. An empty one of nobody."""
+    if not claims:
+        return Binding(b"", b""), []
     groups: dict[Binding, list[int]] = {}
     for who in sorted(claims):
         groups.setdefault(claims[who], []).append(who)

@@ -108,7 +108,7 @@ class Announcements(Gathering):
         self.received[who] = binding
 
     def close(self) -> tuple[Gathering, dict[int, Message]]:
-        binding, strangers = most_common_binding(self.received) if self.received else (Binding(b"", b""), [])
+        binding, strangers = most_common_binding(self.received)
         for who in strangers:
             del self.received[who]
             self.faults.append(FaultyHospital(who, "stands at another model or group key than most", Reason.CONTEXT))
