@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from learning.data import folder, idx, manifest, phantom
+from learning.data import cifar, covidx, folder, idx, manifest, npz, phantom
 from learning.data.base import DataError, Dataset, Images, Index, Skipped
 from learning.data.split import local_split
 
@@ -18,7 +18,10 @@ __all__ = ["DataError", "Dataset", "Images", "Index", "Skipped", "local_split", 
 # the first that recognises the folder opens it; ImageFolder takes what is left
 FORMATS = (
     (manifest.recognises, manifest.open_manifest),
+    (covidx.recognises, covidx.open_covidx),
     (idx.recognises, idx.open_idx),
+    (cifar.recognises, cifar.open_batches),
+    (npz.recognises, npz.open_npz),
     (folder.recognises, folder.open_folder),
 )
 
@@ -50,9 +53,7 @@ def open_dataset(
         dataset = phantom.open_phantom(spec, image_size, channels or 1, seed, classes)
     else:
         path = _find(spec, root)
-        dataset = next(opener for recognises, opener in FORMATS if recognises(path))(
-            path, image_size, channels, classes
-        )
+        dataset = next(opener for recognises, opener in FORMATS if recognises(path))(path, image_size, channels, classes)
     return replace(dataset, train=replace(dataset.train, cache=cache)) if cache else dataset
 
 
@@ -65,6 +66,6 @@ def _find(spec: str, root: Path | None) -> Path:
         if place.exists():
             if place.is_dir() and not any(place.iterdir()):
                 raise DataError(f"{place} is an empty folder.")
-            return place.resolve()
+            return place.absolute()
     looked = f"neither under {root} nor as a path" if root is not None else "and FLOP_DATA names no folder to look in"
     raise DataError(f"There is no data set {spec!r}, {looked}; {phantom.NAME} needs no files.")

@@ -184,9 +184,7 @@ def encode(names: Sequence[str], classes: Sequence[str] | None, where: str) -> t
     number = {name: i for i, name in enumerate(known)}
     strange = sorted(set(names) - set(known))
     if strange:
-        raise DataError(
-            f"{where} has images of class {', '.join(strange)}, but the agreed classes are {', '.join(known)}."
-        )
+        raise DataError(f"{where} has images of class {', '.join(strange)}, but the agreed classes are {', '.join(known)}.")
     return np.array([number[name] for name in names], dtype=np.int64), known
 
 

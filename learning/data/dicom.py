@@ -7,6 +7,7 @@ leaves this file.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from learning.data.base import Unreadable, stretch
 
 SUFFIXES = {".dcm", ".dicom"}
 RADIOGRAPHS = ("CR", "DX", "DR", "RG", "PX", "IO")  # PS3.3 C.7.3.1.1.1; DR is what some senders write for DX
-_IDENTITY = ("PatientID", "PatientName", "IssuerOfPatientID")
 
 
 def is_dicom(path: Path) -> bool:
@@ -29,19 +29,24 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
-def identities(path: Path) -> tuple[tuple[str, str], ...]:
-    """The patient that the header names, for grouping only; nothing for other files and unreadable headers."""
+def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """Whom the header names: (identities to group by, words not to be shown). Empty for other files and unreadable
+    headers.
+
+    Grouped by PatientID, or by name where there is no id: a name alone may be "anonymous" throughout.
+    """
     if not is_dicom(path):
-        return ()
+        return (), ()
     import pydicom
 
     try:
-        header = pydicom.dcmread(path, specific_tags=list(_IDENTITY), stop_before_pixels=True)
-        return tuple(
-            ("dicom " + tag, str(header.get(tag))) for tag in _IDENTITY[:2] if str(header.get(tag, "")).strip()
-        )
+        header = pydicom.dcmread(path, specific_tags=["PatientID", "PatientName"], stop_before_pixels=True)
+        number, name = (str(header.get(tag, "")).strip() for tag in ("PatientID", "PatientName"))
     except Exception:  # a damaged file is skipped and named when it is loaded
-        return ()
+        return (), ()
+    known = number or name
+    words = tuple(word for word in re.split(r"[\W_]+", name) if len(word) > 2)
+    return ((("dicom", known),) if known else ()), ((number, *words) if number else words)
 
 
 def read(path: Path) -> np.ndarray:
@@ -49,25 +54,32 @@ def read(path: Path) -> np.ndarray:
     identifiers.
     """
     import pydicom
+    from pydicom.pixels import apply_modality_lut
 
     file = pydicom.dcmread(path)
-    modality = str(file.get("Modality", "")) or "none"
+    modality = str(file.get("Modality", ""))
     if modality not in RADIOGRAPHS:
-        raise Unreadable(f"modality {modality} is not a radiograph ({', '.join(RADIOGRAPHS)})")
+        shown = modality if re.fullmatch("[A-Z0-9 _]{1,16}", modality) else "unknown"
+        raise Unreadable(f"modality {shown} is not a radiograph ({', '.join(RADIOGRAPHS)})")
     if str(file.get("BurnedInAnnotation", "")).upper() == "YES":
         raise Unreadable("its header says that identifying text is burnt into the pixels")
     if int(file.get("SamplesPerPixel", 1)) != 1:
         raise Unreadable("is in colour, which a radiograph is not")
     if int(file.get("NumberOfFrames", 1) or 1) != 1:
         raise Unreadable("has several frames")
-    stored = file.pixel_array.astype(np.float32)
-    values = stored * float(file.get("RescaleSlope", 1) or 1) + float(file.get("RescaleIntercept", 0) or 0)
+    values = apply_modality_lut(file.pixel_array, file)
     shown = _window(file, values)
     return 255 - shown if file.get("PhotometricInterpretation") == "MONOCHROME1" else shown
 
 
 def _window(file, values: np.ndarray) -> np.ndarray:
-    """The first window of the header (linear, PS3.3 C.11.2.1.2); without one, the 0.5th to 99.5th percentile."""
+    """The header's look-up table or first linear window (PS3.3 C.11.2.1); without either, the 0.5th to 99.5th
+    percentile.
+    """
+    from pydicom.pixels import apply_voi_lut
+
+    if file.get("VOILUTSequence"):
+        return stretch(apply_voi_lut(values, file))
     centre, width = _first(file.get("WindowCenter")), _first(file.get("WindowWidth"))
     if centre is not None and width is not None and width > 1:
         return stretch(values, centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)

@@ -34,13 +34,14 @@ _IDENTIFYING = re.compile(
 
 @dataclass(frozen=True)
 class Entry:
-    """One image file. `identities` are the raw values (kind, value) by which it belongs to a patient or group; they
-    stay inside.
+    """One image file. `identities`: raw values (kind, value) of the patient or group to keep it with; `secrets`:
+    further words that must not be shown. Neither leaves this package.
     """
 
     path: Path
     label: str
     identities: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     columns: dict[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -75,9 +76,7 @@ def build(
         )
 
     middle = len(parts[0])
-    return Dataset(
-        root.name, names, channels, image_size, part(0, middle), part(middle, len(both)) if parts[1] else None
-    )
+    return Dataset(root.name, names, channels, image_size, part(0, middle), part(middle, len(both)) if parts[1] else None)
 
 
 class FileReader:
@@ -108,7 +107,7 @@ class FileReader:
     def name(self, row: int) -> str:
         entry = self.entries[row]
         shown = entry.path.relative_to(self.root).as_posix()
-        values = [value for _, value in entry.identities]
+        values = [*(value for _, value in entry.identities), *entry.secrets]
         if any(holds(shown, value) for value in values):
             return f"image {self.first_number + row + 1} (its file name holds the patient's identifier)"
         return shown
@@ -160,7 +159,7 @@ def harmless_columns(entries: Sequence[Entry]) -> dict[str, list[str]]:
     that could holds the identifier of its own row's patient.
     """
     kept = {}
-    identities = [[w for _, value in entry.identities if (w := words(value)).strip()] for entry in entries]
+    identities = [[w for v in (*(v for _, v in e.identities), *e.secrets) if (w := words(v)).strip()] for e in entries]
     for name in entries[0].columns if entries else ():
         values = [entry.columns.get(name, "") for entry in entries]
         if _IDENTIFYING.search(name.strip().lower()):

@@ -21,6 +21,8 @@ def open_folder(folder: Path, image_size: int, channels: int | None, classes: Se
     """The classes are the folders' names, sorted; an empty folder is a class without images. A `val` folder is left
     aside.
     """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is a file of no known kind; a data set is a folder or an npz file.")
     parts: tuple[list[Entry], list[Entry]] = ([], [])
     found: set[str] = set()
     for name, entries in zip(("train", "test"), parts, strict=True):
@@ -30,7 +32,7 @@ def open_folder(folder: Path, image_size: int, channels: int | None, classes: Se
         class_folders = _folders(base)
         found.update(path.name for path in class_folders)
         for class_folder in class_folders:
-            entries += [Entry(path, class_folder.name, dicom.identities(path)) for path in _files(class_folder)]
+            entries += [Entry(path, class_folder.name, *dicom.patient(path)) for path in _files(class_folder)]
     if not found:
         raise DataError(
             f"{folder} has no class folders: it needs <class>/<file>, {{train,test}}/<class>/<file>, or a manifest.csv "

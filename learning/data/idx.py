@@ -99,9 +99,7 @@ def _header(path: Path, magic: int) -> tuple[int, ...]:
         raise DataError(f"{path} is truncated: {len(head)} bytes are too few for an idx header.")
     found, *shape = struct.unpack(f">{1 + rank}I", head)
     if found != magic:
-        raise DataError(
-            f"{path} is not an idx file of the kind expected: its magic number is {found:#010x}, not {magic:#010x}."
-        )
+        raise DataError(f"{path} is not an idx file of the kind expected: its magic number is {found:#010x}, not {magic:#010x}.")
     return tuple(shape)
 
 

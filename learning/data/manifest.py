@@ -67,4 +67,5 @@ def _entry(path: Path, number: int, line: dict[str, str]) -> Entry:
     file = path.parent / relative
     own = tuple((kind, value) for kind in GROUPING if (value := line.get(kind, "").strip()))
     columns = {name: value.strip() for name, value in line.items() if name not in OWN}
-    return Entry(file, label, own + dicom.identities(file), columns)
+    identities, secrets = dicom.patient(file)
+    return Entry(file, label, own + identities, secrets, columns)
