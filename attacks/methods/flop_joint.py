@@ -15,7 +15,7 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     coins = settings.generator()
     start = {"image": replica.random_images(coins), "label": label_logits(replica, coins), **replica.random_head(coins)}
-    found = match(cases, replica, start, settings, polish=1000)
+    found = match(cases, replica, start, settings, polish=2 * settings.steps)
     # permuting the rows of an unknown head changes nothing, so the label's index is not identifiable: N/A
     return Reconstruction(found.images, None, found.objective, steps=found.steps, seconds=found.seconds)
 

@@ -24,8 +24,8 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     start = {"image": replica.random_images(coins)}
     if single:
         labels = torch.arange(replica.count, device=replica.device)[:, None] % classes
-        return match(cases, replica, start, settings, labels=labels, polish=1000)
-    return match(cases, replica, start | {"label": label_logits(replica, coins)}, settings, polish=1000)
+        return match(cases, replica, start, settings, labels=labels, polish=2 * settings.steps)
+    return match(cases, replica, start | {"label": label_logits(replica, coins)}, settings, polish=2 * settings.steps)
 
 
 ATTACK = Attack("oracle_head", "baseline", frozenset({"update", "batch_size", "classes", "oracle_head"}), reconstruct)

@@ -1,0 +1,166 @@
+"""`flop attack`: one attack on a recorded run, or the whole leakage matrix."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from attacks.cells import Cell, default, full_matrix
+
+attack_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Attack what a coordinator saw.")
+
+
+def _root() -> Path | None:
+    folder = os.environ.get("FLOP_DATA", "")
+    return Path(folder) if folder else None
+
+
+@attack_app.command()
+def run(
+    run: Annotated[Path, typer.Option(help="A run directory that was recorded: flop sim --record.")],
+    attack: Annotated[str, typer.Option(help="Name of the attack; varpro needs no knowledge of the private layers.")] = "varpro",
+    round: Annotated[int, typer.Option(help="Which recorded round.")] = 1,
+    images: Annotated[int, typer.Option(help="How many images to search for in an update (the attacker's guess).")] = 1,
+    steps: Annotated[int | None, typer.Option(help="Steps of the search; by default the attack's own.")] = None,
+    restarts: Annotated[int | None, typer.Option(help="Starts, chosen among by the objective alone.")] = None,
+    most: Annotated[int, typer.Option(help="Attack at most this many of the round's updates.")] = 8,
+    device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:N | mps")] = "auto",
+    seed: Annotated[int, typer.Option(help="Same seed, same start of the search.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Where the pictures go; by default into the run directory.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the objective of each reconstruction.")] = False,
+) -> None:
+    """Attack the updates that a coordinator recorded. It sees no truth, so it writes pictures and no scores.
+
+    Example: flop sim --record --protection plain --out runs/a && flop attack run --run runs/a --attack varpro
+    """
+    from attacks.methods import Settings, find
+    from attacks.observation import Case, MissingKnowledge
+    from attacks.recorded import knowledge, load
+    from federation import config as federation_config
+    from federation.errors import ConfigError
+    from learning import device as devices
+
+    config = federation_config.read(run / "config.toml")
+    known = knowledge(config, images)
+    cases = [Case(seen, known) for _, seen in load(run, round)[:most]]
+    try:
+        result = find(attack).run(cases, Settings(steps=steps, restarts=restarts, seed=seed, device=str(devices.choose(device))))
+    except (MissingKnowledge, ValueError) as error:
+        raise ConfigError(f"--attack {attack}: {error}") from None
+    folder = out or run / "attacks" / f"{attack}-round-{round}"
+    folder.mkdir(parents=True, exist_ok=True)
+    if result.images is not None:
+        from attacks.report import save_images
+
+        save_images(result.images, folder)
+    said = {"attack": attack, "round": round, "steps": result.steps, "seconds": result.seconds, "out": str(folder)}
+    said["objective"] = None if result.objective is None else [float(v) for v in result.objective]
+    if as_json:
+        print(json.dumps(said))
+    else:
+        print(f"{attack} on {len(cases)} observations of round {round}: {result.steps} steps in {result.seconds:.0f} s; see {folder}")
+
+
+@attack_app.command()
+def bench(
+    data: Annotated[str, typer.Option(help="phantom-cxr (built in), a data set's name under FLOP_DATA, or a folder.")] = "phantom-cxr",
+    models: Annotated[str, typer.Option(help="Models beside lenet-dlg, separated by commas.")] = "lenet-dlg-relu,cnn3,resnet18",
+    images: Annotated[int, typer.Option(help="Images attacked in each cell.")] = 8,
+    image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
+    steps: Annotated[int | None, typer.Option(help="Steps of every search; by default 150, or the attacks' own with --full.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="The product of the axes instead of one at a time; hours.")] = False,
+    gates: Annotated[bool, typer.Option("--gates", help="Run the benchmark's own gates instead; exit 1 where one fails.")] = False,
+    gate: Annotated[list[str] | None, typer.Option(help="With --gates: only these.")] = None,
+    jobs: Annotated[int, typer.Option(help="Cells at a time.")] = os.cpu_count() or 1,
+    engine: Annotated[str, typer.Option(help="loky: this machine | ray: a cluster")] = "loky",
+    device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:N | mps")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Chooses the images and the starts.")] = 0,
+    out: Annotated[Path, typer.Option(help="Run directory; the cells that are finished there are kept.")] = Path("runs/leakage"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows.")] = False,
+) -> None:
+    """Measure what a coordinator can reconstruct, in every setting of the leakage matrix.
+
+    Example: flop attack bench --data covidx-small --models cnn3,resnet18 --images 20
+    """
+    from attacks import matrix, report
+    from federation.errors import ConfigError
+    from learning import device as devices
+
+    console = Console(stderr=True, quiet=as_json)
+    place = str(devices.choose(device))
+    if gates:
+        raise typer.Exit(_gates(gate, place, out, console, as_json))
+    if engine == "ray":
+        _use_ray()
+    elif engine != "loky":
+        raise ConfigError(f"--engine {engine}: choose loky or ray")
+    chosen = tuple(name for name in models.split(",") if name)
+    wanted = steps if steps is not None or full else QUICK_STEPS
+    base = Cell(
+        dataset=data, images=images, image_size=image_size, seed=seed, steps=wanted, restarts=None if full else 1
+    )
+    todo = full_matrix(base, ("lenet-dlg", *chosen)) if full else [_affordable(c) for c in default(base, chosen)]
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+    with bar:
+        task = bar.add_task("cells", total=len(todo))
+        rows = matrix.run_all(
+            todo, out, root=_root(), device=place, jobs=jobs, backend=engine,
+            told=lambda done, of, row: bar.update(task, completed=done, description=f"{row['attack']} on {row['model']}"),
+        )  # fmt: skip
+    about = f"{len(todo)} cells on {data}, {images} images of {image_size} pixels each, seed {seed}, on {place}."
+    page = report.write(out, todo, rows, [], about)
+    print(json.dumps(rows) if as_json else f"{page}\n" + "\n".join(report.headline(rows)))
+
+
+QUICK_STEPS = 150
+
+
+def _affordable(cell: Cell) -> Cell:
+    """The default matrix ends in minutes: large models and long simulations get fewer images and steps, and the row says so."""
+    if cell.model == "resnet18":
+        return replace(cell, images=max(2, cell.batch), steps=min(cell.steps, 20))
+    if cell.attack in ("inverting_gradients", "inverting_gradients_multistep"):
+        return replace(cell, steps=2 * cell.steps)
+    if cell.attack in ("dlg", "idlg"):
+        return replace(cell, steps=4 * cell.steps)
+    return cell
+
+
+def _gates(names: list[str] | None, device: str, out: Path, console: Console, as_json: bool) -> int:
+    from attacks.gates import GATES, Gate, Scale
+    from federation.errors import ConfigError
+
+    unknown = sorted(set(names or ()) - set(GATES))
+    if unknown:
+        raise ConfigError(f"--gate {unknown[0]}: there is no such gate; choose {', '.join(GATES)}")
+    done: list[Gate] = []
+    for name in names or GATES:
+        console.print(f"{name} …")
+        try:
+            row = GATES[name](Scale(root=_root(), device=device))
+        except KeyError as error:
+            row = Gate(name, float("nan"), 0.0, "", False, f"the protection {error} is not there", 0.0)
+        done.append(row)
+        console.print(f"  {'passed' if row.passed else 'FAILED'}: {row.figure:.1f} {row.unit} ({row.threshold:.1f}); {row.detail}")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "gates.json").write_text(json.dumps([asdict(row) for row in done], indent=1))
+    if as_json:
+        print(json.dumps([asdict(row) for row in done]))
+    return 0 if all(row.passed for row in done) else 1
+
+
+def _use_ray() -> None:
+    from federation.errors import ConfigError
+
+    try:
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise ConfigError("--engine ray: ray is not installed; pip install 'flop-federation[ray]'") from None
+    register_ray()
