@@ -15,7 +15,7 @@ from federation.errors import ConfigError
 from federation.keys import Secrets
 from federation.roster import Roster
 from hospital_node.commands import apply_settings
-from hospital_node.local_data import data_root
+from hospital_node.local_data import data_root, divide
 from hospital_node.start import write_start
 from learning.data import Dataset, open_dataset
 from simulation.run.seeds import hospital_ids, own_secret
@@ -165,6 +165,7 @@ def prepare(options: Options) -> Prepared:
     """Everything but the keys. A folder that holds the same federation is gone on with; another one is refused. Raises ConfigError."""
     check(options)
     dataset = open_data(options)
+    divide(dataset.train, options.partition, options.hospitals, options.seed)  # refused here rather than in every hospital
     setup = options.out / "setup"
     old = setup / "federation.toml"
     before = federation_config.read(old) if old.exists() else None
