@@ -82,7 +82,7 @@ def _run_and_keep(cell: Cell, out: Path, root: Path | None, device: str) -> tupl
 
 def run(cell: Cell, *, root: Path | None = None, device: str = "cpu") -> tuple[Row, tuple[np.ndarray, np.ndarray] | None]:
     """The row of one cell, and (originals, reconstructions) to show. A refused cell has a row that says why."""
-    pictures = take(cell.dataset, cell.images, image_size=cell.image_size, seed=cell.seed, root=root)
+    pictures = take(cell.dataset, enough(cell), image_size=cell.image_size, seed=cell.seed, root=root)
     row: Row = {name: None for name in COLUMNS} | {
         name: value for name, value in asdict(cell).items() if name in COLUMNS and name != "steps"
     }
@@ -157,8 +157,7 @@ def prepare(cell: Cell, pictures: Pictures) -> tuple[list[Trial], list[Case]]:
     if cell.adversary == MALICIOUS:
         trials = imprinted(pictures, batch=cell.images, seed=cell.seed)
         return trials, [Case(t.observation, SideKnowledge(batch_size=cell.images)) for t in trials]
-    together = cell.cohort if cell.protection not in ("plain", "plain-12bit") else max(1, cell.images // cell.batch)
-    together = min(together, max(1, len(pictures.images) // cell.batch))
+    together = hospitals(cell)
     trials: list[Trial] = []
     per_round = together * cell.batch
     for at in range(0, len(pictures.images) - per_round + 1, per_round):
@@ -173,14 +172,27 @@ def prepare(cell: Cell, pictures: Pictures) -> tuple[list[Trial], list[Case]]:
     return trials, [_case(cell, pictures, trials, i) for i in range(len(trials))]
 
 
-def options(cell: Cell, hospitals: int, at: int) -> Options:
+def hospitals(cell: Cell) -> int:
+    """How many hospitals one round of the trial has: a sum's cohort, or all that are attacked side by side, at least two."""
+    return max(2, cell.images // cell.batch) if cell.protection in ("plain", "plain-12bit") else cell.cohort
+
+
+def enough(cell: Cell) -> int:
+    """How many images the cell's rounds take: at least two observations, so that each has another's update for its control."""
+    if cell.adversary == MALICIOUS:
+        return cell.images
+    per_round = hospitals(cell) * cell.batch
+    return per_round * max(1 if cell.protection.startswith("plain") else 2, -(-cell.images // per_round))
+
+
+def options(cell: Cell, together: int, at: int) -> Options:
     """The federation of a cell: every hospital holds one batch and makes `local_steps` passes over it a round."""
     protection = "plain" if cell.protection.startswith("plain") else cell.protection
     return Options(
         image_size=cell.image_size, model=cell.model, algorithm=cell.algorithm, protection=protection,
         private_last=cell.cut if cell.algorithm == "flop" and cell.cut > 1 else None,
         bits=0 if cell.protection == "plain" else 12,
-        hospitals=hospitals, min_cohort=min(3, hospitals), rounds=cell.state + 1,
+        hospitals=together, min_cohort=min(3, together), rounds=cell.state + 1,
         local_epochs=cell.local_steps, batch_size=cell.batch, lr=cell.lr, optimizer=cell.optimizer, seed=cell.seed + at,
         device="cpu",
     )  # fmt: skip

@@ -1,0 +1,23 @@
+"""The gates that take seconds, on the built-in images; `flop attack bench --gates` runs all of them on real ones."""
+
+from attacks.gates import GATES, Scale
+
+SMALL = Scale(xrays="phantom-cxr", images=4, steps=30, restarts=1)
+
+
+def test_closed_form_is_exact() -> None:
+    assert GATES["closed-form"](SMALL).passed
+
+
+def test_ciphertext_and_an_honest_cohorts_sum_show_no_more_than_a_guess() -> None:
+    for name in ("ckks", "masked"):
+        gate = GATES[name](SMALL)
+        assert gate.passed, gate
+
+
+def test_a_gate_fails_where_its_figure_is_missed() -> None:
+    """Five steps of DLG are not enough for 40 dB, and the row says so."""
+    from dataclasses import replace
+
+    gate = GATES["dlg"](replace(SMALL, images=2, steps=5))
+    assert not gate.passed and gate.figure < gate.threshold
