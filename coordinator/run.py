@@ -96,7 +96,7 @@ class Run:
             return self._hello(who, peer, message, now)
         if not peer.session:
             return []  # it has not been let in
-        peer.connected = True
+        self._heard(who, peer)
         if isinstance(message, StateRequest | StateGrant):
             return self._relay(who, message)
         if isinstance(message, Synchronised):
@@ -157,6 +157,8 @@ class Run:
             if mine != theirs:
                 peer.code, peer.connected, peer.session = code, False, b""
                 return [Recorded("turned", {"hospital": who, "code": str(code)}), Send(Turned(code=code), who)]
+        if message.run == self.run and message.applied > self.applied:
+            return self.malformed(who, "claims a round that has not been", now)
         effects: list[Effect] = []
         if peer.session != message.session:
             if peer.session and self.round is not None:
@@ -166,11 +168,19 @@ class Run:
             peer.asked = 0.0
             self._reported.add(who)  # a fresh process has no aggregate to report on: it will be synchronised before the next round
             effects.append(Recorded("joined", {"hospital": who}))
-        peer.connected = True
+        elif message.run == self.run:
+            peer.applied = message.applied
+        self._heard(who, peer)
         if self.phase == Phase.FINISHED:
             return [*effects, Send(Finish(completed=self.completed, code=""), who)]
         welcome = Welcome(run=self.run, next_round=self.last_begun + 1, rounds=self.config.federation.rounds)
         return [*effects, Send(welcome, who), *self._advance(now)]
+
+    def _heard(self, who: int, peer: Peer) -> None:
+        """A hospital that was given up is there again: it was not sent the last aggregate, so it has nothing to report on."""
+        if not peer.connected:
+            peer.connected, peer.asked = True, 0.0
+            self._reported.add(who)
 
     def _relay(self, who: int, message: StateRequest | StateGrant) -> list[Effect]:
         sender, receiver = (message.asker, message.source) if isinstance(message, StateRequest) else (message.source, message.asker)
@@ -179,7 +189,7 @@ class Run:
         return [Send(message, receiver)]
 
     def _synchronised(self, who: int, peer: Peer, message: Synchronised, now: float) -> list[Effect]:
-        if message.applied > max(self.applied, self.last_begun):
+        if message.applied > self.applied:
             return self.malformed(who, "claims a round that has not been", now)
         peer.epoch, peer.group_key, peer.asked = message.epoch, message.group_key, 0.0
         peer.applied = message.applied
@@ -192,13 +202,9 @@ class Run:
     def _plan(self, round_: int) -> Plan:
         return Plan.of(self.config, self.roster, self.layout, self.run, round_)
 
-    def _target(self) -> int:
-        """The round that all should stand at: the furthest that anybody connected does."""
-        return max([self.applied, *(peer.applied for peer in self.peers if peer.connected)])
-
     def _holders(self, epoch: int) -> list[int]:
         """Who holds this epoch's key, all the same one, and stands where all should."""
-        target = self._target()
+        target = self.applied
         hold = [w for w, p in enumerate(self.peers) if p.connected and p.epoch == epoch and p.applied == target]
         return [who for who in hold if self.peers[who].group_key == self.peers[hold[0]].group_key] if hold else []
 
@@ -210,7 +216,7 @@ class Run:
         """Ask whoever lacks the key or the model; make a key first where nobody holds one. Begin the round when all are served."""
         if self.last_begun + 1 - self.epoch >= self.config.protection.key_rounds:
             self._replace_key()
-        epoch, target = self.epoch, self._target()
+        epoch, target = self.epoch, self.applied
         holders = self._holders(epoch)
         effects: list[Effect] = []
         if not holders:

@@ -27,6 +27,9 @@ from learning import device
 from learning.evaluation import metrics
 
 PROGRESS_S = 1.0
+HELLO_S = 10.0
+"""After so long a silence a hospital says again that it is there: the coordinator may have given it up while it was slow."""
+
 Tell = Callable[[str], None]
 Tap = Callable[[str, bytes, Sequence[Any]], None]
 
@@ -83,6 +86,7 @@ class Node:
         self.stopping = self.over = self.summarised = False
         self._told = (0, 0)
         self._next_progress = 0.0
+        self._heard = time.monotonic()
 
     # ---- the loop --------------------------------------------------------------------------------------------------
 
@@ -96,6 +100,7 @@ class Node:
                 while not self.worker.results.empty():
                     self._result(self.worker.results.get())
                 self._tell_progress()
+                self._say_hello()
                 if self.stopping:
                     self._stop()
         finally:
@@ -127,6 +132,7 @@ class Node:
                 except PeerError as error:
                     self.tell(f"refused what the coordinator sent: {error}")
                     return
+                self._heard = time.monotonic()
                 self._perform(self.session.receive(message))
             case Disconnected(reason=reason) | Refused(reason=reason) | Malformed(reason=reason):
                 if self.finished is None:
@@ -191,6 +197,12 @@ class Node:
                 text = f"training failed: {type(error).__name__}: {error}; the whole of it is in {self.storage.folder / 'error.log'}"
                 self._perform(session.failed(round_, text, Reason.TRAINING))
                 self.over = self.over or self.finished is not None
+
+    def _say_hello(self) -> None:
+        now = time.monotonic()
+        if now - self._heard > HELLO_S and self.session.memory.run and self.finished is None:
+            self._heard = now
+            self._send(self.session.hello())
 
     def _tell_progress(self) -> None:
         now, at = time.monotonic(), (self.worker.step, self.worker.steps)

@@ -72,6 +72,8 @@ class MemoryFederation:
                 self._tick()
             if not self._queue:
                 self.now += self.config.federation.patience / 4
+                for who in sorted(set(self.hospitals) - self.dead):  # as a hospital does after a silence
+                    self.connect(who)
                 continue
             at, _, act = heapq.heappop(self._queue)
             if at > self.now:
