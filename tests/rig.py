@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from federation import model
 from federation.config import FederationConfig, Model, Protection, Rounds, validate
 from federation.effects import Applied, Effect
 from federation.keys import generate
+from federation.messages import Aggregate, Message
 from federation.model import SharedModel
 from federation.roster import Roster
 from hospital_node.session import Memory, Session
@@ -40,30 +41,75 @@ def config(protection: str = "masked", cohort: int = 3, rounds: int = 1, **chang
 
 
 class Stand:
-    """Stands in for a learner: its update is a function of hospital and round; remembers what the session applied."""
+    """Stands in for a learner: its update is a function of hospital and round; remembers what the session applied.
+
+    Its private layers are the list of rounds whose training is in them (`private`), and perhaps one whose is not yet (`pending`).
+    """
 
     def __init__(self, number: int, update: Callable[[int, int], np.ndarray] | None = None) -> None:
         self.number = number
         self.update = update or default_update
+        self.examples = 10 + number
         self.applied_rounds: list[int] = []
         self.counted: list[bool] = []
         self.trained: list[int] = []
         self.discarded = 0
+        self.private: list[int] = []
+        self.pending: int | None = None
 
     def reset(self, session: Session) -> None:
-        pass
+        self.private, self.pending = [], None
 
     def train(self, session: Session, round_: int) -> list[Effect]:
         self.trained.append(round_)
-        return session.trained(round_, self.update(self.number, round_), 10 + self.number, 2, (1, 0, 0, self.number))
+        self.pending = round_
+        return session.trained(round_, self.update(self.number, round_), self.examples, 2, (1, 0, 0, self.number))
 
     def discard(self) -> None:
         self.discarded += 1
+        self.pending = None
 
     def applied(self, session: Session, effect: Applied) -> list[Effect]:
         self.applied_rounds.append(effect.round)
         self.counted.append(effect.counted)
+        if effect.counted and self.pending is not None:
+            self.private.append(self.pending)
+        self.pending = None
         return session.report(0.5, share=True)
+
+
+class Deaths:
+    """A fault: in round r hospital h sends the first `cases[r][h]` messages of `order` and dies (if all: when the aggregate comes).
+
+    `sent` is what reached the coordinator. `rig` must be set before it plays; `raise_all` starts the dead again.
+    """
+
+    rig: Rig
+
+    def __init__(self, order: Sequence[type[Message]], cases: Mapping[int, Mapping[int, int]]) -> None:
+        self.order, self.cases = tuple(order), cases
+        self.dead: set[int] = set()
+        self.sent: list[tuple[int, Message]] = []
+
+    def __call__(self, who: int, direction: str, message: Message, now: float) -> Iterable[tuple[float, Message]]:
+        count = self.cases.get(getattr(message, "round", 0), {}).get(who)
+        if count is not None:
+            if direction == "up" and type(message) in self.order and self.order.index(type(message)) >= count:
+                self.dead.add(who)
+            elif isinstance(message, Aggregate) and count == len(self.order):
+                self.rig.restart(who)
+                return ()
+        if who in self.dead:
+            return ()
+        if direction == "up":
+            self.sent.append((who, message))
+        return ((0.0, message),)
+
+    def raise_all(self) -> None:
+        """With what their disks remember."""
+        back, self.dead = sorted(self.dead), set()
+        for who in back:
+            self.rig.restart(who)
 
 
 def default_update(number: int, round_: int) -> np.ndarray:
@@ -116,11 +162,14 @@ class Rig:
         old = self.sessions[number]
         self.sessions[number] = self.session(number, old.memory, old.shared)
         self.federation.hospitals[number] = (self.sessions[number], self.stands[number])
+        self.stands[number].pending = None
         self.federation.dead.discard(number)
         self.federation.connect(number)
 
-    def play(self) -> Rig:
-        self.federation.play()
+    def play(self, patiences: float = 20.0) -> Rig:
+        """To the end of the run, or for so many times `patience` per round: a run that stands still fails, and does not hang."""
+        settings = self.config.federation
+        self.federation.play(patiences * settings.patience * settings.rounds)
         return self
 
     def events(self, what: str) -> list[dict[str, Any]]:
