@@ -320,7 +320,7 @@ class Run:
                     stand = max(0, *(peer.applied for peer in self.peers))
                     if stand < self.applied and not silent:  # nobody took it: there is no such round, and nobody to wait for
                         refused, self.applied, self.completed = self.applied, stand, self.completed - 1
-                        return [Recorded("refused", {"round": refused})]
+                        return [Recorded("discarded", {"round": refused})]
                     return [Recorded("reported", {"round": self.applied, "accuracy": self._accuracies()})]
                 return []
         return []

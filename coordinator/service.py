@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ class Coordinator:
         hidden = protections.get(self.config.protection.kind).hidden
         self.progress: Progress = self.store.resume(run)
         self.model = None if hidden else self.store.read_model(start, self.progress.applied)
+        self.before: model.SharedModel | None = None
         self.store.write(self.progress)
         self.coding = Coding.of(self.config, self.layout)
         self.run = Run(
@@ -178,6 +180,7 @@ class Coordinator:
                     self._record(what, facts)
                 case Applied(round=round_, total=total):
                     if self.model is not None and total is not None:
+                        self.before = replace(self.model)
                         self.model.apply(total, self.coding, self.config, round_)
                         self.model.save(self.store.folder / "shared.safetensors")
                     if total is not None:
@@ -214,6 +217,17 @@ class Coordinator:
                 self.tell(f"{self.ids[facts['hospital']]}: {facts.get('text') or facts.get('code')}")
             case "aborted":
                 self.tell(f"round {facts['round']} was aborted: {facts['text']}")
+            case "discarded":
+                self.tell(f"round {facts['round']}: every hospital refused the sum")
+                self._take_back()
+
+    def _take_back(self) -> None:
+        """No hospital applied the last sum, so this copy of the model must not have it either."""
+        if self.model is not None and self.before is not None:
+            self.model, self.before = self.before, None
+            self.model.save(self.store.folder / "shared.safetensors")
+        self.progress.applied, self.progress.completed = self.run.applied, self.run.completed
+        self.store.write(self.progress)
 
     def _named(self, facts: dict[str, Any]) -> dict[str, Any]:
         return {**facts, "hospital": self.ids[facts["hospital"]]} if "hospital" in facts else facts

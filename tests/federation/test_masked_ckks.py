@@ -146,7 +146,7 @@ def test_ten_rounds_end_in_the_same_bytes_as_plain(bits: int, ring: int) -> None
     }
     digests = {kind: {session.shared.digest for session in rig.sessions.values()} for kind, rig in ends.items()}
     assert len(set.union(*digests.values())) == 1
-    assert all(rig.run.completed == 10 and not rig.events("refused") for rig in ends.values())
+    assert all(rig.run.completed == 10 and not rig.events("discarded") for rig in ends.values())
 
 
 @pytest.mark.parametrize("phase", range(len(PHASES) + 1), ids=["nothing", *(kind.__name__ for kind in PHASES)])
@@ -307,7 +307,7 @@ def test_a_sum_that_all_refuse_is_no_round_and_the_run_goes_on(kind: str) -> Non
 
     rig = Rig(config(kind, 3, rounds=3), fault=Wire(Aggregate, change))
     rig.federation.play(until=1000)
-    assert rig.events("refused") == [{"round": 1}]
+    assert rig.events("discarded") == [{"round": 1}]
     assert {tuple(stand.applied_rounds) for stand in rig.stands.values()} == {(2, 3)}
     assert rig.run.completed == 2
 
