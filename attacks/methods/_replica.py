@@ -105,7 +105,7 @@ class Replica:
         Where the hospital keeps none, what enters the model's head. Needs no head: a placeholder runs behind the cut.
         """
         if self._cut is None:
-            example = torch.zeros(1, self.channels, self.size, self.size, device=self.device, dtype=self.dtype)
+            example = torch.zeros(2, self.channels, self.size, self.size, device=self.device, dtype=self.dtype)
             self._cut = first_private(self.model, set(self.shared), example)
         return self.inputs_of([self._cut], x)[0].flatten(2)
 
