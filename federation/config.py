@@ -71,7 +71,8 @@ class Protection(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How an update is coded and kept from the coordinator.
 
     `bits` is the width of a value, 0 means float32 (only `plain`). `ring` is the width of a sum. `clip` is round 1's bound on
-    |update| per element; later rounds use max(`clip_floor`, `clip_factor` · max|last mean|) per tensor.
+    |update| per element, `buffer_clip` that of BatchNorm's running statistics, which move by whole units and not by learning rates; later
+    rounds use max(`clip_floor`, `clip_factor` · max|last mean|) per tensor.
     `threshold` 0 means floor(2n/3) + 1. `corrupt` and `dropouts` size the sparse neighbour graph.
     """
 
@@ -79,6 +80,7 @@ class Protection(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     bits: Annotated[int, Meta(ge=0, le=24)] = 12
     ring: Literal[16, 24, 32] = 16
     clip: Positive = 0.25
+    buffer_clip: Positive = 8.0
     clip_floor: Positive = 0.002
     clip_factor: Annotated[float, Meta(ge=1.0)] = 4.0
     threshold: Annotated[int, Meta(ge=0, le=4096)] = 0

@@ -20,6 +20,10 @@ from federation.errors import ConfigError
 from federation.layout import Layout, Vector
 
 
+BUFFERS = ("running_mean", "running_var")
+"""What PyTorch calls BatchNorm's statistics."""
+
+
 @dataclass
 class SharedModel:
     """`M_s` of the FLOP paper as one vector, with the clip of every tensor for the next round. `round` 0 is the start."""
@@ -111,8 +115,14 @@ def read_start(path: Path, config: FederationConfig) -> SharedModel:
             "copy both files from the coordinator again"
         )
     model = read(path)
-    model.clips = np.full(len(model.layout.names), config.protection.clip, np.float32)
+    model.clips = first_clips(model.layout, config)
     return model
+
+
+def first_clips(layout: Layout, config: FederationConfig) -> Vector:
+    """Round 1's clip of every tensor, from the config and the tensors' names alone."""
+    code = config.protection
+    return np.array([code.buffer_clip if name.endswith(BUFFERS) else code.clip for name in layout.names], np.float32)
 
 
 def file_digest(path: Path) -> str:
