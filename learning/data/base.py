@@ -118,6 +118,8 @@ class Index:
     def _images(self, rows: np.ndarray, pixels: np.ndarray, reasons: dict[int, str]) -> Images:
         kept = np.delete(rows, list(reasons)).astype(np.int64)
         skipped = [Skipped(self.reader.name(int(rows[place])), reason) for place, reason in sorted(reasons.items())]
+        if skipped and not len(kept):
+            raise DataError(f"Not one of {len(rows)} images can be used; the first, {skipped[0].name}: {skipped[0].reason}.")
         return Images(torch.from_numpy(pixels), torch.from_numpy(self.labels[kept].astype(np.int64)), kept, skipped)
 
 

@@ -23,7 +23,8 @@ from learning.data.base import Dataset, Index, Unreadable, encode
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jp2", ".pgm", ".ppm"} | dicom.SUFFIXES
 # Only formats that are pixels: Pillow's full list has some that start other programs.
-PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM")
+Image.init()
+PILLOW_FORMATS = [f for f in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM") if f in Image.OPEN]
 
 _WORD = re.compile(r"[^\W_]+")
 _IDENTIFYING = re.compile(
