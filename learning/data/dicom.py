@@ -7,7 +7,11 @@ leaves this file.
 
 from __future__ import annotations
 
+import logging
 import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +44,9 @@ def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     import pydicom
 
     try:
-        header = pydicom.dcmread(path, specific_tags=["PatientID", "PatientName"], stop_before_pixels=True)
-        number, name = (str(header.get(tag, "")).strip() for tag in ("PatientID", "PatientName"))
+        with _quiet():
+            header = pydicom.dcmread(path, specific_tags=["PatientID", "PatientName"], stop_before_pixels=True)
+            number, name = (str(header.get(tag, "")).strip() for tag in ("PatientID", "PatientName"))
     except Exception:  # a damaged file is skipped and named when it is loaded
         return (), ()
     known = number or name
@@ -50,9 +55,12 @@ def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
 
 
 def read(path: Path) -> np.ndarray:
-    """The radiograph as uint8, H x W, bright where dense. Raises Unreadable for other modalities and burnt-in
-    identifiers.
-    """
+    """The radiograph as uint8, H x W, bright where dense. Unreadable for other modalities and burnt-in identifiers."""
+    with _quiet():
+        return _read(path)
+
+
+def _read(path: Path) -> np.ndarray:
     import pydicom
     from pydicom.pixels import apply_modality_lut
 
@@ -70,6 +78,20 @@ def read(path: Path) -> np.ndarray:
     values = apply_modality_lut(file.pixel_array, file)
     shown = _window(file, values)
     return 255 - shown if file.get("PhotometricInterpretation") == "MONOCHROME1" else shown
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """pydicom's warnings and log lines quote the values that they complain about, which may be a patient's."""
+    log = logging.getLogger("pydicom")
+    before = log.disabled
+    log.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
 
 
 def _window(file, values: np.ndarray) -> np.ndarray:
