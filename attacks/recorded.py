@@ -14,13 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from attacks.observation import Observation, SideKnowledge
-from coordinator.store import read_frames
 from federation import codec
 from federation import config as federation_config
 from federation import model as shared_model
 from federation.coding import Coding
 from federation.config import FederationConfig
 from federation.errors import ConfigError, FederationError
+from federation.framefile import read_frames
 from federation.messages import Aggregate, Update
 from learning import models
 

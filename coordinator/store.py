@@ -11,9 +11,9 @@ from typing import Any
 
 from federation import config as federation_config
 from federation import model
-from federation.codec import encode
 from federation.config import FederationConfig
 from federation.errors import ConfigError
+from federation.framefile import write_frames
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
 
@@ -122,24 +122,3 @@ class Recorder:
 
     def aggregate(self, message: Aggregate) -> None:
         write_frames(self._round(message.round) / "aggregate.bin", message)
-
-
-def write_frames(path: Path, message: Update | Aggregate) -> None:
-    """Frames one behind the other, each with its length in 8 bytes before it."""
-    with path.open("wb") as file:
-        for frame in encode(message):
-            file.write(len(frame).to_bytes(8, "big"))
-            file.write(frame)
-
-
-def read_frames(path: Path) -> list[bytes]:
-    """What `write_frames` wrote. Raises ValueError for a truncated file."""
-    content, at, frames = path.read_bytes(), 0, []
-    while at < len(content):
-        size = int.from_bytes(content[at : at + 8], "big")
-        frame = content[at + 8 : at + 8 + size]
-        if len(frame) != size:
-            raise ValueError(f"{path} is truncated")
-        frames.append(frame)
-        at += 8 + size
-    return frames

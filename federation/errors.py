@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from crypto.errors import CryptoError, OutOfRange
+
+__all__ = [
+    "ConfigError",
+    "CryptoError",
+    "FaultyCoordinator",
+    "FaultyHospital",
+    "FederationError",
+    "LocalProtocolError",
+    "MalformedMessage",
+    "OutOfRange",
+    "PeerError",
+    "Reason",
+    "RoundAborted",
+]
+
 
 class Reason(StrEnum):
     """Why something was refused or ended: the only thing about an error that a peer is told."""

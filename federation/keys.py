@@ -16,7 +16,7 @@ import tomli_w
 from msgspec import Meta, Struct
 
 from crypto import agreement, signing
-from crypto.kdf import digest
+from crypto.kdf import Part, derive, digest
 from federation.config import decode_toml, read_bytes
 from federation.errors import ConfigError
 
@@ -120,6 +120,11 @@ def read_secret(path: Path) -> Secrets:
 def read_public(path: Path) -> PublicKeys:
     """Load `ID.pub`. Raises ConfigError."""
     return decode_toml(read_bytes(path), PublicKeys, str(path))
+
+
+def private_randomness(own_secret: bytes, purpose: str, *info: Part, length: int = 32) -> bytes:
+    """Bytes that only the holder of this secret can repeat: its head's start, its shuffling, its rounding. Never keys or masks."""
+    return derive(own_secret, purpose, *info, length=length)
 
 
 def readable(value: bytes) -> str:

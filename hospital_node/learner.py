@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from safetensors.numpy import load, save_file
 
-from crypto.kdf import derive
 from federation.config import FederationConfig
 from federation.errors import ConfigError
+from federation.keys import private_randomness
 from federation.layout import Layout, Vector
 from hospital_node.local_data import LocalData
 from learning import baselines, models, parameters, split
@@ -85,7 +85,7 @@ class Learner:
 
     def _seed(self, *what: str | int | bytes) -> int:
         """63 bits from this hospital's own secret: nobody else can repeat its head's start or its shuffling."""
-        return int.from_bytes(derive(self._secret, "learner", *what, length=8), "big") >> 1
+        return int.from_bytes(private_randomness(self._secret, "learner", *what, length=8), "big") >> 1
 
     # ---- the private part ------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crypto.kdf import derive
+from federation.keys import private_randomness
 
 
 def hospital_ids(count: int) -> list[str]:
@@ -13,9 +13,9 @@ def hospital_ids(count: int) -> list[str]:
 
 def own_secret(seed: int, identifier: str) -> bytes:
     """A simulated hospital's own secret, 32 bytes."""
-    return derive(seed.to_bytes(8, "big"), "simulated-hospital", identifier)
+    return private_randomness(seed.to_bytes(8, "big"), "simulated-hospital", identifier)
 
 
 def run_id(seed: int) -> bytes:
     """A simulated run's id, 16 bytes."""
-    return derive(seed.to_bytes(8, "big"), "simulated-run", length=16)
+    return private_randomness(seed.to_bytes(8, "big"), "simulated-run", length=16)
