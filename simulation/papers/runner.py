@@ -1,0 +1,91 @@
+"""Many runs side by side, each kept as soon as it is done: started again, only what is missing trains."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+from safetensors.numpy import load_file, save_file
+
+from federation.errors import ConfigError
+from simulation.papers.studies import Run
+from simulation.papers.train import Result, execute
+
+Tell = Callable[[str], None]
+
+
+class Store:
+    """`root/runs/STUDY-SCALE/FRAMEWORK-MODEL-seedN.json`, and a `.safetensors` beside it where a run has maps."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, run: Run) -> Path:
+        return self.root / "runs" / f"{run.study}-{run.scale}" / f"{run.name}.json"
+
+    def read(self, run: Run) -> Result | None:
+        """A finished run of exactly these settings, or None."""
+        path = self.path(run)
+        try:
+            found: dict[str, Any] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            return None
+        maps = path.with_suffix(".safetensors")
+        if found.get("digest") != run.digest or (run.maps and not maps.exists()):
+            return None
+        return Result(run, found, load_file(maps) if run.maps else {})
+
+    def write(self, result: Result) -> None:
+        """Complete when the JSON file is there."""
+        path = self.path(result.run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if result.maps:
+            save_file(result.maps, path.with_suffix(".safetensors"))
+        stamp = {"digest": result.run.digest, "date": time.strftime("%Y-%m-%d", time.gmtime())}
+        temporary = path.with_suffix(".part")
+        temporary.write_text(json.dumps(stamp | result.figures, indent=1))
+        temporary.replace(path)
+
+
+def train(runs: Sequence[Run], store: Store, engine: str, jobs: int, tell: Tell) -> list[Result]:
+    """The results of all runs, in their order. Raises ConfigError, DataError; finished runs stay finished."""
+    missing = [run for run in runs if store.read(run) is None]
+    tell(f"{len(runs)} runs: {len(runs) - len(missing)} are there, {len(missing)} to train" + (f", {jobs} at a time" if missing else ""))
+    began = time.monotonic()
+    cache = store.root / "cache"
+    with _backend(engine):
+        parallel = joblib.Parallel(n_jobs=min(jobs, max(1, len(missing))), return_as="generator_unordered")
+        for done, result in enumerate(parallel(joblib.delayed(execute)(run, cache) for run in missing), start=1):
+            store.write(result)
+            spent = time.monotonic() - began
+            left = spent / done * (len(missing) - done)
+            line = f"{done}/{len(missing)} {result.run.study} {result.run.name}: {result.figures['seconds']:.0f} s"
+            tell(line + (f", about {_time(left)} left" if left else ""))
+    found = [store.read(run) for run in runs]
+    return [result for result in found if result is not None]
+
+
+def _backend(engine: str) -> joblib.parallel_config:
+    if engine == "joblib":
+        return joblib.parallel_config("loky")
+    if engine != "ray":
+        raise ConfigError(f"--engine {engine}: choose joblib or ray")
+    try:
+        from ray.util.joblib import register_ray
+    except ImportError:
+        raise ConfigError("--engine ray: Ray is not installed; pip install 'flop-federation[ray]', or leave --engine out") from None
+    register_ray()
+    return joblib.parallel_config("ray")
+
+
+def default_jobs() -> int:
+    return os.cpu_count() or 1
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
