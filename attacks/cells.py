@@ -66,7 +66,7 @@ class Cell:
         return {0: "start", 1: "round 1"}.get(self.state, "last")
 
 
-def default(base: Cell, models: Sequence[str] = ("lenet-dlg-relu", "cnn3", "resnet18")) -> list[Cell]:
+def default(base: Cell, models: Sequence[str] = ("lenet-dlg-relu", "cnn3")) -> list[Cell]:
     """One axis at a time around `base`."""
     return list(dict.fromkeys(_around(base, models)))
 
@@ -103,10 +103,11 @@ def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
         yield replace(base, state=state)
     for model in models:
         yield replace(base, model=model)
-    if "resnet18" in models:
-        realistic = replace(fedavg, model="resnet18", optimizer="adam", batch=8, local_steps=2, images=8)
-        yield replace(realistic, attack="gradinversion")
-        yield replace(realistic, algorithm="flop", cut=1, attack="varpro")
+    for model in models:  # what hospitals do: many images, several passes, Adam, BatchNorm in train mode where there is any
+        real = replace(base, model=model, optimizer="adam", batch=8, local_steps=3)
+        yield real
+        buffers = model in BATCHNORM
+        yield replace(real, algorithm="fedavg", cut=0, attack="gradinversion" if buffers else "inverting_gradients_multistep")
 
 
 def full_matrix(base: Cell, models: Sequence[str]) -> list[Cell]:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from attacks.cells import Cell, default, full_matrix
+from attacks.cells import BATCHNORM, Cell, default, full_matrix
 
 attack_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Attack what a coordinator saw.")
 
@@ -71,7 +71,7 @@ def run(
 @attack_app.command()
 def bench(
     data: Annotated[str, typer.Option(help="phantom-cxr (built in), a data set's name under FLOP_DATA, or a folder.")] = "phantom-cxr",
-    models: Annotated[str, typer.Option(help="Models beside lenet-dlg, separated by commas.")] = "lenet-dlg-relu,cnn3,resnet18",
+    models: Annotated[str, typer.Option(help="Models beside lenet-dlg, separated by commas.")] = "lenet-dlg-relu,cnn3",
     images: Annotated[int, typer.Option(help="Images attacked in each cell.")] = 8,
     image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
     steps: Annotated[int | None, typer.Option(help="Steps of every search; by default 150, or the attacks' own with --full.")] = None,
@@ -123,9 +123,9 @@ QUICK_STEPS = 150
 
 
 def _affordable(cell: Cell) -> Cell:
-    """The default matrix ends in minutes: large models and long simulations get fewer images and steps, and the row says so."""
-    if cell.model == "resnet18":
-        return replace(cell, images=max(2, cell.batch), steps=min(cell.steps, 20))
+    """What a cell's search may cost: cheap steps are more, large models get fewer images; the row says how many of both."""
+    if cell.model in BATCHNORM:
+        return replace(cell, images=max(2, cell.batch))
     if cell.attack in ("inverting_gradients", "inverting_gradients_multistep"):
         return replace(cell, steps=2 * cell.steps)
     if cell.attack in ("dlg", "idlg"):

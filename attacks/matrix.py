@@ -16,7 +16,7 @@ from dp_accounting.rdp import RdpAccountant
 from joblib import Parallel, delayed
 
 from attacks import scores
-from attacks.cells import COLLUDING, MALICIOUS, Cell
+from attacks.cells import BATCHNORM, COLLUDING, MALICIOUS, Cell
 from attacks.imprinting import imprinted
 from attacks.methods import Settings, find
 from attacks.observation import Case, MissingKnowledge, SideKnowledge
@@ -61,7 +61,7 @@ def run_all(
 
 def _cost(cell: Cell) -> float:
     """Long cells first, so that none of them is left alone at the end."""
-    return {"resnet18": 50.0}.get(cell.model, 1.0) * cell.batch * cell.local_steps * (2 if cell.cohort > 1 else 1)
+    return (50.0 if cell.model in BATCHNORM else 1.0) * cell.batch * cell.local_steps * (2 if cell.cohort > 1 else 1)
 
 
 def _read(out: Path, cell: Cell) -> Row | None:
