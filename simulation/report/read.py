@@ -14,8 +14,11 @@ from federation.errors import ConfigError
 from hospital_node.summary import figures
 
 BASELINES = ("majority", "linear", "local")
-TROUBLE = ("lost", "fault", "malformed", "turned", "disconnected", "refused", "aborted")
+TROUBLE = ("lost", "fault", "malformed", "turned", "disconnected", "refused", "refusal", "aborted", "discarded")
 """Events that a reader should hear of; `begin` tells in which round they happened."""
+
+
+MEANS = {"discarded": "most hospitals refused the sum: the round counts as not having been"}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class RunView:
                 round_ = event.get("round", round_)
             if event.get("event") in TROUBLE:
                 at = event.get("round", round_)
-                text = event.get("text") or event.get("code", "")
+                text = event.get("text") or event.get("code") or MEANS.get(event["event"], "")
                 key = (at, event["event"], event.get("hospital", ""), text)
                 row = {"round": at, "event": event["event"], "hospital": event.get("hospital", ""), "text": text, "times": 0}
                 found.setdefault(key, row)["times"] += 1
@@ -70,7 +73,9 @@ class RunView:
 
     @property
     def aborted(self) -> list[int]:
-        return [event["round"] for event in self.events or () if event.get("event") == "aborted" and "round" in event]
+        """Rounds without a result."""
+        ended = ("aborted", "discarded")
+        return [event["round"] for event in self.events or () if event.get("event") in ended and "round" in event]
 
 
 def read_run(folder: Path) -> RunView:
