@@ -8,11 +8,10 @@ themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
-from coordinator.round import Round
-from crypto.kdf import digest
+from coordinator.round import SLOWEST_LINK, Round
+from coordinator.synchronise import Peer, Synchroniser
 from federation import protections
 from federation.config import FederationConfig
 from federation.effects import Applied, Effect, Finished, Recorded, Send
@@ -27,7 +26,6 @@ from federation.messages import (
     RoundReport,
     StateGrant,
     StateRequest,
-    Synchronise,
     Synchronised,
     Turned,
     Welcome,
@@ -42,22 +40,6 @@ class Phase(StrEnum):
     ROUND = "round"
     REPORTING = "reporting"
     FINISHED = "finished"
-
-
-@dataclass
-class Peer:
-    """What the coordinator knows of one hospital."""
-
-    session: bytes = b""
-    connected: bool = False
-    applied: int = -1
-    epoch: int = -1
-    group_key: bytes = b""
-    asked: float = 0.0
-    """When it was last asked to synchronise; 0 if it was not."""
-    code: str = ""
-    accuracy: float = -1.0
-    clipped: int = -1
 
 
 class Run:
@@ -81,11 +63,14 @@ class Run:
         self.last_begun, self.applied, self.completed = last_begun, applied, completed
         self.since = now
         self.round: Round | None = None
-        self.maker: int | None = None
         self.epoch = last_begun + 1
         """The group key's: the first round that it serves. A restarted coordinator begins a new one."""
         self._reported: set[int] = set()
+        self._refused: set[int] = set()
+        self._before = 0
+        """The round that all stood at before the last aggregate."""
         self._upload_bytes = vector_bytes(config, layout)[0]
+        self.synchroniser = Synchroniser(run, self.peers, config.federation.patience, state_bytes(layout) / SLOWEST_LINK)
 
     # ---- what the service calls ------------------------------------------------------------------------------------
 
@@ -98,17 +83,13 @@ class Run:
             return []  # it has not been let in
         self._heard(who, peer)
         if isinstance(message, StateRequest | StateGrant):
-            return self._relay(who, message)
+            return self._relay(who, message, now)
         if isinstance(message, Synchronised):
             return self._synchronised(who, peer, message, now)
         if isinstance(message, RoundReport):
             return self._reported_by(who, peer, message, now)
         if isinstance(message, Refusal):
-            peer.code = message.code
-            if self.protection.hidden and message.code == Reason.AGGREGATE:
-                self._replace_key()
-            if self.phase == Phase.REPORTING and message.round == self.applied:
-                self._reported.add(who)  # it will be synchronised before the next round
+            return self._refused_by(who, peer, message, now)
         if self.round is not None and getattr(message, "round", None) == self.round.plan.round:
             return [*self.round.receive(who, message, now), *self._advance(now)]
         return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
@@ -117,6 +98,7 @@ class Run:
         """Hospital `who` sent what is not a message: it is out of the round, and the federation goes on."""
         self.peers[who].code = Reason.MALFORMED
         effects: list[Effect] = [Recorded("malformed", {"hospital": who, "text": text})]
+        self.synchroniser.refused(who)
         if self.round is not None:
             effects += self.round.lose(who, Reason.MALFORMED, text, now)
         return [*effects, *self._advance(now)]
@@ -133,7 +115,7 @@ class Run:
         """Bytes of raw buffers that this hospital may send now."""
         if self.round is not None and self.round.may_upload(who):
             return self._upload_bytes
-        return state_bytes(self.layout) if self._source(who) else 0
+        return state_bytes(self.layout) if self.synchroniser.asks(who) else 0
 
     def stop(self, code: str, now: float) -> list[Effect]:
         """End the run now."""
@@ -163,9 +145,9 @@ class Run:
         if peer.session != message.session:
             if peer.session and self.round is not None:
                 effects += self.round.lose(who, Reason.LOST, "was restarted", now)
-            peer.session, peer.epoch, peer.group_key, peer.code = message.session, -1, b"", ""
-            peer.applied = message.applied if message.run == self.run else 0
-            peer.asked = 0.0
+            peer.session, peer.epoch, peer.group_key, peer.model, peer.code = message.session, -1, b"", b"", ""
+            peer.applied, peer.doubted = message.applied if message.run == self.run else 0, False
+            self.synchroniser.forget(who)
             self._reported.add(who)  # a fresh process has no aggregate to report on: it will be synchronised before the next round
             effects.append(Recorded("joined", {"hospital": who}))
         elif message.run == self.run:
@@ -179,20 +161,21 @@ class Run:
     def _heard(self, who: int, peer: Peer) -> None:
         """A hospital that was given up is there again: it was not sent the last aggregate, so it has nothing to report on."""
         if not peer.connected:
-            peer.connected, peer.asked = True, 0.0
+            peer.connected = True
+            self.synchroniser.forget(who)
             self._reported.add(who)
 
-    def _relay(self, who: int, message: StateRequest | StateGrant) -> list[Effect]:
+    def _relay(self, who: int, message: StateRequest | StateGrant, now: float) -> list[Effect]:
         sender, receiver = (message.asker, message.source) if isinstance(message, StateRequest) else (message.source, message.asker)
         if who != sender or receiver >= len(self.peers) or receiver == who:
             return [Recorded("malformed", {"hospital": who, "text": "asks or answers in another's name"})]
+        self.synchroniser.relayed(message, now)
         return [Send(message, receiver)]
 
     def _synchronised(self, who: int, peer: Peer, message: Synchronised, now: float) -> list[Effect]:
         if message.applied > self.applied:
             return self.malformed(who, "claims a round that has not been", now)
-        peer.epoch, peer.group_key, peer.asked = message.epoch, message.group_key, 0.0
-        peer.applied = message.applied
+        self.synchroniser.synchronised(who, message)
         return self._advance(now)
 
     def _needed(self) -> int:
@@ -202,65 +185,52 @@ class Run:
     def _plan(self, round_: int) -> Plan:
         return Plan.of(self.config, self.roster, self.layout, self.run, round_)
 
-    def _holders(self, epoch: int) -> list[int]:
-        """Who holds this epoch's key, all the same one, and stands where all should."""
-        target = self.applied
-        hold = [w for w, p in enumerate(self.peers) if p.connected and p.epoch == epoch and p.applied == target]
-        return [who for who in hold if self.peers[who].group_key == self.peers[hold[0]].group_key] if hold else []
-
-    def _source(self, who: int) -> bool:
-        """Whether somebody may be waiting for this hospital's sealed state."""
-        return self.phase == Phase.SYNCHRONISING and self.peers[who].connected
-
     def _synchronise(self, now: float) -> list[Effect]:
-        """Ask whoever lacks the key or the model; make a key first where nobody holds one. Begin the round when all are served."""
+        """Bring all that are there to one key and one model; begin the round when all are served that can be."""
         if self.last_begun + 1 - self.epoch >= self.config.protection.key_rounds:
             self._replace_key()
-        epoch, target = self.epoch, self.applied
-        holders = self._holders(epoch)
-        effects: list[Effect] = []
-        if not holders:
-            return self._ask_maker(epoch, target, now)
-        source = self.peers[holders[0]]
-        waiting = False
-        for who, peer in enumerate(self.peers):
-            if not peer.connected or who in holders:
-                continue
-            if not peer.asked:
-                peer.asked = now
-                effects.append(
-                    Send(Synchronise(epoch=epoch, source=holders[0], applied=target, group_key=source.group_key), who)
-                )
-            waiting = waiting or now - peer.asked <= self.config.federation.patience
-        ready = frozenset(holders)
-        plan = self._plan(self.last_begun + 1)
-        if waiting or len(ready & set(plan.cohort)) < self._needed():
+        if (self.synchroniser.epoch, self.synchroniser.applied) != (self.epoch, self.applied):
+            self.synchroniser.begin(self.epoch, self.applied)
+        effects = self.synchroniser.step(now)
+        ready = frozenset(self.synchroniser.ready)
+        if self.synchroniser.waiting:
             return effects
-        return [*effects, *self._begin(plan, ready, now)]
+        if not ready:
+            return [*effects, *self._look_back(now)]
+        plan, late = self._plan(self.last_begun + 1), now - self.since > self.config.federation.patience
+        trusted = frozenset(who for who in ready if not self.peers[who].doubted)
+        for able in (trusted, ready):
+            if len(able & set(plan.cohort)) >= self._needed():
+                return [*effects, *self._begin(plan, able, now)]
+        if self.synchroniser.doubt():
+            self.since = now
+        elif len(ready) >= self._needed() and late:  # enough are here, but they are not this round's
+            self.last_begun, self.since = plan.round, now
+            text = f"{len(ready & set(plan.cohort))} of its cohort are connected, {self._needed()} are needed"
+            effects.append(Recorded("begin", {"round": plan.round}))
+            effects.append(Recorded("aborted", {"round": plan.round, "code": str(Reason.THRESHOLD), "text": text}))
+        return effects
+
+    def _look_back(self, now: float) -> list[Effect]:
+        """Nobody that is known stands at the last round that gave an aggregate: it never reached anybody, so there was no such round."""
+        stand = max(peer.applied for peer in self.peers)
+        late = now - self.since > self.config.federation.patience
+        known = len(self.reachable) == len(self.peers) or (len(self.reachable) >= self._needed() and late)
+        return self._take_back(max(stand, 0)) if known and stand < self.applied else []
+
+    def _take_back(self, stand: int) -> list[Effect]:
+        refused, self.applied, self.completed = self.applied, stand, max(0, self.completed - 1)
+        return [Recorded("discarded", {"round": refused})]
 
     def _replace_key(self) -> None:
         """The next round gets a new key: this one is old, or a hospital has refused a sum that it decrypted. At most once a round."""
         if self.epoch <= self.last_begun:
-            self.epoch, self.maker = self.last_begun + 1, None
-            for peer in self.peers:
-                peer.asked = 0.0
-
-    def _ask_maker(self, epoch: int, target: int, now: float) -> list[Effect]:
-        if self.maker is not None and self.peers[self.maker].connected and now - self.since <= self.config.federation.patience:
-            return []
-        candidates = [who for who, peer in enumerate(self.peers) if peer.connected and peer.applied == target and who != self.maker]
-        if not candidates:
-            self.maker = None
-            return []
-        self.maker = min(candidates, key=lambda who: digest("key-maker", self.run, epoch, who))
-        self.since = now
-        return [Send(Synchronise(epoch=epoch, source=self.maker, applied=target, group_key=b""), self.maker)]
+            self.epoch = self.last_begun + 1
 
     # ---- rounds ----------------------------------------------------------------------------------------------------
 
     def _begin(self, plan: Plan, ready: frozenset[int], now: float) -> list[Effect]:
-        self.last_begun, self.maker = plan.round, None
-        self.phase = Phase.ROUND
+        self.last_begun, self.phase = plan.round, Phase.ROUND
         self.round = Round(plan, self.protection, self.config.federation.patience, self._upload_bytes)
         return [Recorded("begin", {"round": plan.round}), *self.round.start(ready, now)]
 
@@ -270,22 +240,43 @@ class Run:
         for who, code in ended.gone.items():
             if code == Reason.LOST:
                 self.peers[who].connected = False  # until it is heard again
-        for peer in self.peers:
-            peer.asked = 0.0
         if aggregate is None:
-            self.phase, self.since = Phase.SYNCHRONISING, now
-            return []
+            for fault in ended.state.faults:
+                if fault.reason == Reason.SHARE:
+                    self.peers[fault.who].doubted = True
+            return self._to_synchronise(now)
         self.completed += 1
-        self.applied = ended.plan.round
-        self.phase, self.since, self._reported = Phase.REPORTING, now, set()
+        self._before, self.applied = self.applied, ended.plan.round
+        self.phase, self.since, self._reported, self._refused = Phase.REPORTING, now, set(), set()
         return [Applied(self.applied, counted=True, total=ended.total), *self._to_all(aggregate)]
 
     def _reported_by(self, who: int, peer: Peer, message: RoundReport, now: float) -> list[Effect]:
         if message.round > self.applied:
             return self.malformed(who, "reports a round that has not been", now)
-        peer.applied, peer.accuracy, peer.clipped, peer.code = message.round, message.accuracy, message.clipped, ""
+        peer.applied, peer.model = message.round, message.model
+        peer.accuracy, peer.clipped, peer.code = message.accuracy, message.clipped, ""
         self._reported.add(who)
         return self._advance(now)
+
+    def _refused_by(self, who: int, peer: Peer, message: Refusal, now: float) -> list[Effect]:
+        """A hospital could not do as it was told."""
+        peer.code = message.code
+        if self.protection.hidden and message.code == Reason.AGGREGATE:
+            self._replace_key()
+        if self.phase == Phase.REPORTING and message.round == self.applied:
+            self._reported.add(who)  # it will be synchronised before the next round
+            self._refused.add(who)
+        elif self.phase == Phase.SYNCHRONISING:
+            self.synchroniser.refused(who)
+        effects: list[Effect] = [Recorded("refusal", {"hospital": who, "round": message.round, "code": message.code})]
+        if self.round is not None and message.round == self.round.plan.round:
+            effects += self.round.receive(who, message, now)
+        return [*effects, *self._advance(now)]
+
+    def _to_synchronise(self, now: float) -> list[Effect]:
+        self.phase, self.since = Phase.SYNCHRONISING, now
+        self.synchroniser.begin(self.epoch, self.applied)
+        return []
 
     def _advance(self, now: float) -> list[Effect]:
         """Go on while nothing is waited for."""
@@ -301,7 +292,7 @@ class Run:
         match self.phase:
             case Phase.JOINING:
                 if len(self.reachable) == len(self.peers) or (len(self.reachable) >= self._needed() and now - self.since > patience):
-                    self.phase, self.since = Phase.SYNCHRONISING, now
+                    return self._to_synchronise(now)
                 return []
             case Phase.SYNCHRONISING:
                 if self.last_begun >= self.config.federation.rounds:
@@ -316,12 +307,11 @@ class Run:
                 if not silent or now - self.since > patience:
                     for who in silent:
                         self.peers[who].connected = False
-                    self.phase, self.since, self.maker = Phase.SYNCHRONISING, now, None
-                    stand = max(0, *(peer.applied for peer in self.peers))
-                    if stand < self.applied and not silent:  # nobody took it: there is no such round, and nobody to wait for
-                        refused, self.applied, self.completed = self.applied, stand, self.completed - 1
-                        return [Recorded("discarded", {"round": refused})]
-                    return [Recorded("reported", {"round": self.applied, "accuracy": self._accuracies()})]
+                    took = [who for who, peer in enumerate(self.peers) if peer.applied == self.applied]
+                    ended: list[Effect] = [Recorded("reported", {"round": self.applied, "accuracy": self._accuracies()})]
+                    if len(self._refused) > len(took):  # most would not have it: there is no such round
+                        ended = self._take_back(self._before)
+                    return [*ended, *self._to_synchronise(now)]
                 return []
         return []
 

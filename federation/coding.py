@@ -128,6 +128,11 @@ class Coding:
         values, clipped = self.code.quantise(update, given.clips, given.rounding_key, self.lengths)
         return np.concatenate([values, limbs.encode([*counts, clipped], self.bits)]), clipped
 
+    def check(self, given: Contribution) -> None:
+        """Raises OutOfRange where `protect` would for the counts, so that their owner hears of it before any key is made."""
+        limbs.encode(self._counts(given), self.bits)
+        self._check_weight(given)
+
     def _counts(self, given: Contribution) -> list[int]:
         if len(given.confusion) != self.confusion:
             raise OutOfRange(f"{self.confusion} confusion counts are needed, got {len(given.confusion)}")
@@ -138,9 +143,12 @@ class Coding:
             raise OutOfRange(f"an update of {self.values} elements is needed, got {given.update.shape}")
         if not self.weighted:
             return given.update
-        if not 0 < given.examples <= self.max_examples:
-            raise OutOfRange(f"{given.examples} examples; weighting takes 1 to protection.max_examples = {self.max_examples}")
+        self._check_weight(given)
         return given.update * np.float32(given.examples / self.max_examples)
+
+    def _check_weight(self, given: Contribution) -> None:
+        if self.weighted and not 0 < given.examples <= self.max_examples:
+            raise OutOfRange(f"{given.examples} examples; weighting takes 1 to protection.max_examples = {self.max_examples}")
 
     def decode(self, total: NDArray[Any], survivors: int) -> Sum:
         """Split a decoded (signed) sum. Raises OutOfRange where it is not a sum of `survivors` coded vectors."""
@@ -152,6 +160,8 @@ class Coding:
         elif not np.isfinite(total).all():
             raise OutOfRange("the sum holds NaN or infinity")
         counts = limbs.decode(total[self.values :], self.bits, self.how_many_counts)
+        if self.weighted and not survivors <= counts[0] <= survivors * self.max_examples:
+            raise OutOfRange(f"{survivors} hospitals cannot have {counts[0]} examples, with protection.max_examples = {self.max_examples}")
         return Sum(values, survivors, counts[0], counts[1], tuple(counts[2:-1]), counts[-1])
 
     def mean(self, total: Sum, clips: Vector) -> Vector:

@@ -67,9 +67,10 @@ class Turned(Message, frozen=True):
 
 
 class Synchronise(Message, frozen=True):
-    """Coordinator: get epoch `epoch`'s group key (and the model, where you are behind `applied`) from hospital `source`.
+    """Coordinator: get epoch `epoch`'s group key (and the model of round `applied`, where you stand elsewhere) from hospital `source`.
 
-    `source` equal to the receiver: make the key if you hold none. `group_key`: the identifier that most hold, empty if none.
+    `source` equal to the receiver: make the key if you hold none. `group_key`: the identifier that most hold, `model`: where they stand,
+    as in the context that they sign; empty if nobody does.
     """
 
     kind = 4
@@ -77,6 +78,7 @@ class Synchronise(Message, frozen=True):
     source: Number
     applied: Round
     group_key: MaybeBytes32
+    model: MaybeBytes32 = b""
 
 
 class StateRequest(Message, frozen=True):
@@ -105,12 +107,16 @@ class StateGrant(Message, frozen=True):
 
 
 class Synchronised(Message, frozen=True):
-    """A hospital holds the epoch's key (`group_key` is its one-way identifier) and stands at round `applied`."""
+    """A hospital holds the epoch's key (`group_key` is its one-way identifier) and stands at round `applied`.
+
+    `model` is what it signs for it: a digest, or under ckks a MAC of the digest under the group's key.
+    """
 
     kind = 7
     epoch: Round
     applied: Round
     group_key: Bytes32
+    model: Bytes32
 
 
 # ---- a round -----------------------------------------------------------------------------------------------------------
@@ -270,10 +276,11 @@ class Aggregate(Message, frozen=True):
 
 
 class RoundReport(Message, frozen=True):
-    """A hospital applied the aggregate. The score only where its policy shares it, else -1."""
+    """A hospital applied the aggregate and stands at `model` (as in Synchronised). The score only where its policy shares it, else -1."""
 
     kind = 24
     round: Round
+    model: MaybeBytes32
     accuracy: Annotated[float, Meta(ge=-1.0, le=1.0)]
     clipped: Annotated[int, Meta(ge=-1, lt=2**48)]
 

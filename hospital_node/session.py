@@ -8,15 +8,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crypto.errors import CryptoError
-from crypto.kdf import derive
 from federation import groupkey, model, protections
 from federation.coding import Contribution
 from federation.config import FederationConfig
 from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note, Remember, Send, Train
-from federation.errors import FaultyCoordinator, FaultyHospital, FederationError, LocalProtocolError, PeerError, Reason, RoundAborted
+from federation.errors import (
+    CryptoError,
+    FaultyCoordinator,
+    FaultyHospital,
+    FederationError,
+    LocalProtocolError,
+    OutOfRange,
+    PeerError,
+    Reason,
+    RoundAborted,
+)
 from federation.groupkey import GroupKey
-from federation.keys import Secrets
+from federation.keys import Secrets, private_randomness
 from federation.layout import Vector
 from federation.messages import (
     AbortRound,
@@ -87,6 +95,8 @@ class Session:
         self.group: GroupKey | None = None
         self.current: _Training | State | None = None
         self.asking: groupkey.Asking | None = None
+        self.wanted: Synchronise | None = None
+        """What the coordinator told this hospital to come to."""
         self.clipped = -1
         """Clipped elements of this hospital's last update; -1 where it made none."""
 
@@ -107,7 +117,8 @@ class Session:
         try:
             return self._dispatch(message)
         except FaultyHospital as error:
-            return self._refuse(message, error, f"{self.roster.id_of(error.who)}: {error}")
+            known = error.who < len(self.roster)
+            return self._refuse(message, error, f"{self.roster.id_of(error.who)}: {error}" if known else str(error))
         except (PeerError, RoundAborted) as error:
             return self._refuse(message, error, str(error))
         except CryptoError as error:
@@ -124,20 +135,23 @@ class Session:
             steps=steps,
             confusion=confusion if plan.coding.confusion else (),
             clips=self.shared.clips,
-            rounding_key=derive(self.keys.own_secret, "rounding", self.memory.run, round_),
+            rounding_key=private_randomness(self.keys.own_secret, "rounding", self.memory.run, round_),
         )
         if update.shape != (plan.coding.values,) or not np.isfinite(update).all():
             return self.failed(round_, "training gave NaN, infinity or another shape; lower training.lr", Reason.TRAINING)
         own = Own(self.number, self.keys.signing_key, given, self.shared.digest, self.group)
         try:
+            plan.coding.check(given)
             self.current, message = self.protection.begin(plan, own)
+        except OutOfRange as error:
+            return self.failed(round_, str(error), Reason.RANGE)
         except FederationError as error:
             return self.failed(round_, str(error), error.reason)
         return [Send(message)]
 
     def failed(self, round_: int, text: str, reason: Reason) -> list[Effect]:
         """This hospital cannot take part in the round any more."""
-        if self.current is None:
+        if self.current is None or self.current.plan.round != round_:
             return []
         self.current = None
         return [Note(f"round {round_}: {text}", error=True), Discard(round_), Send(Refusal(round=round_, code=reason))]
@@ -146,7 +160,8 @@ class Session:
         """After `Applied`: tell the coordinator, with the score only where this hospital's policy shares it."""
         clipped, self.clipped = self.clipped, -1
         score = accuracy if share and 0 <= accuracy <= 1 else -1.0
-        return [Send(RoundReport(round=self.shared.round, accuracy=score, clipped=clipped if share else -1))]
+        told = clipped if share else -1
+        return [Send(RoundReport(round=self.shared.round, model=self._stand(self.shared, self.group), accuracy=score, clipped=told))]
 
     # ---- messages --------------------------------------------------------------------------------------------------
 
@@ -184,7 +199,7 @@ class Session:
             self.memory.past_runs.append(self.memory.run)
         self.memory.run, self.memory.answered, self.memory.least_epoch = message.run, 0, 0
         self.shared = SharedModel(self.start.layout, self.start.vector.copy(), self.start.clips.copy())
-        self.group = self.asking = None
+        self.group = self.asking = self.wanted = None
         return [*effects, NewRun(message.run)]
 
     def _synchronise(self, message: Synchronise) -> list[Effect]:
@@ -193,20 +208,31 @@ class Session:
         if message.epoch < self.memory.least_epoch:
             reason = Reason.AGGREGATE if self.group is None else Reason.REPLAY
             raise FaultyCoordinator("asks for a group key that has been replaced or given up", reason)
-        current = self.group is not None and self.group.epoch == message.epoch
         if message.source == self.number:
             if message.applied > self.shared.round:
                 raise FaultyCoordinator("takes this hospital for further than it is", Reason.UNEXPECTED)
-            if not current:
+            if self.group is None or self.group.epoch != message.epoch:
                 self._hold(self._make_key(message.epoch))
             return [self._synchronised()]
-        same = current and self.group is not None and message.group_key in (b"", self.group.identifier)
-        if same and message.applied <= self.shared.round:
+        return self._seek(message)
+
+    def _seek(self, wanted: Synchronise) -> list[Effect]:
+        """Ask for what is lacking: the key, or the model where this hospital is behind, or stands elsewhere in the same round."""
+        current = self.group is not None and self.group.epoch == wanted.epoch and wanted.group_key in (b"", self.group.identifier)
+        elsewhere = current and wanted.model not in (b"", self._stand(self.shared, self.group))
+        lacking = wanted.applied > self.shared.round or (0 < wanted.applied == self.shared.round and elsewhere)
+        if current and not lacking:
             return [self._synchronised()]
+        stands = min(self.shared.round, wanted.applied - 1) if lacking else self.shared.round
+        self.wanted = wanted
         self.asking = groupkey.ask(
-            self.memory.run, self.roster, self.number, message.source, message.epoch, self.shared.round, self.keys.signing_key
+            self.memory.run, self.roster, self.number, wanted.source, wanted.epoch, stands, self.keys.signing_key
         )
         return [Send(self.asking.request)]
+
+    def _stand(self, shared: SharedModel, group: GroupKey | None) -> bytes:
+        """Where a hospital with this model and key stands, as it signs it in every round; empty without a key."""
+        return b"" if group is None else self.protection.bind(shared.digest, group).model
 
     def _hold(self, key: GroupKey) -> None:
         self.group, self.memory.least_epoch = key, key.epoch
@@ -222,7 +248,10 @@ class Session:
     def _synchronised(self) -> Send:
         if self.group is None:
             raise LocalProtocolError("synchronised without a key")
-        return Send(Synchronised(epoch=self.group.epoch, applied=self.shared.round, group_key=self.group.identifier))
+        stands = self._stand(self.shared, self.group)
+        return Send(
+            Synchronised(epoch=self.group.epoch, applied=self.shared.round, group_key=self.group.identifier, model=stands)
+        )
 
     def _grant(self, request: StateRequest) -> list[Effect]:
         if request.source != self.number or self.group is None or self.group.epoch != request.epoch:
@@ -232,19 +261,26 @@ class Session:
         return [Send(groupkey.grant(self.memory.run, self.roster, request, self.group, state, self.keys.signing_key))]
 
     def _accept(self, answer: StateGrant) -> list[Effect]:
-        if self.asking is None:
+        asking, wanted = self.asking, self.wanted
+        if asking is None or wanted is None:
             raise FaultyCoordinator("delivered a group key that nobody asked for", Reason.UNEXPECTED)
-        asking, self.asking = self.asking, None
-        key, state = groupkey.accept(self.memory.run, self.roster, asking, answer)
-        self._hold(key)
+        try:  # whatever else is delivered in an answer's place, the question stays open
+            key, state = groupkey.accept(self.memory.run, self.roster, asking, answer)
+        except FaultyHospital:
+            self.asking = None
+            raise
+        self.asking = None
+        if wanted.group_key not in (b"", key.identifier):
+            raise FaultyHospital(wanted.source, "sealed another group key than the one that most hold", Reason.CONTEXT)
         effects: list[Effect] = []
-        if state:
+        if asking.request.applied < wanted.applied:
             fresh = model.from_bytes(state, self.shared.layout)
-            if fresh is None or fresh.round <= self.shared.round:
-                raise FaultyHospital(asking.request.source, "sent a model that is not of this federation", Reason.MALFORMED)
+            if fresh is None or fresh.round != wanted.applied or wanted.model not in (b"", self._stand(fresh, key)):
+                raise FaultyHospital(wanted.source, "sent another model than the one that most stand at", Reason.MALFORMED)
             self.shared = fresh
             effects += [*self._drop(), Applied(fresh.round, counted=False, total=None)]
-        return [*effects, self._synchronised()]
+        self._hold(key)
+        return [*effects, *self._seek(wanted)]
 
     def _start(self, message: StartRound) -> list[Effect]:
         round_ = message.round
@@ -290,10 +326,10 @@ class Session:
             if self.protection.hidden and error.reason == Reason.AGGREGATE:
                 return self._give_up_key(message, error)
             raise
+        self.shared.apply(total, plan.coding, self.config, round_)
         counted = mine is not None and self.number in message.survivors
         effects = [] if counted else self._drop()
         self.current = None
-        self.shared.apply(total, plan.coding, self.config, round_)
         return [*effects, Applied(round_, counted, total)]
 
     def _give_up_key(self, message: Aggregate, error: FaultyCoordinator) -> list[Effect]:

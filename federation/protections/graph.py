@@ -1,9 +1,9 @@
 """Who holds whose shares, and who masks with whom.
 
 Complete graph: everybody with everybody, threshold t of the cohort. Sparse graph (Bell et al. 2020, eprint 2020/704, malicious
-variant): each hospital draws its own k out-neighbours from the operating system's randomness, when it advertises its keys; a graph drawn from
-public keys could be ground by the last to publish. Its shares go to its out-neighbours and itself; masks run along edges of either
-direction.
+variant): each hospital draws its own k out-neighbours from the operating system's randomness, when it advertises its keys; a graph
+drawn from public keys could be ground by the last to publish. Its shares go to its out-neighbours and itself; masks run along edges of
+either direction.
 """
 
 from __future__ import annotations

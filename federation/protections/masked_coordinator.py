@@ -93,11 +93,18 @@ class Keys(Gathering):
     phase = "advertise_keys"
     expects = AdvertiseKeys
     carrier: Callable[[Plan], Total] = RingTotal
+    probe: bytes = field(default_factory=lambda: agreement.generate().private, repr=False)
+    """Agrees with every advertised key, so that one that agrees with nobody stops its owner only."""
 
     def accept(self, who: int, message: AdvertiseKeys) -> None:
         if message.sender != who:
             raise FaultyHospital(who, "advertised keys in another's name", Reason.MALFORMED)
         check_advert(self.plan, Binding(message.model, message.group_key), message)
+        try:
+            for key in (message.mask_key, message.channel_key):
+                agreement.shared_secret(self.probe, key)
+        except CryptoError:
+            raise FaultyHospital(who, "advertised an unusable key", Reason.MALFORMED) from None
         self.received[who] = message
 
     def close(self) -> tuple[Gathering, dict[int, Message]]:
@@ -215,11 +222,16 @@ class Unmasking(Gathering):
     request: UnmaskRequest
     self_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
     key_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
+    complaints: dict[int, list[int]] = field(default_factory=dict)
+    """Dealer → who could not use what it sealed for them. Nobody else can see which of the two is at fault."""
 
     def accept(self, who: int, message: UnmaskShares) -> None:
         alive, bad = set(self.request.survivors), set(message.bad_dealers)
-        mine = [owner for owner in self.known.dealt if who in self.known.adverts[owner].holders and owner not in bad]
-        columns = (("self", message.self_shares, alive), ("key", message.key_shares, set(mine) - alive))
+        dealers = {owner for owner in self.known.dealt if who in self.known.adverts[owner].holders}
+        if not bad <= dealers - {who}:
+            raise FaultyHospital(who, "complains of hospitals that dealt it nothing", Reason.SHARE)
+        mine = dealers - bad
+        columns = (("self", message.self_shares, alive), ("key", message.key_shares, mine - alive))
         for what, shares, owners in columns:
             if [share.owner for share in shares] != sorted(owner for owner in mine if owner in owners):
                 raise FaultyHospital(who, "revealed shares of others than it was asked for", Reason.SHARE)
@@ -230,8 +242,8 @@ class Unmasking(Gathering):
             self.self_shares.setdefault(share.owner, {})[who] = share.share
         for share in message.key_shares:
             self.key_shares.setdefault(share.owner, {})[who] = share.share
-        for dealer in message.bad_dealers:
-            self.faults.append(FaultyHospital(dealer, f"dealt hospital {who} a share that it did not commit to", Reason.SHARE))
+        for dealer in sorted(bad):
+            self.complaints.setdefault(dealer, []).append(who)
         self.received[who] = None
 
     def _committed(self, what: str, share: RevealedShare, holder: int) -> bool:
@@ -244,7 +256,10 @@ class Unmasking(Gathering):
         threshold = graph.share_threshold(self.plan)
         held = shares.get(owner, {})
         if len(held) < threshold:
-            raise RoundAborted(f"unmask: {len(held)} shares of hospital {owner}'s secret, {threshold} are needed", Reason.THRESHOLD)
+            raise RoundAborted(
+                f"unmask: {len(held)} shares of hospital {owner}'s secret, {threshold} are needed",
+                Reason.SHARE if owner in self.complaints else Reason.THRESHOLD,
+            )
         try:
             return sharing.combine(held, threshold)
         except CryptoError:
@@ -268,6 +283,9 @@ class Unmasking(Gathering):
         return keys
 
     def close(self) -> tuple[Outcome, dict[int, Message]]:
+        for dealer, holders in sorted(self.complaints.items()):
+            text = f"dealt what hospitals {holders} could not use: either it or they are at fault"
+            self.faults.append(FaultyHospital(dealer, text, Reason.SHARE))
         known, survivors = self.known, self.request.survivors
         seeds = {who: self._secret(self.self_shares, who) for who in survivors}
         for who, seed in seeds.items():
