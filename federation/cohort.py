@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from crypto.kdf import digest
 
@@ -13,5 +14,10 @@ def cohort(seed: int, round_: int, ids: Sequence[str], size: int) -> tuple[int, 
     Sorting by SHA-256 draws without replacement, uniformly in the random-oracle model, and needs no generator that two
     library versions could implement differently. Ids, not keys, go in: the same seed gives the same cohorts to fresh keys.
     """
+    return _drawn(seed, round_, tuple(ids), size)
+
+
+@lru_cache(maxsize=16)  # a simulation's hundred hospitals all ask for the same one
+def _drawn(seed: int, round_: int, ids: tuple[str, ...], size: int) -> tuple[int, ...]:
     order = sorted(range(len(ids)), key=lambda number: digest("cohort", seed, round_, len(ids), ids[number]))
     return tuple(sorted(order[:size]))
