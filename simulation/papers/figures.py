@@ -71,7 +71,7 @@ def confusions(panels: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[
     with _canvas(rows, columns, 0.35 + rows * (WIDTH / columns) * 0.94) as canvas:
         for axes in canvas.axes.flat[len(panels) :]:
             axes.set_axis_off()
-        for axes, (title, counts) in zip(canvas.axes.flat, panels.items(), strict=False):
+        for at, (axes, (title, counts)) in enumerate(zip(canvas.axes.flat, panels.items(), strict=False)):
             matrix = np.array(counts, float)
             share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
             axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -81,8 +81,8 @@ def confusions(panels: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[
                 axes.text(column, row, cell, ha="center", va="center", color=colour, fontsize=7)
             short = [name[:9] for name in classes]
             axes.set(xticks=range(len(short)), yticks=range(len(short)))
-            axes.set_xticklabels(short, fontsize=7, rotation=0 if len(short) <= 3 else 45)
-            axes.set_yticklabels(short, fontsize=7)
+            axes.set_xticklabels(short, fontsize=7, rotation=0 if columns < 4 and len(short) <= 3 else 40)
+            axes.set_yticklabels(short if at % columns == 0 else [], fontsize=7)
             axes.set_title(title, fontsize=9, loc="left", color=INK)
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)

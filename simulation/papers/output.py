@@ -18,7 +18,8 @@ from simulation.papers.views import View
 PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>{{ style | safe }} .wide { overflow-x: auto; } .wide table { font-size: 13px; }</style></head>
+<title>{{ title }}</title><style>{{ style | safe }}
+.wide { overflow-x: auto; } .wide table { font-size: 13px; } .wide td { white-space: nowrap; }</style></head>
 <body>
 <header><p class="kind">{{ kind }}</p><h1>{{ title }}</h1>
 <dl class="facts">{% for name, text in facts %}<div><dt>{{ name }}</dt><dd>{{ text }}</dd></div>{% endfor %}</dl>
