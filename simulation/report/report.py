@@ -96,7 +96,7 @@ def _facts(run: RunView, algorithm: str, protection: str, alone: bool) -> list[t
         ("rounds", f"{rounds} of {planned}" if planned and planned != rounds else f"{rounds}"),
         ("model", _model(run)),
         ("algorithm", algorithm),
-        ("protection", "none needed: nothing is sent" if alone else protection),
+        ("protection", {"local": "none needed: nothing is sent", "central": "none: all images in one place"}.get(algorithm, protection)),
         ("shared parameters", f"{shared:,}" if isinstance(shared, int) and not alone else ""),
         ("private parameters", _private(shared, private) if not alone else ""),
         ("transport", str(run.summary.get("transport", "")) if not alone else ""),
