@@ -17,16 +17,22 @@ def local_table(name: str, grid: Grid) -> list[Block]:
         for framework in grid.study.frameworks:
             found = grid.of(framework, model)
             tops = [best(one) for one in found]
+            tested = [one["local_test"] for one in found]
+            images = proportion(sum(map(right, tested)), sum(one["examples"] for one in tested))
             rows.append(
                 (
                     COLUMNS[model], FRAMEWORKS[framework], over_seeds([value for value, _ in tops]), ", ".join(str(at) for _, at in tops),
-                    over_seeds([one["rounds"][-1]["accuracy"] for one in found]),
+                    over_seeds([one["rounds"][-1]["accuracy"] for one in found]), images and images.spread,
                     over_seeds([one["local_test"]["balanced_accuracy"] for one in found]),
                     over_seeds([one["majority"] for one in found]), len(found), paper.TABLES[name].get((framework, model)),
                 )
             )  # fmt: skip
-    head = ("model", "framework", "best local accuracy %", "in round", "last round %", "balanced %", "majority class %", "seeds", "paper %")
-    note = "Mean over the hospitals; ± is the standard deviation over seeds. " + paper.WORDS.get(name, "")
+    head = (
+        "model", "framework", "best local accuracy %", "in round", "last round %", "95 % interval ±", "balanced %", "majority class %",
+        "seeds", "paper %",
+    )  # fmt: skip
+    note = "Mean over the hospitals; ± is the standard deviation over seeds, the 95 % interval that of the test images. "
+    note += paper.WORDS.get(name, "")
     return [Table("Local testing accuracy", head, tuple(rows), note.strip()), *by_source(grid, "local_test", "local tests")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -188,6 +189,12 @@ def test_the_header_says_when_the_majority_class_is_not_beaten(small: Run, tmp_p
 def test_mistakes_are_sentences(arguments: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=sentence):
         CliRunner().invoke(experiment_app, [*arguments, "--out", str(tmp_path)], catch_exceptions=False)
+
+
+def test_ray_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray.util.joblib", None)
+    with pytest.raises(ConfigError, match="Ray is not installed"):
+        runner._backend("ray")
 
 
 def test_a_study_means_all_its_views() -> None:
