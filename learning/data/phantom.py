@@ -35,9 +35,7 @@ def open_phantom(spec: str, image_size: int, channels: int, seed: int, classes: 
         raise DataError(f"{spec!r}: after the colon stands the number of training images, 3 to 1000000.")
     count = int(number) if colon else TRAIN_IMAGES
     names = agreed(classes, CLASSES, NAME)
-    parts = [
-        _part(which, images, image_size, channels, seed) for which, images in enumerate((count, max(3, count // 4)))
-    ]
+    parts = [_part(which, images, image_size, channels, seed) for which, images in enumerate((count, max(3, count // 4)))]
     return Dataset(NAME, names, channels, image_size, *parts)
 
 

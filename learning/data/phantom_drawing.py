@@ -26,14 +26,15 @@ class Body:
         self.rib_phase, self.rib_depth = rng.uniform(0, 1), rng.uniform(0.05, 0.09)
         self.clavicle_y, self.clavicle_tilt = rng.uniform(-0.60, -0.52), rng.uniform(0.10, 0.35)
         self.spine, self.dome = rng.uniform(0.080, 0.105), rng.uniform(0.12, 0.22)
-        self.vessels = rng.uniform(0.05, 0.11)
+        self.vessels = rng.uniform(0.02, 0.045)
         self.breast = rng.uniform(0.03, 0.10) if rng.random() < 0.5 else 0.0
         self.fat = rng.uniform(0.0, 0.10)
+        self.inflation, self.gradient = rng.uniform(0.02, 0.10), rng.uniform(-0.08, 0.08)
         # every patient has places for lesions; the class says which are drawn, so that nothing else differs
         self.focus_side = 1 if rng.random() < 0.5 else -1
         self.focus = rng.uniform(0, 1, 6).tolist()
         self.patches = rng.uniform(0, 1, (2, 4, 5)).tolist()
-        self.patch_count = rng.integers(2, 5, 2).tolist()
+        self.patch_count = rng.integers(3, 5, 2).tolist()
 
     def density(self, x, y, kind: int, rng: np.random.Generator) -> np.ndarray:
         """The body at the points (x, y), one breath and one roll of the fine textures."""
@@ -51,15 +52,17 @@ class Body:
         if self.breast:
             density += self.breast * _blob(side - 0.45, y - 0.30, 0.30, 0.26, 6)
         self._bones(density, x, side, y, base)
-        # lung markings, strongest at the hila; then unevenness that has nothing to do with any class
         air = lungs * (1 - middle)
         hila = np.exp(-((side - 0.2) ** 2) / 0.03 - (y - breath) ** 2 / 0.09)
-        density += air * self.vessels * ((0.3 + hila) * np.abs(_clouds(rng, size, 20)) + 0.9 * hila)
-        density += 0.075 * air * _clouds(rng, size, 4)
+        marks = self.vessels * ((0.2 + 0.6 * hila) * np.abs(_clouds(rng, size, 20)) + 0.9 * hila)
         if kind == PNEUMONIA:
-            density += air * self._consolidation(x, y, rng)
+            marks += self._consolidation(x, y, rng)
         elif kind == COVID19:
-            density += air * self._ground_glass(x, y, rng)
+            marks += self._ground_glass(x, y, rng)
+        # How dark a lung is on the whole comes from the patient and the breath, not from the class: what a lesion adds
+        # is taken away from the rest.
+        level = float((marks * air).sum() / air.sum())
+        density += air * (marks - level + self.inflation - 0.4 * breath + self.gradient * y)
         return density
 
     def _flesh(self, side, y) -> np.ndarray:
@@ -108,32 +111,33 @@ class Body:
         density += 0.07 * _blob(side - 0.86, y + 0.40, 0.15, 0.34, 6)
 
     def _consolidation(self, x, y, rng) -> np.ndarray:
-        """One dense patch in one lobe, cut off where a fissure would be, air bronchograms in it."""
+        """One dense patch in one lobe, cut off where a fissure would be, uneven where bronchi stay open in it."""
         across, along, wide, high, turn, dense = self.focus
-        cx = self.focus_side * (self.lung_x - 0.10 + 0.22 * across)
-        cy = self.top + 0.24 + (self.base - self.top - 0.40) * along
-        w, h, tilt = 0.15 + 0.08 * wide, 0.14 + 0.09 * high, 0.8 * (turn - 0.5)
+        cx = self.focus_side * (self.lung_x - 0.08 + 0.18 * across)
+        cy = self.top + 0.28 + (self.base - self.top - 0.46) * along
+        w, h, tilt = 0.21 + 0.10 * wide, 0.19 + 0.10 * high, 0.9 * (turn - 0.5)
         px, py = x - cx + tilt * (y - cy), y - cy - tilt * (x - cx)
-        patch = _blob(px, py, w, h, 4) * _step((py + 0.7 * h) * 30)
-        return patch * (0.30 + 0.08 * dense) * (1 + 0.15 * _clouds(rng, len(x), 16))
+        ragged = 1 - (px / w) ** 2 - (py / h) ** 2 + 0.30 * _clouds(rng, len(x), 8)
+        patch = _step(2.2 * ragged) * _step((py + 0.55 * h) * 25)
+        return patch * (0.46 + 0.08 * dense) * (1 + 0.10 * _clouds(rng, len(x), 14))
 
     def _ground_glass(self, x, y, rng) -> np.ndarray:
-        """Two to four faint, grained patches in each lung, outer and lower."""
+        """Three or four grained patches in each lung, outer and lower."""
         haze = np.zeros_like(x)
         for sign, patches, count in zip((-1, 1), self.patches, self.patch_count, strict=True):
             for across, along, wide, high, dense in patches[:count]:
-                cx = sign * (self.lung_x + self.lung_w * (0.15 + 0.60 * across))
-                cy = self.base - 0.02 - 0.70 * along
-                patch = _blob(x - cx, y - cy, 0.09 + 0.06 * wide, 0.10 + 0.08 * high, 2.5)
-                np.maximum(haze, (0.7 + 0.3 * dense) * patch, out=haze)
-        return haze * (0.16 + 0.13 * _clouds(rng, len(x), 26))
+                cx = sign * (self.lung_x + self.lung_w * (0.10 + 0.50 * across))
+                cy = self.base - 0.04 - 0.62 * along
+                ragged = 1 - ((x - cx) / (0.16 + 0.06 * wide)) ** 2 - ((y - cy) / (0.19 + 0.08 * high)) ** 2
+                np.maximum(haze, (0.8 + 0.2 * dense) * _step(1.3 * ragged), out=haze)
+        return haze * (0.09 + 0.26 * np.clip(_clouds(rng, len(x), 32), -2, 2))
 
 
 class Scanner:
     """One site's machine: tone curve, grain, sharpness, exposure, collimator, and the letter on the film."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.gamma, self.noise, self.blur = rng.uniform(0.8, 1.3), rng.uniform(0.010, 0.030), rng.uniform(0.0, 0.16)
+        self.gamma, self.noise, self.blur = rng.uniform(0.8, 1.3), rng.uniform(0.008, 0.024), rng.uniform(0.0, 0.08)
         self.mean, self.contrast = rng.uniform(0.44, 0.56), rng.uniform(0.20, 0.26)
         self.border = rng.uniform(0.01, 0.06) if rng.random() < 0.6 else 0.0
         self.shade = rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12)
@@ -144,8 +148,13 @@ class Scanner:
         or far.
         """
         u, v = _grid(size)
+        # all of chance that is not the body's comes first, so that no class has other noise
         turn, zoom = rng.normal(0, 0.035), rng.uniform(0.92, 1.12)
         du, dv = u - rng.normal(0, 0.05), v - rng.normal(0, 0.05)
+        edge = int(size * (self.border + rng.uniform(0, 0.03)) / 2)
+        # nor may the class show in the brightness: mean and contrast come from the site and from chance
+        mean, contrast = self.mean + rng.normal(0, 0.05), self.contrast * rng.uniform(0.9, 1.1)
+        noise = rng.standard_normal((size, size), np.float32) * np.float32(self.noise)
         along, across = float(np.cos(turn) * zoom), float(np.sin(turn) * zoom)
         image = np.clip(body.density(du * along + dv * across, dv * along - du * across, kind, rng), 0, None)
         image **= self.gamma
@@ -155,14 +164,10 @@ class Scanner:
         for _ in range(2):
             image[1:-1] += self.blur * (image[:-2] + image[2:] - 2 * image[1:-1])
             image[:, 1:-1] += self.blur * (image[:, :-2] + image[:, 2:] - 2 * image[:, 1:-1])
-        image += rng.standard_normal(image.shape, np.float32) * np.float32(self.noise)
-        # the class must not show in the brightness: mean and contrast come from the site and from chance
-        mean, contrast = self.mean + rng.normal(0, 0.05), self.contrast * rng.uniform(0.9, 1.1)
-        field = slice(int(size * (self.border + rng.uniform(0, 0.03)) / 2), None)
-        field = slice(field.start, size - field.start)
-        lit = image[field, field]
+        image += noise
+        lit = image[edge : size - edge, edge : size - edge]
         film = np.zeros_like(image)
-        film[field, field] = mean + (lit - lit.mean()) * (contrast / lit.std())
+        film[edge : size - edge, edge : size - edge] = mean + (lit - lit.mean()) * (contrast / lit.std())
         return np.clip(film * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -196,19 +201,18 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=64)
-def _upsampling(size: int, cells: int) -> np.ndarray:
-    """size x (cells + 1) weights of a smooth interpolation of points on a regular grid."""
-    place = np.linspace(0, cells, size, dtype=np.float64)
-    left = np.minimum(place.astype(int), cells - 1)
-    t = place - left
-    t = t * t * (3 - 2 * t)
-    weights = np.zeros((size, cells + 1), np.float32)
-    weights[np.arange(size), left] = 1 - t
-    weights[np.arange(size), left + 1] = t
-    return weights
+def _smoothing(size: int, cells: int) -> np.ndarray:
+    """size x (2 cells + 1) Gaussian weights of a grid of points that is twice as fine as the grains; rows of length
+    1.
+    """
+    place, points = np.linspace(0, 2 * cells, size)[:, None], np.arange(2 * cells + 1)[None, :]
+    weights = np.exp(-(((place - points) / 1.3) ** 2) / 2)
+    return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _clouds(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """Smooth random texture with `cells` grains across the frame, whatever the size in pixels; mean 0."""
-    weights = _upsampling(size, cells)
-    return weights @ rng.standard_normal((cells + 1, cells + 1), np.float32) @ weights.T
+    """Smooth random texture with about `cells` grains across the frame, whatever the size in pixels; mean 0,
+    variance 1.
+    """
+    weights = _smoothing(size, cells)
+    return weights @ rng.standard_normal((2 * cells + 1, 2 * cells + 1), np.float32) @ weights.T

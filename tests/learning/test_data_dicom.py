@@ -1,3 +1,4 @@
+import logging
 import os
 import shutil
 import warnings
@@ -92,15 +93,20 @@ def test_patients_are_groups_and_stay_inside(tmp_path):
     assert not any(secret.encode() in stored for secret in SECRETS)
 
 
-def test_pydicom_says_nothing_of_a_patient(tmp_path, caplog, recwarn):
-    """It quotes values that break the standard: a birth date that does not exist, a name that is no modality."""
-    write(tmp_path / "a" / "1.dcm", number="Zelda" * 20)
-    write(tmp_path / "a" / "2.dcm", Modality="Zelda Quimby", WindowWidth=300)
-    recwarn.clear()
-    caplog.clear()
-    open_dataset(str(tmp_path), image_size=32).train.load()
-    assert not any(secret in str(warning.message) for warning in recwarn for secret in SECRETS)
-    assert not any(secret in caplog.text for secret in SECRETS)
+def test_pydicom_says_nothing_of_a_patient(tmp_path, caplog, recwarn, monkeypatch):
+    """Which values it quotes in warnings and log lines differs between its versions, so here it quotes the name."""
+    write(tmp_path / "a" / "1.dcm")
+    read = pydicom.dcmread
+
+    def talkative(path, **options):
+        file = read(path, **options)
+        warnings.warn(f"Invalid value: {file.PatientName}", stacklevel=1)
+        logging.getLogger("pydicom").warning("Invalid value: %s", file.PatientName)
+        return file
+
+    monkeypatch.setattr(pydicom, "dcmread", talkative)
+    assert len(open_dataset(str(tmp_path), image_size=32).train.load().images) == 1
+    assert "Quimby" not in caplog.text and not any("Quimby" in str(warning.message) for warning in recwarn)
 
 
 def test_labels_by_manifest(tmp_path):
