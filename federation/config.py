@@ -20,7 +20,7 @@ Algorithm = Literal["flop", "fedavg"]
 ProtectionKind = Literal["plain", "masked", "ckks", "masked+ckks"]
 
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
-Positive = Annotated[float, Meta(gt=0.0)]
+Positive = Annotated[float, Meta(ge=1e-12, le=1e6)]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,7 +51,7 @@ class Model(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     private: tuple[str, ...] = ()
     buffers: Literal["shared", "private"] = "shared"
     start: str = "start.safetensors"
-    start_digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    start_digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Training(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,8 +62,8 @@ class Training(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     lr: Positive = 0.001
     optimizer: Literal["sgd", "adam"] = "adam"
     momentum: Fraction = 0.0
-    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.0
-    proximal_mu: Annotated[float, Meta(ge=0.0)] = 0.0
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
+    proximal_mu: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
     class_weights: bool = False
 
 
@@ -82,7 +82,7 @@ class Protection(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     clip: Positive = 0.25
     buffer_clip: Positive = 8.0
     clip_floor: Positive = 0.002
-    clip_factor: Annotated[float, Meta(ge=1.0)] = 4.0
+    clip_factor: Annotated[float, Meta(ge=1.0, le=1e6)] = 4.0
     threshold: Annotated[int, Meta(ge=0, le=4096)] = 0
     max_examples: Annotated[int, Meta(ge=1, lt=2**40)] = 100_000
     graph: Literal["complete", "sparse"] = "complete"
@@ -159,7 +159,7 @@ def decode_toml(text: bytes, kind: type[T], source: str) -> T:
         where = str(error).partition(" - at `$")
         key = where[2].rstrip("`").lstrip(".") or "top level"
         raise ConfigError(f"{source}: {key}: {where[0]}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{source}: is not valid TOML: {error}") from None
 
 
@@ -174,6 +174,14 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; check the path") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Raises ConfigError with the path where it cannot be written."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}; check the path") from None
 
 
 def to_toml(table: Struct) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import tomli_w
@@ -17,18 +17,19 @@ from msgspec import Meta, Struct
 
 from crypto import agreement, signing
 from crypto.kdf import Part, derive, digest
-from federation.config import decode_toml, read_bytes
+from federation.config import decode_toml, read_bytes, write_text
 from federation.errors import ConfigError
 
-Hex32 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Identifier = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_-]{0,31}$")]
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Role = Literal["hospital", "coordinator"]
+Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
 
 
 class PublicKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the roster holds of one party. 32-byte keys in hex. `address` is the coordinator's host:port, empty for hospitals."""
 
     id: Identifier
-    role: str = "hospital"
+    role: Role = "hospital"
     address: str = ""
     transport: Hex32
     signing: Hex32
@@ -55,13 +56,17 @@ class Secrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         return bytes.fromhex(self.signing)
 
     @property
+    def sealing_key(self) -> bytes:
+        return bytes.fromhex(self.sealing)
+
+    @property
     def own_secret(self) -> bytes:
         return bytes.fromhex(self.own)
 
     def __repr__(self) -> str:
         return f"Secrets(id={self.id!r}, …)"
 
-    def public(self, role: str = "hospital", address: str = "") -> PublicKeys:
+    def public(self, role: Role = "hospital", address: str = "") -> PublicKeys:
         return PublicKeys(
             id=self.id,
             role=role,
@@ -97,15 +102,20 @@ def generate(identifier: str, transport: tuple[bytes, bytes], own: bytes | None 
 
 def write(directory: Path, keys: Secrets, public: PublicKeys) -> tuple[Path, Path]:
     """Write `ID.secret` (only its owner may read it) and `ID.pub`. Never overwrites. Raises ConfigError."""
-    directory.mkdir(parents=True, exist_ok=True)
     secret_path, public_path = directory / f"{keys.id}.secret", directory / f"{keys.id}.pub"
     try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if public_path.exists():
+            raise FileExistsError
         descriptor = os.open(secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ConfigError(f"{secret_path}: exists; keys are never overwritten, move it away first") from None
+        taken = public_path if public_path.exists() else secret_path
+        raise ConfigError(f"{taken}: exists; keys are never overwritten, move it away first") from None
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be written to: {error.strerror}; check the path") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(tomli_w.dumps(msgspec.to_builtins(keys)))
-    public_path.write_text(tomli_w.dumps(msgspec.to_builtins(public)))
+    write_text(public_path, tomli_w.dumps(msgspec.to_builtins(public)))
     return secret_path, public_path
 
 

@@ -19,7 +19,7 @@ from federation.config import FederationConfig, read_bytes
 from federation.errors import ConfigError
 from federation.layout import Layout, Vector
 
-
+LAST_ROUND = 2**31
 BUFFERS = ("running_mean", "running_var")
 """What PyTorch calls BatchNorm's statistics."""
 
@@ -89,13 +89,13 @@ def from_bytes(content: bytes, layout: Layout | None = None) -> SharedModel | No
         tensors = load(content)
         found = start({name: tensors[name] for name in about["order"]}, tuple(about["order"]), 1.0)
         found.clips, found.round = np.array(about["clips"], np.float32), int(about["round"])
-    except (SafetensorError, TypeError, KeyError, ValueError, RecursionError):
+    except (SafetensorError, TypeError, KeyError, ValueError, OverflowError, RecursionError):
         return None
     fits = layout is None or found.layout == layout
     if not fits or len(tensors) != len(found.layout.names) or any(tensor.dtype != np.float32 for tensor in tensors.values()):
         return None
     positive = found.clips.shape == (len(found.layout.names),) and bool((np.isfinite(found.clips) & (found.clips > 0)).all())
-    return found if positive and found.round >= 0 and np.isfinite(found.vector).all() else None
+    return found if positive and 0 <= found.round < LAST_ROUND and np.isfinite(found.vector).all() else None
 
 
 def read(path: Path) -> SharedModel:
@@ -115,7 +115,7 @@ def read_start(path: Path, config: FederationConfig) -> SharedModel:
             "copy both files from the coordinator again"
         )
     model = read(path)
-    model.clips = first_clips(model.layout, config)
+    model.clips, model.round = first_clips(model.layout, config), 0  # another run's result may be this run's start
     return model
 
 

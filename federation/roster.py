@@ -13,7 +13,7 @@ import tomli_w
 from msgspec import Struct
 
 from crypto.kdf import digest
-from federation.config import decode_toml, read_bytes
+from federation.config import decode_toml, read_bytes, write_text
 from federation.errors import ConfigError
 from federation.keys import PublicKeys, readable
 
@@ -110,5 +110,5 @@ def add(path: Path, parties: list[PublicKeys]) -> Roster:
     if coordinator is None:
         raise ConfigError(f"{path}: has no coordinator yet; add the coordinator's .pub file first")
     roster = Roster(coordinator, hospitals)
-    path.write_text(roster.to_toml())
+    write_text(path, roster.to_toml())
     return roster
