@@ -92,7 +92,7 @@ def from_bytes(content: bytes, layout: Layout | None = None) -> SharedModel | No
     except (SafetensorError, TypeError, KeyError, ValueError, OverflowError, RecursionError):
         return None
     fits = layout is None or found.layout == layout
-    if not fits or len(tensors) != len(found.layout.names) or any(tensor.dtype != np.float32 for tensor in tensors.values()):
+    if not fits or sorted(tensors) != sorted(found.layout.names) or any(tensor.dtype != np.float32 for tensor in tensors.values()):
         return None
     positive = found.clips.shape == (len(found.layout.names),) and bool((np.isfinite(found.clips) & (found.clips > 0)).all())
     return found if positive and 0 <= found.round < LAST_ROUND and np.isfinite(found.vector).all() else None
