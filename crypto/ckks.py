@@ -38,7 +38,7 @@ _ATTEMPTS = 16
 
 def generate_secret_key(packing: Packing) -> bytes:
     """A new group key of `packing.key_bytes`, from the operating system. Who holds it reads all that it encrypts."""
-    scheme = _scheme(packing.degree, packing.scale_bits)
+    scheme = _scheme(packing.degree, packing.scale)
     with _Scratch() as scratch:
         body = _saved(lambda: seal.KeyGenerator(scheme.context).secret_key(), scratch)
     return packing.header(KEY) + body[-8 * packing.degree :]
@@ -49,7 +49,7 @@ class Encryptor:
 
     def __init__(self, secret_key: Blob, packing: Packing) -> None:
         self.packing = packing
-        self._scheme = _scheme(packing.degree, packing.scale_bits)
+        self._scheme = _scheme(packing.degree, packing.scale)
         key = seal.SecretKey()
         try:
             words = packing.payload(secret_key, KEY)
@@ -121,7 +121,7 @@ class Adder:
         self.packing = packing
         self.added = 0
         self._count = packing.ciphertexts(length)
-        self._scheme = _scheme(packing.degree, packing.scale_bits)
+        self._scheme = _scheme(packing.degree, packing.scale)
         self._evaluator = seal.Evaluator(self._scheme.context)
         self._encoder = seal.CKKSEncoder(self._scheme.context)
         self._sums: list[Any] = []
@@ -178,7 +178,7 @@ def _encoded(encoder: Any, parts: NDArray[np.int64], packing: Packing) -> Any:
     padded = np.zeros(packing.degree, np.float64)
     padded[: parts.size] = parts
     plain = seal.Plaintext()
-    encoder.encode(padded.view(np.complex128).tolist(), packing.scale, plain)
+    encoder.encode(padded.view(np.complex128).tolist(), float(packing.scale), plain)
     return plain
 
 
@@ -255,7 +255,7 @@ def _body(blob: bytes) -> bytes | None:
 class _Scheme:
     """The SEAL context of a degree, and what SEAL wants to read before our words, taken from objects of its own."""
 
-    def __init__(self, degree: int, scale_bits: int) -> None:
+    def __init__(self, degree: int, scale: int) -> None:
         self._words = 8 * degree
         parameters = seal.EncryptionParameters(seal.SCHEME_TYPE.CKKS)
         parameters.set_poly_modulus_degree(degree)
@@ -267,7 +267,7 @@ class _Scheme:
             raise CryptoError("SEAL chose another prime than the wire format has.")
 
         key, plain = seal.KeyGenerator(self.context).secret_key(), seal.Plaintext()
-        seal.CKKSEncoder(self.context).encode(0.0, 2.0**scale_bits, plain)
+        seal.CKKSEncoder(self.context).encode(0.0, float(scale), plain)
         encryptor = seal.Encryptor(self.context, key)
 
         def full() -> Any:
@@ -301,8 +301,8 @@ class _Scheme:
 
 
 @lru_cache(maxsize=16)
-def _scheme(degree: int, scale_bits: int) -> _Scheme:
-    return _Scheme(degree, scale_bits)
+def _scheme(degree: int, scale: int) -> _Scheme:
+    return _Scheme(degree, scale)
 
 
 # --- the common settings, for the benchmark only

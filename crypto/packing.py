@@ -1,30 +1,31 @@
 """How many signed integers fit into one CKKS slot so that the decrypted sum is exact, and what travels.
 
 A CKKS slot is a complex number. Its real and its imaginary part each carry one *part*: `fields` signed integers of
-`bits` bits, side by side in fields of `width = bits + ceil(log2(parties))` bits, so that the sum over all parties
-stays inside its field. `Packing(bits, parties, masked)` derives the rest; two who agree on the three numbers agree
+`bits` bits, written as the digits of one number in base `radix` = parties * 2^bits, which is how many values the sum
+over all parties may have. `Packing(bits, parties, masked)` derives the rest; two who agree on the three numbers agree
 on the wire.
 
 With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 2017, eprint 2016/421, section 3):
 
 - **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) * sum_limit, whatever the
-  values. The scale is the largest power of two that keeps this under q/2, less one part in 1024 for the noise.
+  values. The scale is the largest integer that keeps this under q/2, less one part in 1024 for the noise.
 - **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial with coefficients of standard deviation
   sqrt(21/2) (SEAL's centred binomial, made to match 3.2), and the encoder rounds each coefficient (variance 1/12).
   Decoding evaluates at primitive 2N-th roots of unity, and over those sum_k cos^2 = N/2 exactly. The noise in a
   decoded part of the sum is then
       sigma = sqrt(parties * (21/2 + 1/12) * N / 2) / s,
-  and the doubles in which SEAL encodes and decodes add less than log2(N) * 2^-52 * sum_limit.
-  Admitted is what has 12 * sigma + log2(N) * 2^-52 * sum_limit <= 1/2: a part is rounded wrongly once in 1e32.
+  and the doubles in which SEAL encodes and decodes, log2(N) steps and a scaling each, add less than
+  (log2(N) + 2) * 2^-52 * sum_limit.
+  Admitted is what has 12 * sigma + (log2(N) + 2) * 2^-52 * sum_limit <= 1/2: a part is rounded wrongly once in 1e32.
 
 `fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits for a 60-bit prime
 at 128-bit security; a larger one costs noise and granularity and gains nothing.
 
 **masked** is for parties that share the decryption key but must not read each other: the whole packed part is
-masked mod 2^modulus_bits *inside* the ciphertext (modulus_bits = fields * width). A masked part is uniform, so the
-encrypted sum needs ceil(log2(parties + 1)) more bits, once a part and not once a field; the one that is not a party
-is the sum of the masks, which the adder subtracts inside the ciphertext too (as a plaintext: rounded, without noise).
-What is decrypted is reduced.
+masked mod 2^modulus_bits *inside* the ciphertext, the smallest such modulus that tells all sums apart. A masked part
+is uniform, so the encrypted sum needs log2(parties + 1) more bits, once a part and not once a field; the one that is
+not a party is the sum of the masks, which the adder subtracts inside the ciphertext too (as a plaintext: rounded,
+without noise). What is decrypted is reduced.
 """
 
 import math
@@ -49,6 +50,7 @@ ROUNDING_VARIANCE = 1 / 12
 NOISE_VARIANCE = 21 / 2 + ROUNDING_VARIANCE
 MAX_BITS = 32
 MAX_PARTIES = 2**20
+_CHUNK = 1 << 14  # parts: what is done to one field after the other stays in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,6 @@ class Packing:
     masked: bool = False
     degree: int = 4096
     fields: int = field(init=False)
-    scale_bits: int = field(init=False)
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= MAX_BITS:
@@ -74,11 +75,9 @@ class Packing:
             raise ConfigOverflow(f"cohort = {self.parties}: CKKS sums 1 to {MAX_PARTIES} parties.")
         if self.degree not in (4096, 8192):
             raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192.")
-        for fields in range((PRIME_BITS - 2) // self.width, 0, -1):
+        for fields in range((PRIME_BITS - 2) // (self.radix.bit_length() - 1), 0, -1):
             object.__setattr__(self, "fields", fields)
-            # One part counts as two: SEAL encodes coefficients up to 2^58 only.
-            object.__setattr__(self, "scale_bits", _scale_bits(max(2 * self.part_limit, self.sum_limit)))
-            if self.scale_bits >= 0 and self.rounding_error <= 1 / 2:
+            if self.scale >= 1 and self.rounding_error <= 1 / 2:
                 return
         under = " under masks" if self.masked else ""
         raise ConfigOverflow(
@@ -88,21 +87,21 @@ class Packing:
         )
 
     @property
-    def width(self) -> int:
-        """Bits of one field: the value and the headroom for the sum."""
-        return self.bits + (self.parties - 1).bit_length()
+    def radix(self) -> int:
+        """How many values a field of the sum may have: from -radix / 2 to radix / 2 - 1."""
+        return self.parties << self.bits
 
     @property
     def modulus_bits(self) -> int:
-        """Bits of a packed part; a part's mask is uniform mod 2^modulus_bits."""
-        return self.fields * self.width
+        """A part's mask is uniform mod 2^modulus_bits, which all sums of a part fit into."""
+        return (int(self.radix**self.fields) - 1).bit_length()
 
     @property
     def part_limit(self) -> int:
         """Largest magnitude of a part that one party may encrypt."""
         if self.masked:
             return 1 << (self.modulus_bits - 1)
-        return sum(1 << (self.bits - 1 + self.width * i) for i in range(self.fields))
+        return sum(self.radix**i << (self.bits - 1) for i in range(self.fields))
 
     @property
     def sum_limit(self) -> int:
@@ -110,8 +109,10 @@ class Packing:
         return (self.parties + self.masked) * self.part_limit
 
     @property
-    def scale(self) -> float:
-        return 2.0**self.scale_bits
+    def scale(self) -> int:
+        """Largest s with sqrt(2) * sum_limit * s <= 2^59 * (1 - 2^-10). One part counts as two: SEAL encodes up to 2^58 only."""
+        room, most = (1 << (PRIME_BITS - 1)) - (1 << (PRIME_BITS - 11)), max(2 * self.part_limit, self.sum_limit)
+        return math.isqrt(room * room // (2 * most * most))
 
     @property
     def sigma(self) -> float:
@@ -122,7 +123,7 @@ class Packing:
     @property
     def rounding_error(self) -> float:
         """What a decoded part may be away from its integer: 12 sigma and the error of the doubles. At most 1/2."""
-        return MARGIN_SIGMAS * self.sigma + math.log2(self.degree) * 2.0**-52 * self.sum_limit
+        return MARGIN_SIGMAS * self.sigma + (math.log2(self.degree) + 2) * 2.0**-52 * self.sum_limit
 
     @property
     def ciphertext_bytes(self) -> int:
@@ -149,8 +150,8 @@ class Packing:
 
     def header(self, kind: int) -> bytes:
         """The 16 bytes before a blob of this kind (SEEDED, SUM, KEY): two packings never share them."""
-        agreed = (self.degree.bit_length() - 1, self.scale_bits, self.bits, self.fields, self.width, self.masked)
-        return struct.pack("<5s7B4x", MAGIC, kind, *agreed)
+        agreed = (self.degree.bit_length() - 1, self.bits, self.fields, self.masked, self.parties)
+        return struct.pack("<5s5BI2x", MAGIC, kind, *agreed)
 
     def payload(self, blob: Blob, kind: int) -> memoryview:
         """What follows the header, once size, header and words are right: all that is checked before SEAL sees a byte.
@@ -177,49 +178,48 @@ class Packing:
             raise OutOfRange(f"a value lies outside {self.bits} signed bits.")
         count = self.parts(values.size)
         parts = np.zeros(count, np.int64)
-        for i in range(self.fields):
-            piece = values[i * count : (i + 1) * count]
-            parts[: piece.size] += piece.astype(np.int64) << (i * self.width)
+        for start in range(0, count, _CHUNK):
+            chunk = parts[start : start + _CHUNK]
+            for i in reversed(range(self.fields)):
+                piece = values[i * count + start : i * count + start + chunk.size]
+                chunk *= self.radix
+                chunk[: piece.size] += piece
         return parts
 
     def wrap(self, parts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Reduce mod 2^modulus_bits into the balanced range, as masked parts must be before encryption."""
-        return _balanced(parts, self.modulus_bits)
+        half = np.int64(1 << (self.modulus_bits - 1))
+        reduced = parts + half
+        reduced &= np.int64((1 << self.modulus_bits) - 1)
+        reduced -= half
+        return reduced
 
     def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
         """int64 parts of the sum (the padding of the last ciphertext included or not) -> int64[length], the exact sums.
 
-        Under masks, what is left of them has been subtracted (`Adder.subtract`); the parts are reduced here. Fields are decoded balanced
-        from the low one up: a negative low field has borrowed from its neighbour. Raises OpenFailed for a sum that
-        honest parties cannot have, in the same words as for a ciphertext that does not decrypt.
+        Under masks, what is left of them has been subtracted (`Adder.subtract`); the parts are reduced here. Raises
+        OpenFailed for a sum that honest parties cannot have, in the same words as for a ciphertext that does not
+        decrypt.
         """
         count = self.parts(length)
         if parts.ndim != 1 or parts.size not in (count, self.ciphertexts(length) * self.degree):
             raise OpenFailed("ciphertext refused")
-        rest = self.wrap(parts[:count]) if self.masked else parts[:count]
+        half = self.radix // 2
+        lowest = np.int64(sum(half * self.radix**i for i in range(self.fields)))
         values = np.empty(length, np.int64)
-        bound = self.parties << (self.bits - 1)
-        for i in range(self.fields):
-            low = _balanced(rest, self.width)
-            if low.size and not (-bound <= int(low.min()) and int(low.max()) <= bound):
+        for start in range(0, count, _CHUNK):
+            # Counted from the lowest sum there is, a part is a number whose digits are the fields.
+            rest = parts[start : min(start + _CHUNK, count)] + lowest
+            if self.masked:
+                rest &= np.int64((1 << self.modulus_bits) - 1)
+            for i in range(self.fields):
+                higher = rest // self.radix
+                rest -= higher * self.radix
+                piece = values[i * count + start : i * count + start + rest.size]
+                np.subtract(rest[: piece.size], half, out=piece)
+                if np.any(rest[piece.size :] != half):  # fields behind the last value are zero
+                    raise OpenFailed("ciphertext refused")
+                rest = higher
+            if rest.any():
                 raise OpenFailed("ciphertext refused")
-            piece = values[i * count : (i + 1) * count]
-            piece[:] = low[: piece.size]
-            rest = (rest - low) >> self.width
-        if not self.masked and rest.any():
-            raise OpenFailed("ciphertext refused")
         return values
-
-
-def _balanced(numbers: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
-    half = np.int64(1 << (bits - 1))
-    reduced = numbers + half
-    reduced &= np.int64((1 << bits) - 1)
-    reduced -= half
-    return reduced
-
-
-def _scale_bits(sum_limit: int) -> int:
-    """Largest b with sqrt(2) * sum_limit * 2^b <= 2^59 * (1 - 2^-10)."""
-    room = (1 << (PRIME_BITS - 1)) - (1 << (PRIME_BITS - 11))
-    return math.isqrt(room * room // (2 * sum_limit * sum_limit)).bit_length() - 1

@@ -57,6 +57,12 @@ def test_sums_are_exact_at_the_limits(bits: int, parties: int, masked: bool) -> 
     assert np.array_equal(decoded_sum(packing, values), values.sum(axis=0, dtype=np.int64))
 
 
+@pytest.mark.parametrize(("bits", "parties", "masked"), [(16, 19, True), (3, 31, True), (10, 32, False), (2, 22, False)])
+def test_sums_are_exact_where_the_formula_leaves_the_least_room(bits: int, parties: int, masked: bool) -> None:
+    assert Packing(bits, parties, masked).rounding_error > 0.47
+    test_sums_are_exact_at_the_limits(bits, parties, masked)
+
+
 @pytest.mark.parametrize("length", [1, 2, 8191, 8192, 8193, 20001])
 def test_any_length_and_the_exact_sizes(length: int) -> None:
     values = RNG.integers(-(2**15), 2**15, (2, length), np.int32)

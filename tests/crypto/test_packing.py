@@ -13,14 +13,14 @@ from crypto.packing import PRIME, SEEDED, Packing
 
 def sigmas_below_half(bits: int, parties: int, masked: bool, fields: int) -> float:
     """The rule of the module's docstring, written again: standard deviations between the doubles' error and 1/2."""
-    width = bits + math.ceil(math.log2(parties))
-    part = 2 ** (fields * width - 1) if masked else sum(2 ** (bits - 1 + width * i) for i in range(fields))
+    radix = parties * 2**bits
+    part = 2 ** (math.ceil(math.log2(radix**fields)) - 1) if masked else sum(2 ** (bits - 1) * radix**i for i in range(fields))
     terms = parties + masked
     if part * terms >= 2**58:
         return 0.0
-    scale_bits = math.floor(math.log2(2**59 * (1 - 2**-10) / (math.sqrt(2) * part * max(2, terms))))
-    sigma = math.sqrt((parties * 10.5 + terms / 12) * 2048) / 2.0**scale_bits
-    return (0.5 - 12 * 2**-52 * part * terms) / sigma if scale_bits >= 0 else 0.0
+    scale = math.floor(2**59 * (1 - 2**-10) / (math.sqrt(2) * part * max(2, terms)))
+    sigma = math.sqrt((parties * 10.5 + terms / 12) * 2048) / scale if scale else math.inf
+    return (0.5 - 14 * 2**-52 * part * terms) / sigma
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -38,8 +38,9 @@ def test_as_many_fields_as_twelve_sigmas_allow_and_no_more(parties: int, masked:
 
 
 def test_the_limit_of_what_is_admitted() -> None:
-    assert Packing(16, 16, True).fields == 2
-    assert Packing(16, 17, True).fields == 1
+    assert Packing(16, 19, True).fields == 2
+    assert Packing(16, 20, True).fields == 1
+    assert Packing(12, 5, True).fields == Packing(12, 5).fields == 3  # what a federation has unless told
     assert Packing(32, 2**9).fields == 1
     with pytest.raises(ConfigOverflow):
         Packing(32, 2**13)
@@ -96,7 +97,7 @@ def test_unpacking_the_sum_of_packed_parts_is_the_sum(case: tuple[Packing, np.nd
 def test_a_negative_low_field_borrows_from_its_neighbour() -> None:
     packing = Packing(16, 5)
     parts = packing.pack(np.array([-1, 7], np.int32))
-    assert parts.tolist() == [(7 << 19) - 1]
+    assert parts.tolist() == [7 * (5 << 16) - 1]
     assert packing.unpack(parts, 2).tolist() == [-1, 7]
 
 
