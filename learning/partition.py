@@ -203,7 +203,7 @@ def _by_column(spec: str, count: int, columns: Mapping[str, Sequence[str]], hosp
     notes = []
     if len(values) > hospitals:
         owner = _balanced(sizes, np.argsort(-sizes, kind="stable"), hospitals)
-        notes.append(f"{len(values)} values of {name} were grouped into {hospitals} hospitals of about equal size")
+        notes.append(f"{len(values)} values of {name} were grouped into {hospitals} hospitals, as equal in size as whole values allow")
     owner_of_row = owner[value_of_row]
     for hospital in range(hospitals):
         mine = ", ".join(f"{values[v]} ({sizes[v]})" for v in np.flatnonzero(owner == hospital))
