@@ -36,7 +36,8 @@ class SharedModel:
     @property
     def digest(self) -> bytes:
         """32 bytes over layout, round, parameters and clips: two hospitals with the same digest quantise and train alike."""
-        return digest("model", self.layout.digest, self.round, self.vector.astype("<f4").tobytes(), self.clips.astype("<f4").tobytes())
+        vector, clips = (np.ascontiguousarray(array, "<f4").data for array in (self.vector, self.clips))
+        return digest("model", self.layout.digest, self.round, vector, clips)
 
     def apply(self, total: Sum, coding: Coding, config: FederationConfig, round_: int) -> None:
         """`M_s ← M_s + β · mean(update)`, update = local − global (FLOP, Algorithm 1, with the sign of the update turned).
