@@ -55,7 +55,7 @@ class Round:
         if self.over or who in self.gone or who not in self.plan.cohort:
             return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
         if isinstance(message, Progress):
-            share = message.step / message.steps if message.steps else 0.0
+            share = message.percent / 100
             if share > self.progress.get(who, 0.0):  # a deadline on progress, not on signs of life
                 self.progress[who], self.heard[who] = min(share, 1.0), now
             return []

@@ -199,7 +199,7 @@ class Coordinator:
         self.link.send(self.roster.transport_of(who), frames)
 
     def _record(self, what: str, facts: dict[str, Any]) -> None:
-        self.store.add({"event": what, **self._named(facts)})
+        self.store.add({"event": what, **status.named(facts, self.ids)})
         match what:
             case "begin":
                 self.progress.last_begun = facts["round"]
@@ -228,9 +228,6 @@ class Coordinator:
             self.model.save(self.store.folder / "shared.safetensors")
         self.progress.applied, self.progress.completed = self.run.applied, self.run.completed
         self.store.write(self.progress)
-
-    def _named(self, facts: dict[str, Any]) -> dict[str, Any]:
-        return {**facts, "hospital": self.ids[facts["hospital"]]} if "hospital" in facts else facts
 
     def _observed(self, round_: int) -> dict[str, Any]:
         plan = self.run.round.plan if self.run.round else None

@@ -61,6 +61,19 @@ def _state(run: Run, who: int) -> str:
     return "training" if current.progress.get(who, 0.0) < 1.0 and state.phase in ("ready", "advertise_keys") else state.phase
 
 
+def named(facts: dict[str, Any], ids: list[str]) -> dict[str, Any]:
+    """An event's facts with ids for the hospitals' numbers."""
+    found = dict(facts)
+    if "hospital" in found:
+        found["hospital"] = ids[found["hospital"]]
+    for key in ("cohort", "present"):
+        if key in found:
+            found[key] = [ids[who] for who in found[key]]
+    if isinstance(found.get("accuracy"), dict):
+        found["accuracy"] = {ids[who]: score for who, score in found["accuracy"].items()}
+    return found
+
+
 def draw(status: dict[str, Any]) -> RenderableType:
     """The table of a snapshot."""
     head = Text.assemble(

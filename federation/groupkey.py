@@ -4,8 +4,8 @@ run's start, after `key_rounds` rounds, and as soon as a hospital has refused a 
 first round that it serves, so that it only ever grows, and nobody has to remember when it began.
 
 The coordinator relays but cannot read: `StateRequest` carries a fresh X25519 key signed by the asker, `StateGrant` another one signed
-by the source. Both signatures cover run, epoch, asker and source, so that a grant answers one request only. That all hold the *same*
-key shows in the context that every hospital signs in every round (`identifier`).
+by the source. Both signatures cover run, epoch, asker and source, so that a grant answers one request only. The box opens only to who
+has the request's key *and* the asker's long-lived sealing key of the roster. That all hold the *same* key shows in the context that every hospital signs in every round (`identifier`).
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ def grant(run: bytes, roster: Roster, request: StateRequest, key: GroupKey, mode
     parts = _request_parts(run, roster, request)
     try:
         secret = agreement.shared_secret(pair.private, request.public)
+        secret += agreement.shared_secret(pair.private, bytes.fromhex(roster.hospitals[request.asker].sealing))
     except CryptoError:
         raise FaultyHospital(request.asker, "sent an unusable public key", Reason.MALFORMED) from None
     box_key = derive(secret, "state-grant", *parts, pair.public)
@@ -97,8 +98,8 @@ def grant(run: bytes, roster: Roster, request: StateRequest, key: GroupKey, mode
     )
 
 
-def accept(run: bytes, roster: Roster, asking: Asking, answer: StateGrant) -> tuple[GroupKey, bytes]:
-    """Open the grant: the key, and the model file or b"". Raises FaultyCoordinator or FaultyHospital(source)."""
+def accept(run: bytes, roster: Roster, asking: Asking, answer: StateGrant, sealing_key: bytes) -> tuple[GroupKey, bytes]:
+    """Open the grant with our long-lived `sealing_key` too: the key, and the model file or b"". Raises FaultyCoordinator or FaultyHospital(source)."""
     request = asking.request
     if (answer.epoch, answer.asker, answer.source) != (request.epoch, request.asker, request.source) or len(answer.buffers) != 1:
         raise FaultyCoordinator("delivered a grant that answers another request", Reason.UNEXPECTED)
@@ -111,7 +112,7 @@ def accept(run: bytes, roster: Roster, asking: Asking, answer: StateGrant) -> tu
     except InvalidSignature:
         raise FaultyCoordinator(f"delivered a grant that hospital {request.source} did not sign", Reason.SIGNATURE) from None
     try:
-        secret = agreement.shared_secret(asking.private, answer.public)
+        secret = agreement.shared_secret(asking.private, answer.public) + agreement.shared_secret(sealing_key, answer.public)
         plain = sealing.open_sealed(derive(secret, "state-grant", *parts, answer.public), box, b"state-grant")
         state = msgspec.msgpack.decode(plain, type=_State)
     except (CryptoError, msgspec.DecodeError, msgspec.ValidationError):

@@ -131,12 +131,11 @@ class StartRound(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """Steps done in training, so that a deadline can be a deadline on progress."""
+    """Hundredths of the training that are done, so that a deadline can be a deadline on progress. Not steps: they would count images."""
 
     kind = 11
     round: Round
-    step: Annotated[int, Meta(ge=0, lt=2**40)]
-    steps: Annotated[int, Meta(ge=0, lt=2**40)]
+    percent: Annotated[int, Meta(ge=0, le=100)]
 
 
 class Ready(Message, frozen=True):

@@ -205,12 +205,13 @@ class Node:
             self._send(self.session.hello())
 
     def _tell_progress(self) -> None:
-        now, at = time.monotonic(), (self.worker.step, self.worker.steps)
-        current = self.session.current
-        if current is None or now < self._next_progress or at == self._told or not at[1]:
+        now, current = time.monotonic(), self.session.current
+        if current is None or now < self._next_progress or not self.worker.steps:
             return
-        self._told, self._next_progress = at, now + PROGRESS_S
-        self._send(Progress(round=current.plan.round, step=at[0], steps=at[1]))
+        at = (current.plan.round, 100 * self.worker.step // self.worker.steps)
+        if at != self._told:
+            self._told, self._next_progress = at, now + PROGRESS_S
+            self._send(Progress(round=at[0], percent=at[1]))
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 from federation import groupkey, model, protections
 from federation.coding import Contribution
 from federation.config import FederationConfig
+from federation.differencing import closest
 from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note, Remember, Send, Train
 from federation.errors import (
     CryptoError,
@@ -97,6 +98,8 @@ class Session:
         self.asking: groupkey.Asking | None = None
         self.wanted: Synchronise | None = None
         """What the coordinator told this hospital to come to."""
+        self.survivors: dict[int, frozenset[int]] = {}
+        """Of the rounds that this process has seen."""
         self.clipped = -1
         """Clipped elements of this hospital's last update; -1 where it made none."""
 
@@ -265,7 +268,7 @@ class Session:
         if asking is None or wanted is None:
             raise FaultyCoordinator("delivered a group key that nobody asked for", Reason.UNEXPECTED)
         try:  # whatever else is delivered in an answer's place, the question stays open
-            key, state = groupkey.accept(self.memory.run, self.roster, asking, answer)
+            key, state = groupkey.accept(self.memory.run, self.roster, asking, answer, self.keys.sealing_key)
         except FaultyHospital:
             self.asking = None
             raise
@@ -330,7 +333,17 @@ class Session:
         counted = mine is not None and self.number in message.survivors
         effects = [] if counted else self._drop()
         self.current = None
-        return [*effects, Applied(round_, counted, total)]
+        return [*effects, *self._differences(round_, frozenset(message.survivors)), Applied(round_, counted, total)]
+
+    def _differences(self, round_: int, survivors: frozenset[int]) -> list[Effect]:
+        """Tell the operator where this sum and an earlier one differ by fewer hospitals than the minimum; once for each set."""
+        pair = None if survivors in self.survivors.values() else closest(self.survivors, survivors, self.min_cohort)
+        self.survivors[round_] = survivors
+        if pair is None:
+            return []
+        names = ", ".join(self.roster.id_of(who) for who in sorted(pair[1]))
+        text = f"the survivors of round {round_} and round {pair[0]} differ only by {names}: so do the sums that all can see"
+        return [Note(text, error=True)]
 
     def _give_up_key(self, message: Aggregate, error: FaultyCoordinator) -> list[Effect]:
         """That a sum with a chosen offset was refused tells a bit about the noise in it. No key pays for two: the next one must be new."""

@@ -187,7 +187,7 @@ class Federation:
         else:
             named = self.prepared.ids
             facts = effect.facts
-            self.store.add({"event": effect.what, **facts, **({"hospital": named[facts["hospital"]]} if "hospital" in facts else {})})
+            self.store.add({"event": effect.what, **status.named(facts, named)})
             if effect.what == "reported":
                 scores = list(facts["accuracy"].values())
                 self.accuracy = sum(scores) / len(scores) if scores else None

@@ -1,0 +1,27 @@
+"""Two survivor sets that differ by few hospitals are reported with the pair, once."""
+
+from __future__ import annotations
+
+from federation.differencing import closest
+from tests.rig import Rig, config
+
+
+def test_the_closest_pair_of_survivor_sets_is_found() -> None:
+    earlier = {1: frozenset({0, 1, 2, 3, 4}), 2: frozenset({0, 1, 2, 3})}
+    assert closest(earlier, frozenset({0, 1, 2, 3, 5}), 3) == (2, frozenset({5}))
+    assert closest(earlier, frozenset({0, 1, 2, 3}), 3) == (1, frozenset({4}))
+    assert closest({1: frozenset({0, 1, 2})}, frozenset({3, 4, 5}), 3) is None
+    assert closest({}, frozenset({0, 1, 2}), 3) is None
+
+
+def test_hospitals_are_told_once_of_rounds_that_differ_by_one_of_them() -> None:
+    rig = Rig(config("masked", cohort=5, rounds=4))
+
+    def drop_in_round_2(effect: object, run: object) -> None:
+        if rig.run.last_begun == 2:
+            rig.federation.dead.add(4)
+
+    rig.federation.watch = drop_in_round_2
+    rig.play()
+    told = [note.text for who, note in rig.federation.notes if who == 0 and "differ" in note.text]
+    assert len(told) == 1 and "round 2" in told[0] and "round 1" in told[0] and "hospital-5" in told[0]
