@@ -81,7 +81,7 @@ class FaultyHospital(PeerError):
 
     def __init__(self, who: int, text: str, reason: Reason) -> None:
         super().__init__(f"hospital {who}: {text}", reason)
-        self.who = who
+        self.who, self.what = who, text
 
 
 class FaultyCoordinator(PeerError):

@@ -150,7 +150,10 @@ def share_keys(state: Advertised, received: KeyList) -> tuple[Shared, ShareKeys]
     for advert in received.advertised:
         if advert.sender in adverts or listed.get(advert.sender) != derive.advert_digest(advert):
             raise FaultyCoordinator("relayed keys that are not the listed ones", Reason.UNEXPECTED)
-        check_advert(plan, state.binding, advert)
+        try:
+            check_advert(plan, state.binding, advert)
+        except FaultyHospital as error:  # the coordinator checks the same, and would not have relayed it
+            raise FaultyCoordinator(f"relayed keys of hospital {error.who}, which {error.what}", error.reason) from None
         adverts[advert.sender] = advert
     if me not in adverts or adverts[me].mask_key != state.keys.mask.public or adverts[me].channel_key != state.keys.channel.public:
         raise FaultyCoordinator("relayed other keys as ours", Reason.UNEXPECTED)
