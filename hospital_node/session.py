@@ -100,6 +100,7 @@ class Session:
         """What the coordinator told this hospital to come to."""
         self.survivors: dict[int, frozenset[int]] = {}
         """Of the rounds that this process has seen."""
+        self._hashed: tuple[Vector, bytes] | None = None
         self.clipped = -1
         """Clipped elements of this hospital's last update; -1 where it made none."""
 
@@ -142,7 +143,7 @@ class Session:
         )
         if update.shape != (plan.coding.values,) or not np.isfinite(update).all():
             return self.failed(round_, "training gave NaN, infinity or another shape; lower training.lr", Reason.TRAINING)
-        own = Own(self.number, self.keys.signing_key, given, self.shared.digest, self.group)
+        own = Own(self.number, self.keys.signing_key, given, self._digest(self.shared), self.group)
         try:
             plan.coding.check(given)
             self.current, message = self.protection.begin(plan, own)
@@ -235,7 +236,13 @@ class Session:
 
     def _stand(self, shared: SharedModel, group: GroupKey | None) -> bytes:
         """Where a hospital with this model and key stands, as it signs it in every round; empty without a key."""
-        return b"" if group is None else self.protection.bind(shared.digest, group).model
+        return b"" if group is None else self.protection.bind(self._digest(shared), group).model
+
+    def _digest(self, shared: SharedModel) -> bytes:
+        """Of a large model hashing takes as long as masking: once for every vector is enough, as a new model has a new vector."""
+        if self._hashed is None or self._hashed[0] is not shared.vector:
+            self._hashed = shared.vector, shared.digest
+        return self._hashed[1]
 
     def _hold(self, key: GroupKey) -> None:
         self.group, self.memory.least_epoch = key, key.epoch
@@ -322,7 +329,7 @@ class Session:
         if self.group is None or not self.group.serves(round_, self.config.protection.key_rounds):
             raise FaultyCoordinator("sent an aggregate under a group key that this hospital does not hold", Reason.CONTEXT)
         plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
-        binding = self.protection.bind(self.shared.digest, self.group)
+        binding = self.protection.bind(self._digest(self.shared), self.group)
         try:
             total = self.protection.open_aggregate(plan, binding, self.group, message, signed)
         except FaultyCoordinator as error:
