@@ -51,7 +51,7 @@ def whole_round(
     cohort: Cohort = 5,
     protection: Annotated[str, typer.Option(help="masked | ckks | masked+ckks")] = "masked",
     bits: Bits = None,
-    ring: Ring = 32,
+    ring: Ring = 16,
     as_json: AsJson = False,
 ) -> None:
     """A protected round beside a plain one, beyond training: seconds and memory of every party, all on one core.

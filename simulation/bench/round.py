@@ -34,7 +34,7 @@ ROUNDS = 3
 CLIP = 0.25
 
 
-def run(model: str = "resnet18", cohort: int = 5, protection: str = "masked", bits: int | None = None, ring: int = 32) -> dict[str, Any]:
+def run(model: str = "resnet18", cohort: int = 5, protection: str = "masked", bits: int | None = None, ring: int = 16) -> dict[str, Any]:
     """A few rounds under `protection`, and the same under `plain` with the same bits.
 
     `seconds`: median CPU time of a round, all hospitals and the coordinator on one core, joining and the group key left out; `ratio` and
