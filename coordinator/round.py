@@ -30,6 +30,8 @@ class Round:
         self.granted: set[int] = set()
         self.gone: dict[int, str] = {}
         """Hospitals that are out of this round, with the reason code."""
+        self.silent: list[int] = []
+        """Those lost at the last tick because nothing was heard of them."""
         self.progress: dict[int, float] = {}
         """Share of the training that each has done, 0 to 1."""
         self.outcome: Outcome | None = None
@@ -83,6 +85,7 @@ class Round:
         effects: list[Effect] = []
         for who in self._waiting():
             if now - self.heard[who] > self._deadline(who):
+                self.silent.append(who)
                 effects += self._lose(who, Reason.LOST, f"made no progress for {self.patience:.0f} s")
         return [*effects, *self._advance(now)]
 

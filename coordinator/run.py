@@ -108,7 +108,12 @@ class Run:
         return [Recorded("disconnected", {"hospital": who, "text": text})]
 
     def tick(self, now: float) -> list[Effect]:
-        effects = self.round.tick(now) if self.round is not None else []
+        effects: list[Effect] = []
+        if self.round is not None:
+            effects = self.round.tick(now)
+            for who in self.round.silent:  # given up until they are heard again, which may be before this round is over
+                self.peers[who].connected = False
+            self.round.silent.clear()
         return [*effects, *self._advance(now)]
 
     def buffers_allowed(self, who: int) -> int:
@@ -237,9 +242,6 @@ class Run:
     def _end_round(self, ended: Round, now: float) -> list[Effect]:
         self.round = None
         aggregate = ended.aggregate
-        for who, code in ended.gone.items():
-            if code == Reason.LOST:
-                self.peers[who].connected = False  # until it is heard again
         if aggregate is None:
             for fault in ended.state.faults:
                 if fault.reason == Reason.SHARE:

@@ -219,6 +219,7 @@ class Node:
         if self.finished is not None:
             return
         self.finished = effect
+        self._write_summary(None)  # what follows may take long
         self.tell(f"the run is over after {effect.completed} rounds" + (f" ({effect.code})" if effect.code else ""))
         if self.hospital.settings.policy.baselines and not effect.code and self.session.shared.round:
             self.tell("computing baselines: majority class, a linear model, training alone")

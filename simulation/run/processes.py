@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -22,6 +23,8 @@ from simulation.run.seeds import run_id
 
 Watch = Callable[[dict[str, Any]], None]
 STOP_S = 20.0
+UNAWARE_S = 10.0
+"""So long after the coordinator's end a hospital that has not heard of it is stopped."""
 
 
 def free_address() -> str:
@@ -75,6 +78,8 @@ class Processes:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.logs = prepared.options.out / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
+        self._ended = 0.0
+        self._asked: set[str] = set()
 
     def start(self) -> None:
         folder, options = self.prepared.folder, self.prepared.options
@@ -106,9 +111,28 @@ class Processes:
             code = self.running["coordinator"].poll()
             if code:
                 raise FederationError(f"the coordinator ended with code {code}: {self.tail('coordinator')}")
+            if code == 0:
+                self._stop_unaware()
             if code is None and all(process.poll() for name, process in self.running.items() if name != "coordinator"):
                 raise FederationError(f"every hospital has failed, the first with: {self.tail(self.prepared.ids[0])}")
             time.sleep(0.2)
+
+    def _stop_unaware(self) -> None:
+        """The run is over. A hospital that was away at its end would wait for the coordinator to come back: stop it."""
+        self._ended = self._ended or time.monotonic()
+        if time.monotonic() - self._ended < UNAWARE_S:
+            return
+        for name in self.prepared.ids:
+            summary = self.prepared.options.out / "hospitals" / name / "summary.json"
+            knows = summary.exists() and json.loads(summary.read_text()).get("finished")
+            if not knows:
+                self._ask_to_stop(name)
+
+    def _ask_to_stop(self, name: str) -> None:
+        """Once: asked twice, a service ends without writing anything down."""
+        if name not in self._asked and self.running[name].poll() is None:
+            self._asked.add(name)
+            self.running[name].send_signal(signal.SIGTERM)
 
     def tail(self, name: str) -> str:
         """The last line that a process printed."""
@@ -118,9 +142,7 @@ class Processes:
     def stop(self) -> None:
         """Ask all to stop between two batches, hospitals first; end those that do not."""
         for name in reversed(list(self.running)):
-            process = self.running[name]
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+            self._ask_to_stop(name)
         until = time.monotonic() + STOP_S
         for process in self.running.values():
             try:

@@ -192,3 +192,16 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_2(
     assert ended.value.code == 2
     assert sentence in said and "Traceback" not in said and len(said.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_hospital_that_misses_the_end_does_not_keep_a_simulation_waiting(federation: Callable[..., Processes]) -> None:
+    processes = federation(rounds=3, hospitals=4)
+    absent = processes.prepared.ids[3]
+    until(lambda: round_of(processes) >= 1)
+    processes.running[absent].send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: processes.running["coordinator"].poll() is not None, 300)
+    finally:
+        processes.running[absent].send_signal(signal.SIGCONT)
+    processes.wait(lambda shot: None, lambda: False)
+    assert all(process.poll() == 0 for process in processes.running.values())
