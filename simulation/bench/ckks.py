@@ -7,13 +7,14 @@ of ResNet18's shapes. Times are CPU time of this process, so that another proces
 from __future__ import annotations
 
 import ctypes
+import io
 import math
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -200,14 +201,15 @@ def _tensor_sizes(length: int) -> Iterable[int]:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """TenSEAL's C++ prints a warning for every tensor above 4096 values to standard output, where `--json` goes."""
+    """TenSEAL prints a warning for every tensor above 4096 values to standard output, Python's or C's, where `--json` goes."""
     flush = ctypes.CDLL(None).fflush
     sys.stdout.flush()
     flush(None)
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 1)
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         flush(None)
         os.dup2(kept, 1)
