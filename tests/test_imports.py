@@ -89,7 +89,7 @@ def test_only_files_of_this_project_are_packages() -> None:
         assert f'"{room}*"' in listed
 
 
-@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "scripts").glob("*.sh")) + ["../.ci/run"])
+@pytest.mark.parametrize("script", [*sorted(path.name for path in (ROOT / "scripts").glob("*.sh")), "../.ci/run"])
 def test_the_scripts_are_valid_shell(script: str) -> None:
     done = subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

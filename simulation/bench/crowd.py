@@ -1,7 +1,7 @@
 """`flop bench crowd`: one masked round of many hospitals on the sparse neighbour graph, step by step in one process.
 
-The dropouts leave after they have shared their keys, which is the most expensive moment for the coordinator. Every step of every hospital is
-really taken; times are CPU time. Signatures are timed apart: at a thousand hospitals they, not masks, are what costs.
+The dropouts leave after they have shared their keys, which is the most expensive moment for the coordinator. Every step of every hospital
+is really taken; times are CPU time. Signatures are timed apart: at a thousand hospitals they, not masks, are what costs.
 """
 
 from __future__ import annotations

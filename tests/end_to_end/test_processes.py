@@ -111,7 +111,8 @@ def test_a_killed_coordinator_goes_on_where_it_was(federation: Callable[..., Pro
 def test_ctrl_c_leaves_a_valid_run_directory_and_no_process(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "flop", "sim", "--out", str(out), "--data", "phantom-cxr:240", "--image-size", "28"]
-    process = subprocess.Popen([*command, "--rounds", "500", "--hospitals", "3"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    command += ["--rounds", "500", "--hospitals", "3"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         until(lambda: (watch(out) or {"round": 0})["round"] >= 2)
         process.send_signal(signal.SIGINT)
