@@ -151,7 +151,8 @@ class Run:
             if peer.session and self.round is not None:
                 effects += self.round.lose(who, Reason.LOST, "was restarted", now)
             peer.session, peer.epoch, peer.group_key, peer.model, peer.code = message.session, -1, b"", b"", ""
-            peer.applied, peer.doubted = message.applied if message.run == self.run else 0, False
+            peer.applied = message.applied if message.run == self.run else 0
+            peer.late = peer.doubted = False
             self.synchroniser.forget(who)
             self._reported.add(who)  # a fresh process has no aggregate to report on: it will be synchronised before the next round
             effects.append(Recorded("joined", {"hospital": who}))
@@ -174,7 +175,8 @@ class Run:
         sender, receiver = (message.asker, message.source) if isinstance(message, StateRequest) else (message.source, message.asker)
         if who != sender or receiver >= len(self.peers) or receiver == who:
             return [Recorded("malformed", {"hospital": who, "text": "asks or answers in another's name"})]
-        self.synchroniser.relayed(message, now)
+        if not self.synchroniser.relays(message, now):
+            return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
         return [Send(message, receiver)]
 
     def _synchronised(self, who: int, peer: Peer, message: Synchronised, now: float) -> list[Effect]:

@@ -28,6 +28,8 @@ class Peer:
     code: str = ""
     accuracy: float = -1.0
     clipped: int = -1
+    late: bool = False
+    """It did not answer in time when it was last told to synchronise: it is told again, and not waited for."""
     doubted: bool = False
     """It made a round fail: no round begins with it while others are enough, until its process is started again."""
 
@@ -70,13 +72,16 @@ class Synchroniser:
         if who in self._asked or who == self.maker:
             peer = self.peers[who]
             peer.epoch, peer.applied, peer.group_key, peer.model = message.epoch, message.applied, message.group_key, message.model
+            peer.late = False
             self._answered.add(who)
 
-    def relayed(self, message: StateRequest | StateGrant, now: float) -> None:
-        """A request or its answer passes."""
-        asked = self._asked.get(message.asker)
-        if asked is not None and asked.source == message.source:
-            asked.requested, asked.passing, asked.since = isinstance(message, StateRequest), True, now
+    def relays(self, message: StateRequest | StateGrant, now: float) -> bool:
+        """Whether this request or answer passes: it is what its asker was told to ask, or waits for. Nobody is sent another's."""
+        asked, request = self._asked.get(message.asker), isinstance(message, StateRequest)
+        if asked is None or asked.source != message.source or asked.requested == request:
+            return False
+        asked.requested, asked.passing, asked.since = request, True, now
+        return True
 
     def refused(self, who: int) -> None:
         """Hospital `who` could not do as it was told: it asks another source, the key gets another maker."""
@@ -104,7 +109,7 @@ class Synchroniser:
 
     @property
     def waiting(self) -> bool:
-        return any(who not in self._answered and self.peers[who].connected for who in self._asked)
+        return any(who not in self._answered and self.peers[who].connected and not self.peers[who].late for who in self._asked)
 
     def asks(self, source: int) -> bool:
         """Whether somebody waits for this hospital's sealed state."""
@@ -150,7 +155,7 @@ class Synchroniser:
             if who in self._answered or now - asked.since <= self.patience + queue * self.transfer:
                 continue
             late = asked.source if asked.requested else who
-            self.peers[late].connected, self.peers[late].epoch = False, -1
+            self.peers[late].connected, self.peers[late].epoch, self.peers[late].late = False, -1, True
             if asked.requested:
                 self._ask_again()
                 return
