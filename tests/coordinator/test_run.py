@@ -181,7 +181,7 @@ def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_o
     wire = Rewrite(Hello, put(**{field: bytes(32)}), only=4)
     rig = Rig(config("masked", 5, rounds=2), fault=wire).play()
     assert rig.events("turned")[0] == {"hospital": 4, "code": code}
-    note = [note for who, note in rig.federation.notes if who == 4][0]
+    note = next(note for who, note in rig.federation.notes if who == 4)
     assert note.error and "turned this hospital away" in note.text and advice in note.text
     assert rig.run.completed == 2 and rig.stands[4].trained == []
     one_model(rig, without=[4])
@@ -311,7 +311,8 @@ def test_a_new_run_starts_from_the_agreed_start_and_forgets_the_old_key() -> Non
 def test_a_hospital_that_missed_aggregates_catches_up_and_nothing_of_the_model_passes_in_the_clear() -> None:
     frames: list[bytes] = []
     rig: Rig
-    wire = Rewrite(Message, lambda message: None if 1 <= rig.run.last_begun <= 3 and rig.run.phase != Phase.SYNCHRONISING else message, only=3)
+    away = lambda message: None if 1 <= rig.run.last_begun <= 3 and rig.run.phase != Phase.SYNCHRONISING else message  # noqa: E731
+    wire = Rewrite(Message, away, only=3)
 
     def watch(effect: Any, run: Run) -> None:
         if isinstance(effect, Recorded) and effect.what == "reported" and effect.facts["round"] == 3:
