@@ -80,7 +80,7 @@ class Node:
         self.coordinator = bytes.fromhex(hospital.roster.coordinator.transport)
         self.worker = Worker(self.learner, self.storage, self.link.wake)
         self.confusion = np.zeros((self.learner.classes, self.learner.classes), np.int64)
-        self.line: dict[str, Any] = {}
+        self.lines: dict[int, dict[str, Any]] = {}
         self.began = time.monotonic()
         self.finished: Finished | None = None
         self.stopping = self.over = self.summarised = False
@@ -156,16 +156,13 @@ class Node:
                     worker.reset(run)
                     self.tell(f"run {run.hex()[:12]} begins")
                 case Train(round=round_):
-                    self.line = {"round": round_}
                     worker.train(session.shared.vector, session.memory.run, round_)
                 case Discard(round=round_):
                     worker.discard(round_)
                 case Applied(round=round_, counted=counted):
                     session.shared.save(self.storage.shared)
                     worker.adopt(session.shared.vector, counted, round_)
-                    if self.line.get("round") != round_:
-                        self.line = {"round": round_}
-                    self.line["counted"] = counted
+                    self._line(round_)["counted"] = counted
                 case Finished():
                     self._finish(effect)
                 case Note(text=text):
@@ -175,16 +172,18 @@ class Node:
         session = self.session
         match result:
             case TrainingDone(round=round_, trained=done):
-                self.line |= {"train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps}
+                self._line(round_).update({"train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps})
                 counts = tuple(int(n) for n in self.confusion.reshape(-1))
                 self._perform(session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts))
             case Tested(round=round_, scores=scores):
                 self.confusion = scores.confusion
                 found = metrics(scores.confusion)
-                self.line |= {"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, "test_loss": _finite(scores.loss)}
+                line = self._line(round_)
+                line |= {"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, "test_loss": _finite(scores.loss)}
                 if session.clipped >= 0:
-                    self.line["clipped"] = session.clipped
-                self.storage.add_metrics(self.line)
+                    line["clipped"] = session.clipped
+                self.storage.add_metrics(line)
+                self.lines = {later: kept for later, kept in self.lines.items() if later > round_}
                 share = self.hospital.settings.policy.share_metrics
                 self._perform(session.report(accuracy(scores.confusion), share))
             case BaselinesDone(confusions=confusions):
@@ -203,6 +202,10 @@ class Node:
         if now - self._heard > HELLO_S and self.session.memory.run and self.finished is None:
             self._heard = now
             self._send(self.session.hello())
+
+    def _line(self, round_: int) -> dict[str, Any]:
+        """The line of metrics.jsonl that is being written for this round; the next one may begin before it is tested."""
+        return self.lines.setdefault(round_, {"round": round_})
 
     def _tell_progress(self) -> None:
         now, current = time.monotonic(), self.session.current
