@@ -2,7 +2,7 @@
 
 from attacks.gates import GATES, Scale
 
-SMALL = Scale(xrays="phantom-cxr", images=4, steps=30, restarts=1)
+SMALL = Scale(xrays="phantom-cxr", images=4, steps=10, restarts=1)
 
 
 def test_closed_form_is_exact() -> None:
