@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 
 from simulation.papers import figures
 from simulation.papers.grid import Block, Grid, Picture, majority_verdict
+from simulation.papers.paper import COLUMNS
 from simulation.papers.studies import Scale, Study
 from simulation.papers.tables import Table
 from simulation.papers.views import View
@@ -19,7 +20,8 @@ PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><style>{{ style | safe }}
-.wide { overflow-x: auto; } .wide table { font-size: 13px; } .wide td { white-space: nowrap; }</style></head>
+.wide { overflow-x: auto; } .wide th { overflow-wrap: normal; } .wide table { font-size: 13px; }
+.wide td { white-space: nowrap; }</style></head>
 <body>
 <header><p class="kind">{{ kind }}</p><h1>{{ title }}</h1>
 <dl class="facts">{% for name, text in facts %}<div><dt>{{ name }}</dt><dd>{{ text }}</dd></div>{% endfor %}</dl>
@@ -64,12 +66,21 @@ def header(study: Study, scale: Scale, grid: Grid | None = None) -> list[str]:
     smoke = study.scales["smoke"] is scale
     return [
         scale.note,
+        *(_missing(scale, grid) if grid is not None else []),
         "Scale smoke shows that everything runs; its figures mean nothing." if smoke else study.differs,
         *([majority_verdict(grid)] if grid is not None and not smoke else []),
         "Ours, because the paper leaves it open: " + "; ".join(study.ours) + ".",
         "Protection: plain float32, and everything in memory: an experiment measures learning. A cohort of "
         f"{scale.cohort} of {scale.hospitals} is the paper's; the product's own default refuses fewer than 3.",
     ]
+
+
+def _missing(scale: Scale, grid: Grid) -> list[str]:
+    """What this scale declares and these results do not hold."""
+    models = [COLUMNS[model] for model in scale.models if model not in grid.models]
+    seeds = sorted(set(scale.seeds) - {one.run.seed for one in grid.results})
+    found = [f"models {', '.join(models)}"] * bool(models) + [f"seeds {', '.join(map(str, seeds))}"] * bool(seeds)
+    return [f"NOT RUN of this scale: {'; '.join(found)}."] if found else []
 
 
 def _facts(grid: Grid) -> list[tuple[str, str]]:
@@ -125,7 +136,7 @@ def _page(
         kind=f"{grid.study.name}, scale {grid.results[0].run.scale}",
         style=files("simulation.report").joinpath("page.css").read_text(encoding="utf-8"),
         facts=facts,
-        warning=verdict if smoke or "NOT" in verdict else "",
+        warning=verdict if smoke else " ".join(line for line in about if "NOT" in line),
         blocks=shown,
         header=about,
         notes=_notes(grid),

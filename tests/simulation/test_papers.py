@@ -20,6 +20,7 @@ from simulation.papers import paper, runner
 from simulation.papers.command import experiment_app
 from simulation.papers.declared import STUDIES
 from simulation.papers.grid import Grid, best, majority_verdict
+from simulation.papers.output import header
 from simulation.papers.runner import Store
 from simulation.papers.studies import Run, runs
 from simulation.papers.tables import PlusMinus, Table, over_seeds, proportion
@@ -173,6 +174,9 @@ def test_the_header_says_when_the_majority_class_is_not_beaten(small: Run, tmp_p
     grid = Grid(STUDIES["fashion"], STUDIES["fashion"].scales["smoke"], [result])
     result.figures["majority"] = best(result.figures)[0] - 0.05
     assert "1 of 1 runs do NOT beat" in majority_verdict(grid) and "+5.0" in majority_verdict(grid)
+    scale = STUDIES["covidx"].scales["smoke"]
+    said = header(STUDIES["covidx"], scale, replace(grid, scale=scale))
+    assert "NOT RUN of this scale: models COVID-Net, MobileNet-v2." in said
     result.figures["majority"] = best(result.figures)[0] - 0.2
     assert "at least 10 points" in majority_verdict(grid)
 
