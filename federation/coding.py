@@ -32,6 +32,9 @@ class Contribution:
 
     `update` float32[d] = local − global; `examples` and `steps` of the training; `confusion`: its local test's counts, row by row (true
     class), of the model before this round; `clips` float32, one per tensor; `rounding_key`: 32 bytes that only this hospital knows.
+
+    `memory`: if given, the float32 array that `update` is the beginning of, with room for the counts behind it. A protection then codes in
+    place: the update is overwritten, no clear copy of it is left, and no fresh memory is touched.
     """
 
     update: Vector
@@ -40,6 +43,7 @@ class Contribution:
     confusion: tuple[int, ...]
     clips: Vector
     rounding_key: bytes
+    memory: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,27 @@ class Coding:
         update, counts = self._weighted(given), self._counts(given)
         if self.bits:
             return quantise_and_mask(
-                update, given.clips, self.code, given.rounding_key, streams, lengths=self.lengths, counts=counts, tagger=tagger
+                update,
+                given.clips,
+                self.code,
+                given.rounding_key,
+                streams,
+                lengths=self.lengths,
+                counts=counts,
+                tagger=tagger,
+                out=self._in_place(given),
             )
         if not np.isfinite(update).all():
             raise OutOfRange("the update holds NaN or infinity")
         whole = np.concatenate([update, limbs.encode([*counts, 0], 0).astype(np.float32)]).astype("<f4")
         return Protected(whole.view(np.uint8).data, 0)
+
+    def _in_place(self, given: Contribution) -> NDArray[np.uint8] | None:
+        """Where the wire bytes may overwrite the update, or None."""
+        if given.memory is None or self.weighted or given.memory.nbytes < self.wire_bytes:
+            return None
+        whole: NDArray[np.uint8] = given.memory.view(np.uint8)[: self.wire_bytes]
+        return whole
 
     def integers(self, given: Contribution) -> tuple[NDArray[np.int32], int]:
         """The coded vector itself, int32[elements], and the number of clipped values. Raises OutOfRange as `protect` does."""

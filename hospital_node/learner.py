@@ -20,16 +20,20 @@ from learning.evaluation import Scores, evaluate, metrics
 from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings, TrainStats
 
+ROOM = 4096
+"""Elements behind an update, so that its counts can be coded behind it in place."""
+
 Stop = Callable[[], bool]
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """`update` float32[d] = local − global over the shared layers."""
+    """`update` float32[d] = local − global over the shared layers: the beginning of `memory`, which has room behind it."""
 
     update: Vector
     stats: TrainStats
+    memory: Vector
 
 
 class Learner:
@@ -118,7 +122,9 @@ class Learner:
         )
         local = self.layout.flatten(parameters.to_numpy(self.model, self.split.shared))
         self._candidate = None if stats.stopped else parameters.to_numpy(self.model, self.split.private)
-        return Trained(local - shared, stats)
+        memory = np.empty(len(local) + ROOM, np.float32)
+        np.subtract(local, shared, out=memory[: len(local)])
+        return Trained(memory[: len(local)], stats, memory)
 
     def adopt(self, shared: Vector, counted: bool) -> None:
         """A round's aggregate is applied: keep the private changes if this hospital's update was counted."""

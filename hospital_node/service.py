@@ -174,7 +174,7 @@ class Node:
             case TrainingDone(round=round_, trained=done):
                 self._line(round_).update({"train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps})
                 counts = tuple(int(n) for n in self.confusion.reshape(-1))
-                self._perform(session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts))
+                self._perform(session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts, done.memory))
             case Tested(round=round_, scores=scores):
                 self.confusion = scores.confusion
                 found = metrics(scores.confusion)

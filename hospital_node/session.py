@@ -128,8 +128,10 @@ class Session:
         except CryptoError as error:
             return self._refuse(message, FaultyCoordinator(str(error), Reason.RANGE), str(error))
 
-    def trained(self, round_: int, update: Vector, examples: int, steps: int, confusion: tuple[int, ...]) -> list[Effect]:
-        """Training is done: the hospital's first message of the round. `update` = local − global, float32[d]."""
+    def trained(
+        self, round_: int, update: Vector, examples: int, steps: int, confusion: tuple[int, ...], memory: Vector | None = None
+    ) -> list[Effect]:
+        """Training is done: the hospital's first message of the round. `update` = local − global, float32[d], in `memory` or not."""
         if not isinstance(self.current, _Training) or self.current.plan.round != round_:
             return []  # the round was over before the training was
         plan = self.current.plan
@@ -140,6 +142,7 @@ class Session:
             confusion=confusion if plan.coding.confusion else (),
             clips=self.shared.clips,
             rounding_key=private_randomness(self.keys.own_secret, "rounding", self.memory.run, round_),
+            memory=memory,
         )
         if update.shape != (plan.coding.values,) or not np.isfinite(update).all():
             return self.failed(round_, "training gave NaN, infinity or another shape; lower training.lr", Reason.TRAINING)

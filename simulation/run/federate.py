@@ -88,7 +88,7 @@ class LearnerBody:
             raise Stopped
         self.line = {"round": round_, "train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps}
         counts = tuple(int(n) for n in self.confusion.reshape(-1))
-        return session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts)
+        return session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts, done.memory)
 
     def discard(self) -> None:
         self.learner.discard()
