@@ -48,7 +48,7 @@ class Encryptor:
     """What a hospital does with the group key: encrypt parts, decrypt the sum. OpenFailed for a key that is not one."""
 
     def __init__(self, secret_key: Blob, packing: Packing) -> None:
-        self.packing = packing
+        self.packing, self._scale = packing, float(packing.scale)
         self._scheme = _scheme(packing.degree, packing.scale)
         key = seal.SecretKey()
         try:
@@ -75,7 +75,7 @@ class Encryptor:
             return [self._encrypt(parts[start : start + degree], scratch) for start in range(0, parts.size, degree)]
 
     def _encrypt(self, parts: NDArray[np.int64], scratch: "_Scratch") -> bytes:
-        plain = _encoded(self._encoder, parts, self.packing)
+        plain = _encoded(self._encoder, parts, self.packing.degree, self._scale)
         # One argument: SEAL then keeps c1 as its seed.
         body = _saved(lambda: self._encryptor.encrypt_symmetric(plain), scratch)
         c0 = body[self._scheme.meta : self._scheme.meta + 8 * self.packing.degree]
@@ -89,12 +89,15 @@ class Encryptor:
         the key after a refusal: whether a sum with a small offset still rounds to the same integers is one bit about
         the noise.
         """
-        degree = self.packing.degree
+        degree, limit = self.packing.degree, self.packing.sum_limit
         try:
             parts = np.empty(len(blobs) * degree, np.int64)
             with _Scratch() as scratch:
                 for i, blob in enumerate(blobs):
-                    parts[i * degree : (i + 1) * degree] = self._decrypt(blob, scratch)
+                    rounded = self._decrypt(blob, scratch)
+                    if not (-limit <= rounded.min() and rounded.max() <= limit):
+                        raise OpenFailed("ciphertext refused")
+                    parts[i * degree : (i + 1) * degree] = rounded
         except Exception:
             raise OpenFailed("ciphertext refused") from None
         return parts
@@ -105,8 +108,6 @@ class Encryptor:
         self._decryptor.decrypt(cipher, plain)
         slots = np.array(self._encoder.decode_complex(plain), np.complex128)
         rounded: NDArray[np.float64] = np.rint(slots.view(np.float64))
-        if not np.all(np.abs(rounded) <= self.packing.sum_limit):
-            raise OpenFailed("ciphertext refused")
         return rounded
 
 
@@ -157,12 +158,12 @@ class Adder:
         """
         if self._broken or not self.added:
             raise CryptoError("there is no sum: no upload was added.")
-        degree, limit = self.packing.degree, self.packing.part_limit
+        degree, limit, scale = self.packing.degree, self.packing.part_limit, float(self.packing.scale)
         fits = parts.dtype == np.int64 and -(-parts.size // degree) == self._count
         if not fits or not (-limit <= int(parts.min()) and int(parts.max()) <= limit):
             raise OutOfRange("what is subtracted has the length and the range of one party's parts.")
         for i, cipher in enumerate(self._sums):
-            plain = _encoded(self._encoder, parts[i * degree : (i + 1) * degree], self.packing)
+            plain = _encoded(self._encoder, parts[i * degree : (i + 1) * degree], degree, scale)
             self._evaluator.sub_plain_inplace(cipher, plain)
 
     def result(self) -> list[bytes]:
@@ -173,12 +174,12 @@ class Adder:
             return [self.packing.header(SUM) + self._scheme.words(cipher, scratch) for cipher in self._sums]
 
 
-def _encoded(encoder: Any, parts: NDArray[np.int64], packing: Packing) -> Any:
+def _encoded(encoder: Any, parts: NDArray[np.int64], degree: int, scale: float) -> Any:
     """At most `degree` parts as a plaintext, filled up with zeros; neighbours are the real and the imaginary part of a slot."""
-    padded = np.zeros(packing.degree, np.float64)
+    padded = np.zeros(degree, np.float64)
     padded[: parts.size] = parts
     plain = seal.Plaintext()
-    encoder.encode(padded.view(np.complex128).tolist(), float(packing.scale), plain)
+    encoder.encode(padded.view(np.complex128).tolist(), scale, plain)
     return plain
 
 

@@ -165,7 +165,7 @@ class Packing:
         if view[:HEADER_BYTES] != self.header(kind):
             raise CryptoError("a ciphertext's header is not that of the agreed packing.")
         words = view[HEADER_BYTES:-SEED_BYTES] if kind == SEEDED else view[HEADER_BYTES:]
-        if not np.all(np.frombuffer(words, "<u8") < PRIME):
+        if np.frombuffer(words, "<u8").max() >= PRIME:
             raise CryptoError("a ciphertext has a coefficient that is not below the prime.")
         return view[HEADER_BYTES:]
 
