@@ -8,10 +8,12 @@ either direction.
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 
+import numpy as np
 from scipy.stats import hypergeom
 
 from federation.errors import FaultyHospital, Reason
@@ -31,10 +33,13 @@ def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | No
     Corrupt and dropped hospitals among k neighbours drawn from n − 1 are hypergeometric. t must exceed what the corrupt hold except with
     chance SECURITY / n each, and the honest survivors must reach t except with chance CORRECTNESS / n each.
     """
-    others, bad, away = n - 1, int(corrupt * n), int(dropouts * n)
+    others, bad, away = n - 1, max(1, math.ceil(corrupt * n)), math.ceil(dropouts * n)
     for k in range(1, others):
-        threshold = int(hypergeom.isf(SECURITY / n, others, bad, k)) + 1
-        if threshold <= k and hypergeom.cdf(threshold - 1, others, others - away, k) <= CORRECTNESS / n:
+        counts = np.arange(k + 1)
+        reach = np.cumsum(hypergeom.pmf(counts, others, bad, k)[::-1])[::-1]  # chance of at least so many corrupt neighbours
+        threshold = int(np.argmax(reach <= SECURITY / n))  # the smallest that they do not reach; 0 where they reach any
+        fewer = hypergeom.pmf(counts[:threshold], others, others - away, k).sum()
+        if threshold and fewer <= CORRECTNESS / n:
             return k, threshold
     return None
 
