@@ -31,6 +31,7 @@ without noise). What is decrypted is reduced.
 import math
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,9 +195,10 @@ class Packing:
         reduced -= half
         return reduced
 
-    def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-        """int64 parts of the sum (the padding of the last ciphertext included or not) -> int64[length], the exact sums.
+    def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[Any]:
+        """int64 parts of the sum (the padding of the last ciphertext included or not) -> int[length], the exact sums.
 
+        int32 if every sum fits, else int64.
         Under masks, what is left of them has been subtracted (`Adder.subtract`); the parts are reduced here. Raises
         OpenFailed for a sum that honest parties cannot have, in the same words as for a ciphertext that does not
         decrypt.
@@ -206,7 +208,7 @@ class Packing:
             raise OpenFailed("ciphertext refused")
         half = self.radix // 2
         lowest = np.int64(sum(half * self.radix**i for i in range(self.fields)))
-        values = np.empty(length, np.int64)
+        values = np.empty(length, np.int32 if half < 2**31 else np.int64)
         for start in range(0, count, _CHUNK):
             # Counted from the lowest sum there is, a part is a number whose digits are the fields.
             rest = parts[start : min(start + _CHUNK, count)] + lowest
@@ -216,7 +218,7 @@ class Packing:
                 higher = rest // self.radix
                 rest -= higher * self.radix
                 piece = values[i * count + start : i * count + start + rest.size]
-                np.subtract(rest[: piece.size], half, out=piece)
+                np.subtract(rest[: piece.size], half, out=piece, casting="unsafe")
                 if np.any(rest[piece.size :] != half):  # fields behind the last value are zero
                     raise OpenFailed("ciphertext refused")
                 rest = higher
