@@ -5,7 +5,8 @@ first round that it serves, so that it only ever grows, and nobody has to rememb
 
 The coordinator relays but cannot read: `StateRequest` carries a fresh X25519 key signed by the asker, `StateGrant` another one signed
 by the source. Both signatures cover run, epoch, asker and source, so that a grant answers one request only. The box opens only to who
-has the request's key *and* the asker's long-lived sealing key of the roster. That all hold the *same* key shows in the context that every hospital signs in every round (`identifier`).
+has the request's key *and* the asker's long-lived sealing key of the roster. That all hold the *same* key shows in the context that
+every hospital signs in every round (`identifier`).
 """
 
 from __future__ import annotations
@@ -76,12 +77,19 @@ def ask(run: bytes, roster: Roster, me: int, source: int, epoch: int, applied: i
     return Asking(msgspec.structs.replace(request, signature=signature), pair.private)
 
 
-def grant(run: bytes, roster: Roster, request: StateRequest, key: GroupKey, model: bytes, signing_key: bytes) -> StateGrant:
-    """Answer a peer's request; `model` is the model file or empty. Raises FaultyHospital for a request that its asker did not sign."""
+def asked_by(run: bytes, roster: Roster, request: StateRequest) -> bool:
+    """Whether its asker signed this request."""
     try:
         signing.verify(roster.verify_keys[request.asker], request.signature, "state-request", *_request_parts(run, roster, request))
     except (InvalidSignature, IndexError):
-        raise FaultyHospital(request.asker, "did not sign this request for the group key", Reason.SIGNATURE) from None
+        return False
+    return True
+
+
+def grant(run: bytes, roster: Roster, request: StateRequest, key: GroupKey, model: bytes, signing_key: bytes) -> StateGrant:
+    """Answer a peer's request; `model` is the model file or empty. Raises FaultyHospital for a request that its asker did not sign."""
+    if not asked_by(run, roster, request):
+        raise FaultyHospital(request.asker, "did not sign this request for the group key", Reason.SIGNATURE)
     pair = agreement.generate()
     parts = _request_parts(run, roster, request)
     try:
@@ -99,7 +107,10 @@ def grant(run: bytes, roster: Roster, request: StateRequest, key: GroupKey, mode
 
 
 def accept(run: bytes, roster: Roster, asking: Asking, answer: StateGrant, sealing_key: bytes) -> tuple[GroupKey, bytes]:
-    """Open the grant with our long-lived `sealing_key` too: the key, and the model file or b"". Raises FaultyCoordinator or FaultyHospital(source)."""
+    """Open the grant, with our long-lived `sealing_key` too: the key, and the model file or b"".
+
+    Raises FaultyCoordinator or FaultyHospital(source).
+    """
     request = asking.request
     if (answer.epoch, answer.asker, answer.source) != (request.epoch, request.asker, request.source) or len(answer.buffers) != 1:
         raise FaultyCoordinator("delivered a grant that answers another request", Reason.UNEXPECTED)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from learning.partition import Partition, partition
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
 from hospital_node.settings import Data
 from learning.data import DataError, Dataset, Index, local_split, open_dataset
+from learning.partition import Partition, partition
 
 
 @dataclass(frozen=True)
