@@ -70,6 +70,7 @@ def crowd(
     dropouts: Annotated[float, typer.Option(help="Share of them that drop out after they have shared their keys.", min=0, max=0.5)] = 0.3,
     corrupt: Annotated[float, typer.Option(help="Share that the neighbour graph reckons with as corrupt.", min=0, max=0.34)] = 0.1,
     ring: Ring = 32,
+    graph: Annotated[str, typer.Option(help="sparse | complete")] = "sparse",
     as_json: AsJson = False,
 ) -> None:
     """One masked round of many hospitals on the sparse neighbour graph: a hospital's seconds, the coordinator's, signatures apart.
@@ -78,7 +79,7 @@ def crowd(
     """
     from simulation.bench import crowd as bench
 
-    show(bench.run(hospitals, params, dropouts, corrupt, ring), as_json)
+    show(bench.run(hospitals, params, dropouts, corrupt, ring, graph), as_json)
 
 
 @bench_app.command()

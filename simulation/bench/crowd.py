@@ -68,7 +68,14 @@ class _Meter:
         return result
 
 
-def run(hospitals: int = 1000, params: float = 1e5, dropouts: float = 0.3, corrupt: float = 0.1, ring: int = 32) -> dict[str, Any]:
+def run(
+    hospitals: int = 1000,
+    params: float = 1e5,
+    dropouts: float = 0.3,
+    corrupt: float = 0.1,
+    ring: int = 32,
+    neighbours: str = "sparse",
+) -> dict[str, Any]:
     """One round, and whether its sum is exact. Seconds of CPU time; a hospital's are medians over the survivors."""
     d, gone = int(params), int(dropouts * hospitals)
     keys = [signing.generate() for _ in range(hospitals)]
@@ -82,7 +89,7 @@ def run(hospitals: int = 1000, params: float = 1e5, dropouts: float = 0.3, corru
         cohort=tuple(range(hospitals)),
         threshold=2 * hospitals // 3 + 1,
         min_cohort=3,
-        graph="sparse",
+        graph=neighbours,
         corrupt=corrupt,
         dropouts=dropouts,
         verify_keys=tuple(pair.public for pair in keys),
@@ -99,12 +106,13 @@ def run(hospitals: int = 1000, params: float = 1e5, dropouts: float = 0.3, corru
     survivors = range(hospitals - gone)
     wanted = sum(coding.integers(given[who])[0].astype(np.int64) for who in survivors)
     total = coding.ring_type.signed(coding.ring_type.from_wire(outcome.aggregate.buffers[0], coding.elements))
-    size = graph.sparse_size(hospitals, corrupt, dropouts)
+    size = graph.sparse_size(hospitals, corrupt, dropouts) if neighbours == "sparse" else None
     return {
         "hospitals": hospitals,
         "params": d,
         "dropouts": gone,
         "ring": ring,
+        "graph": neighbours,
         "holders_of_a_share": (size or (hospitals - 1, 0))[0],
         "share_threshold": size[1] if size else plan.threshold,
         "exact": bool(np.array_equal(total.astype(np.int64), wanted)),
