@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+from torch import nn
 
 from federation import model as shared_model
 from federation.errors import ConfigError
-from learning import models, parameters, split
+from learning import models, parameters, randomness, split
 
 
 def write_start(
@@ -29,9 +29,8 @@ def write_start(
 ) -> tuple[str, tuple[str, ...]]:
     """Write the start of the shared layers; returns its SHA-256 and the private patterns as they were meant. Raises ConfigError."""
     try:
-        # not torch.manual_seed: that would seed the accelerators too
-        torch.random.default_generator.manual_seed(seed)
-        network = models.build(name, channels=channels, image_size=image_size, classes=classes, pretrained=pretrained)
+        with randomness.seeded(seed):
+            network = models.build(name, channels=channels, image_size=image_size, classes=classes, pretrained=pretrained)
         chosen = split.choose(
             network, private or None, private_last, algorithm=algorithm, default=models.REGISTRY[name].private, buffers=buffers
         )
@@ -48,5 +47,5 @@ def write_start(
     return shared_model.file_digest(path), patterns
 
 
-def _is_parameter(network: torch.nn.Module, name: str) -> bool:
+def _is_parameter(network: nn.Module, name: str) -> bool:
     return name in dict(network.named_parameters())

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from learning import randomness
+
 
 def to_numpy(model: nn.Module, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Copies of the named state_dict entries: float32, C-contiguous, in the order of `names`. ValueError on unknown
@@ -49,9 +51,7 @@ def reinitialise(model: nn.Module, names: Iterable[str], seed: int) -> None:
         _entry(state, name)
         owner, _, field = name.rpartition(".")
         wanted[owner].append(field)
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        # not torch.manual_seed: that would seed the accelerators too
-        torch.random.default_generator.manual_seed(seed)
+    with randomness.seeded(seed), torch.no_grad():
         for owner, module in model.named_modules():
             if owner not in wanted:
                 continue

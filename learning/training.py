@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from learning import device as devices
+from learning import randomness
 
 # Fixed and public: constants computed from a hospital's own images would leak and would differ between hospitals.
 INPUT_MEAN, INPUT_STD = 0.5, 0.25
@@ -155,7 +155,7 @@ class Trainer:
         model = group.wrap(self.model).train()
         if settings.freeze_batchnorm or min(len(rows), settings.batch_size) == 1:
             _freeze_batchnorm(model)
-        with _seeded(self.device, seed + group.rank):
+        with randomness.seeded(seed + group.rank, self.device):  # dropout draws from the global generators
             for chosen in _batches(rows, bounds, settings.epochs, seed):
                 if group.agree(stop is not None and stop()):
                     stopped = True
@@ -245,14 +245,3 @@ def _freeze_batchnorm(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
-
-
-@contextmanager
-def _seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Dropout draws from the global generators: seed them for this training, and give them back as they were."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.random.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield

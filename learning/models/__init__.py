@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from learning import randomness
 from learning.models import cnn3, covidnet, lenet_dlg, mobilenetv2, residual, vgg11
 from learning.models.classifier import Classifier
 
@@ -56,4 +57,5 @@ def build(name: str, *, channels: int, image_size: int, classes: int, pretrained
         raise ValueError(f"an image size of {image_size} is too small; the models work from {SMALLEST_IMAGE} pixels up")
     if classes < 2:
         raise ValueError(f"a classifier needs at least two classes, not {classes}; look at the data set's folders")
-    return chosen.build(channels=channels, image_size=image_size, classes=classes, pretrained=pretrained)
+    with randomness.unseeded():
+        return chosen.build(channels=channels, image_size=image_size, classes=classes, pretrained=pretrained)
