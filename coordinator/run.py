@@ -16,6 +16,7 @@ from federation import protections
 from federation.config import FederationConfig
 from federation.effects import Applied, Effect, Finished, Recorded, Send
 from federation.errors import LocalProtocolError, Reason
+from federation.groupkey import asked_by
 from federation.layout import Layout
 from federation.limits import state_bytes, vector_bytes
 from federation.messages import (
@@ -152,7 +153,7 @@ class Run:
                 effects += self.round.lose(who, Reason.LOST, "was restarted", now)
             peer.session, peer.epoch, peer.group_key, peer.model, peer.code = message.session, -1, b"", b"", ""
             peer.applied = message.applied if message.run == self.run else 0
-            peer.late = peer.doubted = False
+            peer.late, peer.doubted = 0, False
             self.synchroniser.forget(who)
             self._reported.add(who)  # a fresh process has no aggregate to report on: it will be synchronised before the next round
             effects.append(Recorded("joined", {"hospital": who}))
@@ -175,6 +176,8 @@ class Run:
         sender, receiver = (message.asker, message.source) if isinstance(message, StateRequest) else (message.source, message.asker)
         if who != sender or receiver >= len(self.peers) or receiver == who:
             return [Recorded("malformed", {"hospital": who, "text": "asks or answers in another's name"})]
+        if isinstance(message, StateRequest) and not asked_by(self.run, self.roster, message):
+            return self.malformed(who, "did not sign its request for key and model", now)
         if not self.synchroniser.relays(message, now):
             return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
         return [Send(message, receiver)]
@@ -216,6 +219,8 @@ class Run:
             text = f"{len(ready & set(plan.cohort))} of its cohort are connected, {self._needed()} are needed"
             effects.append(Recorded("begin", {"round": plan.round}))
             effects.append(Recorded("aborted", {"round": plan.round, "code": str(Reason.THRESHOLD), "text": text}))
+        elif late:
+            self._to_synchronise(now)  # whoever could not be served before is told again
         return effects
 
     def _look_back(self, now: float) -> list[Effect]:

@@ -28,8 +28,8 @@ class Peer:
     code: str = ""
     accuracy: float = -1.0
     clipped: int = -1
-    late: bool = False
-    """It did not answer in time when it was last told to synchronise: it is told again, and not waited for."""
+    late: int = 0
+    """How often in a row it did not answer in time when it was told to synchronise: after the second time it is not waited for."""
     doubted: bool = False
     """It made a round fail: no round begins with it while others are enough, until its process is started again."""
 
@@ -72,24 +72,25 @@ class Synchroniser:
         if who in self._asked or who == self.maker:
             peer = self.peers[who]
             peer.epoch, peer.applied, peer.group_key, peer.model = message.epoch, message.applied, message.group_key, message.model
-            peer.late = False
+            peer.late = 0
             self._answered.add(who)
 
     def relays(self, message: StateRequest | StateGrant, now: float) -> bool:
         """Whether this request or answer passes: it is what its asker was told to ask, or waits for. Nobody is sent another's."""
         asked, request = self._asked.get(message.asker), isinstance(message, StateRequest)
-        if asked is None or asked.source != message.source or asked.requested == request:
+        if asked is None or asked.source != message.source or asked.requested == request or message.epoch != self.epoch:
             return False
         asked.requested, asked.passing, asked.since = request, True, now
         return True
 
     def refused(self, who: int) -> None:
-        """Hospital `who` could not do as it was told: it asks another source, the key gets another maker."""
-        if who == self.maker:
+        """Hospital `who` could not do as it was told: it asks another source, its own askers do too, the key gets another maker."""
+        if who == self.maker and who not in self._answered:
             self._pass_over(who)
-        asked = self._asked.pop(who, None)
-        if asked is not None:
-            self._failed.setdefault(who, set()).add(asked.source)
+        for asker, asked in list(self._asked.items()):
+            if asker == who or (asked.source == who and asked.requested):
+                del self._asked[asker]
+                self._failed.setdefault(asker, set()).add(asked.source)
 
     def forget(self, who: int) -> None:
         """Its process is a new one, or it is heard again: it is asked afresh, and who asked it asks somebody else."""
@@ -109,7 +110,7 @@ class Synchroniser:
 
     @property
     def waiting(self) -> bool:
-        return any(who not in self._answered and self.peers[who].connected and not self.peers[who].late for who in self._asked)
+        return any(who not in self._answered and self.peers[who].connected and self.peers[who].late < 2 for who in self._asked)
 
     def asks(self, source: int) -> bool:
         """Whether somebody waits for this hospital's sealed state."""
@@ -155,7 +156,8 @@ class Synchroniser:
             if who in self._answered or now - asked.since <= self.patience + queue * self.transfer:
                 continue
             late = asked.source if asked.requested else who
-            self.peers[late].connected, self.peers[late].epoch, self.peers[late].late = False, -1, True
+            self.peers[late].connected, self.peers[late].epoch = False, -1
+            self.peers[late].late += 1
             if asked.requested:
                 self._ask_again()
                 return

@@ -14,7 +14,7 @@ import msgpack
 import msgspec
 
 from federation.errors import MalformedMessage, Reason
-from federation.messages import KINDS, Message
+from federation.messages import KINDS, WHOLE_OR_EMPTY, Message
 
 VERSION = 1
 _MAGIC = b"FL"
@@ -65,9 +65,13 @@ def decode(frames: Sequence[Frame], limits: Limits) -> Message:
     if len(fields) != len(known.__struct_fields__):
         raise MalformedMessage(f"{known.__name__}: has {len(fields)} fields, not {len(known.__struct_fields__)}")
     try:
-        return msgspec.convert(fields, known, strict=True, builtin_types=(bytes,))
+        message: Message = msgspec.convert(fields, known, strict=True, builtin_types=(bytes,))
     except (msgspec.ValidationError, OverflowError) as error:
         raise MalformedMessage(f"{known.__name__}: {error}") from None
+    for name, whole in WHOLE_OR_EMPTY[known].items():
+        if len(getattr(message, name)) not in (0, whole):
+            raise MalformedMessage(f"{known.__name__}: {name} has {len(getattr(message, name))} bytes, not {whole} or none")
+    return message
 
 
 def _unpack(name: str, body: Frame) -> list[object]:

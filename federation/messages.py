@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, inspect
 
 Number = Annotated[int, Meta(ge=0, lt=65_536)]
 Round = Annotated[int, Meta(ge=0, lt=2**31)]
@@ -155,7 +155,7 @@ class AdvertiseKeys(Message, frozen=True):
     round: Round
     sender: Number
     model: Bytes32
-    group_key: MaybeBytes32
+    group_key: Bytes32
     mask_key: Bytes32
     channel_key: Bytes32
     holders: Numbers
@@ -307,3 +307,16 @@ class Finish(Message, frozen=True):
 
 
 KINDS: dict[int, type[Message]] = {kind.kind: kind for kind in Message.__subclasses__()}
+
+
+def _whole_or_empty(kind: type[Message]) -> dict[str, int]:
+    """Byte strings that may be left out, but not be cut short: those with a largest length only."""
+    fields = {field.name: field.type for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
+    return {
+        name: found.max_length
+        for name, found in fields.items()
+        if isinstance(found, inspect.BytesType) and found.max_length and not found.min_length
+    }
+
+
+WHOLE_OR_EMPTY: dict[type[Message], dict[str, int]] = {kind: _whole_or_empty(kind) for kind in KINDS.values()}

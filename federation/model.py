@@ -49,10 +49,12 @@ class SharedModel:
         clips = self.clips.copy()
         at = 0
         for index, length in enumerate(self.layout.lengths):
-            largest = float(np.abs(mean[at : at + length]).max(initial=0.0))
+            piece = mean[at : at + length]
+            largest = max(float(piece.max(initial=0.0)), -float(piece.min(initial=0.0)))
             clips[index] = max(settings.clip_floor, settings.clip_factor * largest)
             at += length
-        self.vector = self.vector + np.float32(config.federation.beta) * mean
+        mean *= np.float32(config.federation.beta)
+        self.vector = self.vector + mean
         self.clips = clips
         self.round = round_
 

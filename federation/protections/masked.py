@@ -168,6 +168,8 @@ def check_advert(plan: Plan, binding: Binding, advert: AdvertiseKeys) -> None:
     who = advert.sender
     if Binding(advert.model, advert.group_key) != binding:
         raise FaultyHospital(who, "stands at another model or group key than this hospital", Reason.CONTEXT)
+    if advert.round != plan.round:
+        raise FaultyHospital(who, "advertised keys for another round", Reason.MALFORMED)
     graph.check_holders(plan, who, advert.holders)
     if not plan.verify(who, advert.signature, "advertise-keys", *derive.advert_parts(plan.context(binding), advert)):
         raise FaultyHospital(who, "did not sign its keys for this round", Reason.SIGNATURE)

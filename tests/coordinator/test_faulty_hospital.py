@@ -248,10 +248,10 @@ def test_truncated_and_oversize_buffers_leave_no_trace_in_the_sum(protection: st
     assert faulty.rig.stands[FAULTY].counted == [False, True]
 
 
-@pytest.mark.parametrize("tag", [b"", bytes(7)])
-def test_an_upload_without_a_tag_is_refused(tag: bytes) -> None:
+@pytest.mark.parametrize(("tag", "words"), [(b"", "uploaded no tag"), (bytes(7), "tag has 7 bytes, not 8 or none")])
+def test_an_upload_without_a_whole_tag_is_refused(tag: bytes, words: str) -> None:
     faulty = Faulty(Update, put(tag=tag))
-    assert faulty.blamed()[0][:2] == (FAULTY, "malformed") and "uploaded no tag" in faulty.blamed()[0][2]
+    assert faulty.blamed()[0][:2] == (FAULTY, "malformed") and words in faulty.blamed()[0][2]
     faulty.exact(1, EVERYBODY - {FAULTY})
     faulty.goes_on()
 

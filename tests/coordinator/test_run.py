@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from coordinator.run import Phase, Run
+from federation import groupkey
 from federation.effects import Finished, Recorded, Send
 from federation.errors import Reason
 from federation.messages import (
@@ -515,7 +516,10 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
     for who, message in ((1, request), (3, request), (1, grant), (2, grant), *nowhere):
         (recorded,) = rig.run.receive(who, message, 0.0)
         assert isinstance(recorded, Recorded) and recorded.what == "malformed"
-    (recorded,) = rig.run.receive(2, request, 0.0)  # in its own name, but it was not told to ask
+    (recorded,) = rig.run.receive(2, request, 0.0)  # in its own name, but not signed
+    assert isinstance(recorded, Recorded) and recorded.facts["text"] == "did not sign its request for key and model"
+    signed = groupkey.ask(RUN, rig.roster, 2, 3, 1, 0, rig.secrets[2].signing_key).request
+    (recorded,) = rig.run.receive(2, signed, 0.0)  # signed, but it was not told to ask
     assert recorded == Recorded("late", {"hospital": 2, "message": "StateRequest"})
 
 

@@ -24,6 +24,8 @@ def value(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.floats(kind.ge, kind.le, allow_nan=False)
         case inspect.BytesType():
             least, most = kind.min_length or 0, kind.max_length if kind.max_length is not None else 64
+            if not least and most <= 64:
+                return st.just(b"") | st.binary(min_size=most, max_size=most)  # whole or left out
             return st.binary(min_size=least, max_size=max(least, min(most, 64)))
         case inspect.StrType():
             return st.text(min_size=kind.min_length or 0, max_size=kind.max_length if kind.max_length is not None else 16)

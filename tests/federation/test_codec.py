@@ -115,6 +115,7 @@ def wrong_values(t: inspect.Type) -> list[Any]:
             return [*never, "1", b"1", True, [], math.nan, math.inf, -math.inf, t.le + 0.5, t.ge - 0.5]
         case inspect.BytesType():
             sizes = ([] if t.max_length is None else [t.max_length + 1]) + ([t.min_length - 1] if t.min_length else [])
+            sizes += [1, t.max_length - 1] if not t.min_length and t.max_length and t.max_length <= 64 else []
             return [*never, 1, True, [], "x" * (t.min_length or 1), *(bytes(size) for size in sizes)]
         case inspect.StrType():
             longest = [] if t.max_length is None else ["x" * (t.max_length + 1)]
