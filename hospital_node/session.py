@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from federation import groupkey, model, protections
+from federation import protections
 from federation.coding import Contribution
 from federation.config import FederationConfig
 from federation.differencing import closest
@@ -18,7 +18,6 @@ from federation.errors import (
     FaultyCoordinator,
     FaultyHospital,
     FederationError,
-    LocalProtocolError,
     OutOfRange,
     PeerError,
     Reason,
@@ -43,7 +42,6 @@ from federation.messages import (
     StateRequest,
     Survivors,
     Synchronise,
-    Synchronised,
     Turned,
     UnmaskRequest,
     Welcome,
@@ -52,17 +50,7 @@ from federation.model import SharedModel
 from federation.plan import Plan
 from federation.protections.base import Own, State, step
 from federation.roster import Roster
-
-
-@dataclass
-class Memory:
-    """What outlives the process: the run, every run before it, the last round answered. The service keeps it on disk."""
-
-    run: bytes = b""
-    past_runs: list[bytes] = field(default_factory=list)
-    answered: int = 0
-    least_epoch: int = 0
-    """Group keys of earlier epochs have been replaced or given up."""
+from hospital_node.standing import Memory, Standing
 
 
 @dataclass
@@ -87,22 +75,27 @@ class Session:
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.keys, self.config, self.roster = keys, config, roster
-        self.number = roster.number_named(keys.id)
-        self.start, self.shared, self.memory = start, shared, memory
+        self.start, self.memory = start, memory
+        self.standing = Standing(keys, config, roster, shared, memory, random)
+        self.number = self.standing.number
         self.min_cohort = max(min_cohort, config.federation.min_cohort)
-        self.random = random
         self.protection = protections.get(config.protection.kind)
         self.session_id = random(16)
-        self.group: GroupKey | None = None
         self.current: _Training | State | None = None
-        self.asking: groupkey.Asking | None = None
-        self.wanted: Synchronise | None = None
-        """What the coordinator told this hospital to come to."""
         self.survivors: dict[int, frozenset[int]] = {}
         """Of the rounds that this process has seen."""
-        self._hashed: tuple[Vector, bytes] | None = None
         self.clipped = -1
         """Clipped elements of this hospital's last update; -1 where it made none."""
+
+    @property
+    def shared(self) -> SharedModel:
+        """The shared model as of the last round that this hospital has applied."""
+        return self.standing.shared
+
+    @property
+    def group(self) -> GroupKey | None:
+        """The key that this hospital holds with the others."""
+        return self.standing.group
 
     # ---- what the service calls ------------------------------------------------------------------------------------
 
@@ -146,7 +139,7 @@ class Session:
         )
         if update.shape != (plan.coding.values,) or not np.isfinite(update).all():
             return self.failed(round_, "training gave NaN, infinity or another shape; lower training.lr", Reason.TRAINING)
-        own = Own(self.number, self.keys.signing_key, given, self._digest(self.shared), self.group)
+        own = Own(self.number, self.keys.signing_key, given, self.standing.digest, self.group)
         try:
             plan.coding.check(given)
             self.current, message = self.protection.begin(plan, own)
@@ -168,7 +161,7 @@ class Session:
         clipped, self.clipped = self.clipped, -1
         score = accuracy if share and 0 <= accuracy <= 1 else -1.0
         told = clipped if share else -1
-        return [Send(RoundReport(round=self.shared.round, model=self._stand(self.shared, self.group), accuracy=score, clipped=told))]
+        return [Send(RoundReport(round=self.shared.round, model=self.standing.stand, accuracy=score, clipped=told))]
 
     # ---- messages --------------------------------------------------------------------------------------------------
 
@@ -179,11 +172,11 @@ class Session:
             case Turned():
                 return [Note(f"the coordinator turned this hospital away: {_ADVICE.get(message.code, message.code)}", error=True)]
             case Synchronise():
-                return self._synchronise(message)
+                return self.standing.synchronise(message)
             case StateRequest():
-                return self._grant(message)
+                return self.standing.grant(message)
             case StateGrant():
-                return self._accept(message)
+                return self._moved(self.standing.accept(message))
             case StartRound():
                 return self._start(message)
             case KeyList() | Delivery() | Grant() | Survivors() | UnmaskRequest():
@@ -205,101 +198,18 @@ class Session:
         if self.memory.run:
             self.memory.past_runs.append(self.memory.run)
         self.memory.run, self.memory.answered, self.memory.least_epoch = message.run, 0, 0
-        self.shared = SharedModel(self.start.layout, self.start.vector.copy(), self.start.clips.copy())
-        self.group = self.asking = self.wanted = None
+        self.standing.begin(self.start)
         return [*effects, NewRun(message.run)]
 
-    def _synchronise(self, message: Synchronise) -> list[Effect]:
-        if not self.memory.run or message.source >= len(self.roster):
-            raise FaultyCoordinator("asks to synchronise before the run, or with nobody", Reason.UNEXPECTED)
-        if message.epoch < self.memory.least_epoch:
-            reason = Reason.AGGREGATE if self.group is None else Reason.REPLAY
-            raise FaultyCoordinator("asks for a group key that has been replaced or given up", reason)
-        if message.source == self.number:
-            if message.applied > self.shared.round:
-                raise FaultyCoordinator("takes this hospital for further than it is", Reason.UNEXPECTED)
-            if self.group is None or self.group.epoch != message.epoch:
-                self._hold(self._make_key(message.epoch))
-            return [self._synchronised()]
-        return self._seek(message)
-
-    def _seek(self, wanted: Synchronise) -> list[Effect]:
-        """Ask for what is lacking: the key, or the model where this hospital is behind, or stands elsewhere in the same round."""
-        current = self.group is not None and self.group.epoch == wanted.epoch and wanted.group_key in (b"", self.group.identifier)
-        elsewhere = current and wanted.model not in (b"", self._stand(self.shared, self.group))
-        lacking = wanted.applied > self.shared.round or (0 < wanted.applied == self.shared.round and elsewhere)
-        if current and not lacking:
-            return [self._synchronised()]
-        stands = min(self.shared.round, wanted.applied - 1) if lacking else self.shared.round
-        self.wanted = wanted
-        self.asking = groupkey.ask(
-            self.memory.run, self.roster, self.number, wanted.source, wanted.epoch, stands, self.keys.signing_key
-        )
-        return [Send(self.asking.request)]
-
-    def _stand(self, shared: SharedModel, group: GroupKey | None) -> bytes:
-        """Where a hospital with this model and key stands, as it signs it in every round; empty without a key."""
-        return b"" if group is None else self.protection.bind(self._digest(shared), group).model
-
-    def _digest(self, shared: SharedModel) -> bytes:
-        """Of a large model hashing takes as long as masking: once for every vector is enough, as a new model has a new vector."""
-        if self._hashed is None or self._hashed[0] is not shared.vector:
-            self._hashed = shared.vector, shared.digest
-        return self._hashed[1]
-
-    def _hold(self, key: GroupKey) -> None:
-        self.group, self.memory.least_epoch = key, key.epoch
-
-    def _make_key(self, epoch: int) -> GroupKey:
-        ckks = b""
-        if self.config.protection.kind in ("ckks", "masked+ckks"):
-            from federation.protections.ckks import make_key
-
-            ckks = make_key(self.config)
-        return GroupKey(epoch, self.random(32), ckks)
-
-    def _synchronised(self) -> Send:
-        if self.group is None:
-            raise LocalProtocolError("synchronised without a key")
-        stands = self._stand(self.shared, self.group)
-        return Send(
-            Synchronised(epoch=self.group.epoch, applied=self.shared.round, group_key=self.group.identifier, model=stands)
-        )
-
-    def _grant(self, request: StateRequest) -> list[Effect]:
-        if request.source != self.number or self.group is None or self.group.epoch != request.epoch:
-            raise FaultyCoordinator("relayed a request for a key that this hospital does not hold", Reason.UNEXPECTED)
-        behind = request.applied < self.shared.round
-        state = model.to_bytes(self.shared) if behind else b""
-        return [Send(groupkey.grant(self.memory.run, self.roster, request, self.group, state, self.keys.signing_key))]
-
-    def _accept(self, answer: StateGrant) -> list[Effect]:
-        asking, wanted = self.asking, self.wanted
-        if asking is None or wanted is None:
-            raise FaultyCoordinator("delivered a group key that nobody asked for", Reason.UNEXPECTED)
-        try:  # whatever else is delivered in an answer's place, the question stays open
-            key, state = groupkey.accept(self.memory.run, self.roster, asking, answer, self.keys.sealing_key)
-        except FaultyHospital:
-            self.asking = None
-            raise
-        self.asking = None
-        if wanted.group_key not in (b"", key.identifier):
-            raise FaultyHospital(wanted.source, "sealed another group key than the one that most hold", Reason.CONTEXT)
-        effects: list[Effect] = []
-        if asking.request.applied < wanted.applied:
-            fresh = model.from_bytes(state, self.shared.layout)
-            if fresh is None or fresh.round != wanted.applied or wanted.model not in (b"", self._stand(fresh, key)):
-                raise FaultyHospital(wanted.source, "sent another model than the one that most stand at", Reason.MALFORMED)
-            self.shared = fresh
-            effects += [*self._drop(), Applied(fresh.round, counted=False, total=None)]
-        self._hold(key)
-        return [*effects, *self._seek(wanted)]
+    def _moved(self, effects: list[Effect]) -> list[Effect]:
+        """With another model than the one it began with, this hospital is out of the round in progress."""
+        return [*self._drop(), *effects] if any(isinstance(effect, Applied) for effect in effects) else effects
 
     def _start(self, message: StartRound) -> list[Effect]:
         round_ = message.round
         if round_ <= max(self.memory.answered, self.shared.round) or round_ > self.config.federation.rounds:
             raise FaultyCoordinator(f"starts round {round_}, which this hospital has answered or which is none", Reason.REPLAY)
-        if not self.memory.run or self.group is None or not self.group.serves(round_, self.config.protection.key_rounds):
+        if not self.memory.run or self.standing.serves(round_) is None:
             raise FaultyCoordinator(f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED)
         plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
         if message.cohort != plan.cohort or self.number not in plan.cohort:
@@ -329,12 +239,13 @@ class Session:
             raise FaultyCoordinator(f"sent an aggregate of round {round_}, which is behind", Reason.REPLAY)
         mine = self.current if isinstance(self.current, State) and self.current.plan.round == round_ else None
         signed = getattr(mine, "survivors", None)
-        if self.group is None or not self.group.serves(round_, self.config.protection.key_rounds):
+        group = self.standing.serves(round_)
+        if group is None:
             raise FaultyCoordinator("sent an aggregate under a group key that this hospital does not hold", Reason.CONTEXT)
         plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
-        binding = self.protection.bind(self._digest(self.shared), self.group)
+        binding = self.protection.bind(self.standing.digest, group)
         try:
-            total = self.protection.open_aggregate(plan, binding, self.group, message, signed)
+            total = self.protection.open_aggregate(plan, binding, group, message, signed)
         except FaultyCoordinator as error:
             if self.protection.hidden and error.reason == Reason.AGGREGATE:
                 return self._give_up_key(message, error)
@@ -357,9 +268,7 @@ class Session:
 
     def _give_up_key(self, message: Aggregate, error: FaultyCoordinator) -> list[Effect]:
         """That a sum with a chosen offset was refused tells a bit about the noise in it. No key pays for two: the next one must be new."""
-        if self.group is not None:
-            self.memory.least_epoch = self.group.epoch + 1
-        self.group = self.asking = None
+        self.standing.give_up_key()
         return [Remember(self.memory.run, self.memory.answered), *self._refuse(message, error, str(error))]
 
     def _abort(self, message: AbortRound) -> list[Effect]:

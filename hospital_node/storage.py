@@ -20,7 +20,7 @@ from federation.config import FederationConfig
 from federation.errors import ConfigError
 from federation.layout import Layout
 from federation.model import SharedModel
-from hospital_node.session import Memory
+from hospital_node.standing import Memory
 
 
 class Storage:

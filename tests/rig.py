@@ -15,7 +15,8 @@ from federation.keys import generate
 from federation.messages import Aggregate, Message
 from federation.model import SharedModel
 from federation.roster import Roster
-from hospital_node.session import Memory, Session
+from hospital_node.session import Session
+from hospital_node.standing import Memory
 from simulation.run.memory import Fault, MemoryFederation, honest
 from simulation.run.seeds import hospital_ids, own_secret
 

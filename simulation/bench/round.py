@@ -25,7 +25,8 @@ from federation.layout import Vector
 from federation.limits import vector_bytes
 from federation.model import SharedModel
 from federation.roster import Roster
-from hospital_node.session import Memory, Session
+from hospital_node.session import Session
+from hospital_node.standing import Memory
 from simulation.run.memory import MemoryFederation
 from simulation.run.options import DEFAULT_BITS
 from simulation.run.seeds import hospital_ids, own_secret

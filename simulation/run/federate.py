@@ -23,7 +23,8 @@ from federation.limits import vector_bytes
 from federation.messages import Aggregate, Update
 from hospital_node.learner import Learner, accuracy
 from hospital_node.local_data import LocalData, divide
-from hospital_node.session import Memory, Session
+from hospital_node.session import Session
+from hospital_node.standing import Memory
 from hospital_node.storage import Storage
 from hospital_node.summary import about, figures
 from learning import device
