@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from simulation.papers import figures, paper
-from simulation.papers.grid import Block, Grid, Picture, by_source, pooled
+from simulation.papers.grid import Block, Grid, Picture, accuracy, by_source
 from simulation.papers.paper import COLUMNS
 from simulation.papers.tables import Table, over_seeds, proportion
 
@@ -30,9 +30,9 @@ def train_test_table(name: str, grid: Grid) -> list[Block]:
     rows = []
     for model in grid.models:
         found = grid.of(framework, model)
-        cells = [proportion(*pooled(found, part)) for part in ("global_train", "global_test")]
+        cells = [accuracy(found, part) for part in ("global_train", "global_test")]
         epsilon = None
-        if framework == "central" and (federated := proportion(*pooled(grid.of("fedavg", model), "global_test"))) and cells[1]:
+        if framework == "central" and (federated := accuracy(grid.of("fedavg", model), "global_test")) and cells[1]:
             epsilon = abs(federated.value - cells[1].value)
         known = paper.TABLES[name]
         theirs = None
@@ -59,10 +59,11 @@ def class_table(name: str, grid: Grid) -> list[Block]:
         total = np.sum([np.array(one[part]["confusion"]) for one in found for part in ("global_train", "global_test")], axis=0)
         test = np.sum([np.array(one["global_test"]["confusion"]) for one in found], axis=0)
         for label, class_ in enumerate(classes):
-            rows.append((COLUMNS[model], class_, proportion(int(total[label, label]), int(total[label].sum())),
-                         proportion(int(test[label, label]), int(test[label].sum())), paper.TABLES[name].get((class_, model))))  # fmt: skip
+            cells = [proportion(int(counts[label, label]), int(counts[label].sum()), len(found)) for counts in (total, test)]
+            rows.append((COLUMNS[model], class_, *cells, paper.TABLES[name].get((class_, model))))
     head = ("model", "class", "training and test images %", "test folder alone %", "paper %")
-    return [Table("Sensitivity of every class", head, tuple(rows), "± is half of the 95 % interval of a proportion.")]
+    note = "± is half of the 95 % interval of a proportion."
+    return [Table("Sensitivity of every class", head, tuple(rows), note), *by_source(grid, "global_test", "test folder", ("fedavg",))]
 
 
 def distribution(name: str, grid: Grid) -> list[Block]:
@@ -87,14 +88,13 @@ def convergence(name: str, grid: Grid) -> list[Block]:
 def global_confusions(name: str, grid: Grid) -> list[Block]:
     """Figure 4: the federated models on the test folder, and the paper's counts below."""
     classes = grid.results[0].figures["classes"]
-    ours = {
-        COLUMNS[model]: np.sum([one["global_test"]["confusion"] for one in grid.of("fedavg", model)], axis=0) for model in grid.models
-    }
+    ours = {COLUMNS[model]: np.sum([one["global_test"]["confusion"] for one in grid.of("fedavg", model)], axis=0) for model in grid.models}
     theirs = {COLUMNS[model]: counts for model, counts in paper.CONFUSIONS.items()}
     columns = 4 if len(ours) > 2 else 2
     return [
         Picture("confusion", "Here, on the test folder", figures.confusions(ours, classes, columns)),
         Picture("confusion-paper", "The paper's figure 4, drawn from its counts", figures.confusions(theirs, paper.CONFUSION_CLASSES, 4)),
+        *by_source(grid, "global_test", "test folder", ("fedavg",)),
     ]
 
 
@@ -108,7 +108,10 @@ def against_central(name: str, grid: Grid) -> list[Block]:
         for model in grid.models
     }
     colours = {"federated": figures.COLOURS["flop"], "centralised": figures.COLOURS["central"]}
-    return [Picture("loss", "Training loss, federated and centralised", figures.curves(panels, "training loss", colours))]
+    run = grid.results[0].run
+    epochs = f"round ({run.epochs} epoch{'s' * (run.epochs > 1)} each, {run.rounds * run.epochs} in all)"
+    drawn = figures.curves(panels, "training loss", colours, epochs)
+    return [Picture("loss", "Training loss, federated and centralised", drawn)]
 
 
 def explanations(label: str) -> Callable[[str, Grid], list[Block]]:

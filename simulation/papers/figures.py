@@ -38,7 +38,9 @@ def _canvas(rows: int, columns: int, height: float) -> Iterator[_Canvas]:
         canvas.png = content.getvalue()
 
 
-def curves(panels: Mapping[str, Mapping[str, Curve]], ylabel: str, colours: Mapping[str, str] | None = None) -> bytes:
+def curves(
+    panels: Mapping[str, Mapping[str, Curve]], ylabel: str, colours: Mapping[str, str] | None = None, xlabel: str = "round"
+) -> bytes:
     """A panel each, a line for every entry; two panels a row."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -49,7 +51,7 @@ def curves(panels: Mapping[str, Mapping[str, Curve]], ylabel: str, colours: Mapp
             for number, (name, curve) in enumerate(lines.items()):
                 _line(axes, name, curve, (colours or {}).get(name, CLASSES[number % len(CLASSES)]))
             axes.set_title(title, fontsize=10, loc="left", color=INK)
-            axes.set(xlabel="round", ylabel=ylabel)
+            axes.set(xlabel=xlabel, ylabel=ylabel)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(axis="y")
             if len(lines) > 1:
@@ -117,7 +119,7 @@ def holdings(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
         for number, name in enumerate(classes):
             axes.bar(np.arange(1, len(values) + 1), values[:, number], 0.8, bottom=below, color=colours[number], label=name)
             below += values[:, number]
-        axes.set(xlabel="hospital", ylabel="training images")
+        axes.set(xlabel="hospital", ylabel="training images", xlim=(0.3, len(values) + 0.7))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return canvas.png

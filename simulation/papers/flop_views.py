@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from simulation.papers import figures, paper
-from simulation.papers.grid import Block, Grid, Picture, best, by_source, right
+from simulation.papers.grid import Block, Grid, Picture, accuracy, best, by_source
 from simulation.papers.paper import COLUMNS, FRAMEWORKS
-from simulation.papers.tables import Table, over_seeds, proportion
+from simulation.papers.tables import Table, over_seeds
+
+MAJORITY = "Majority class: what each hospital would get by always saying its own commonest training class."
 
 
 def local_table(name: str, grid: Grid) -> list[Block]:
@@ -17,8 +19,7 @@ def local_table(name: str, grid: Grid) -> list[Block]:
         for framework in grid.study.frameworks:
             found = grid.of(framework, model)
             tops = [best(one) for one in found]
-            tested = [one["local_test"] for one in found]
-            images = proportion(sum(map(right, tested)), sum(one["examples"] for one in tested))
+            images = accuracy(found, "local_test")
             rows.append(
                 (
                     COLUMNS[model], FRAMEWORKS[framework], over_seeds([value for value, _ in tops]), ", ".join(str(at) for _, at in tops),
@@ -31,7 +32,8 @@ def local_table(name: str, grid: Grid) -> list[Block]:
         "model", "framework", "best local accuracy %", "in round", "last round %", "95 % interval ±", "balanced %", "majority class %",
         "seeds", "paper %",
     )  # fmt: skip
-    note = "Mean over the hospitals; ± is the standard deviation over seeds, the 95 % interval that of the test images. "
+    note = "Mean over the hospitals; ± is the standard deviation over seeds, the 95 % interval that of the test images (last round). "
+    note += MAJORITY + " "
     note += paper.WORDS.get(name, "")
     return [Table("Local testing accuracy", head, tuple(rows), note.strip()), *by_source(grid, "local_test", "local tests")]
 
@@ -41,8 +43,8 @@ def global_table(name: str, grid: Grid) -> list[Block]:
     rows = []
     for model in grid.models:
         for framework in grid.study.frameworks:
+            images = accuracy(grid.of(framework, model), "global_test")
             found = [one["global_test"] for one in grid.of(framework, model)]
-            images = proportion(sum(right(one) for one in found), sum(one["examples"] for one in found))
             interval = f"{images.value - images.spread:.1f} to {images.value + images.spread:.1f}" if images and images.spread else None
             rows.append(
                 (
@@ -68,13 +70,20 @@ def loss_panels(name: str, grid: Grid) -> list[Block]:
         for framework in grid.study.frameworks:
             lines = np.array(grid.curves(framework, model, "test_loss"))
             jumps = np.abs(np.diff(lines, axis=1)).mean() if lines.shape[1] > 1 else None
+            found = grid.of(framework, model)
+            images = accuracy(found, "local_test")
             rows.append((COLUMNS[model], FRAMEWORKS[framework], float(lines[:, -1].mean()), float(lines.min(axis=1).mean()),
-                         None if jumps is None else float(jumps), over_seeds([best(one)[0] for one in grid.of(framework, model)]),
-                         over_seeds([one["majority"] for one in grid.of(framework, model)])))  # fmt: skip
-    head = ("model", "framework", "last loss", "lowest loss", "mean change a round", "best local accuracy %", "majority class %")
+                         None if jumps is None else float(jumps), over_seeds([best(one)[0] for one in found]),
+                         over_seeds([one["rounds"][-1]["accuracy"] for one in found]), images and images.spread,
+                         over_seeds([one["majority"] for one in found])))  # fmt: skip
+    head = (
+        "model", "framework", "last loss", "lowest loss", "mean change a round", "best local accuracy %", "last round %",
+        "95 % interval ±", "majority class %",
+    )  # fmt: skip
+    note = "A smaller mean change a round is a steadier curve. " + MAJORITY
     return [
         Picture("loss", "Local testing loss by round", figures.curves(panels, "local testing loss", colours)),
-        Table("Local testing loss", head, tuple(rows), "A smaller mean change a round is a steadier curve."),
+        Table("Local testing loss", head, tuple(rows), note),
     ]
 
 
@@ -95,4 +104,5 @@ def local_confusions(name: str, grid: Grid) -> list[Block]:
         for model in grid.models
     }
     classes = grid.results[0].figures["classes"]
-    return [Picture("confusion", "Confusion of the local tests", figures.confusions(panels, classes, max(2, len(grid.models))))]
+    drawn = figures.confusions(panels, classes, max(2, len(grid.models)))
+    return [Picture("confusion", "Confusion of the local tests", drawn), *by_source(grid, "local_test", "local tests")]

@@ -16,6 +16,7 @@ from simulation.papers.studies import Scale, Study
 from simulation.papers.tables import Table
 from simulation.papers.views import View
 
+SMOKE = "Scale smoke shows that everything runs; its figures mean nothing."
 PAGE = """<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -26,6 +27,7 @@ PAGE = """<!doctype html>
 <header><p class="kind">{{ kind }}</p><h1>{{ title }}</h1>
 <dl class="facts">{% for name, text in facts %}<div><dt>{{ name }}</dt><dd>{{ text }}</dd></div>{% endfor %}</dl>
 {% if warning %}<p class="warning">{{ warning }}</p>{% endif %}
+<p class="note">{{ differs }}</p>
 </header>
 {% for block in blocks %}
 <section><h2>{{ block.title }}</h2>
@@ -64,14 +66,14 @@ def write(view: View, grid: Grid, out: Path, command: str) -> Path:
 def header(study: Study, scale: Scale, grid: Grid | None = None) -> list[str]:
     """What differs from the paper, what is ours because the paper leaves it open, and whether the majority class is beaten."""
     smoke = study.scales["smoke"] is scale
+    few = f" A cohort of {scale.cohort} of {scale.hospitals} is too few for the product's own default, which wants 3."
     return [
         scale.note,
         *(_missing(scale, grid) if grid is not None else []),
-        "Scale smoke shows that everything runs; its figures mean nothing." if smoke else study.differs,
+        SMOKE if smoke else study.differs,
         *([majority_verdict(grid)] if grid is not None and not smoke else []),
         "Ours, because the paper leaves it open: " + "; ".join(study.ours) + ".",
-        "Protection: plain float32, and everything in memory: an experiment measures learning. A cohort of "
-        f"{scale.cohort} of {scale.hospitals} is the paper's; the product's own default refuses fewer than 3.",
+        "Protection: plain float32, and everything in memory: an experiment measures learning." + few * (scale.cohort < 3),
     ]
 
 
@@ -97,7 +99,7 @@ def _facts(grid: Grid) -> list[tuple[str, str]]:
         ("seeds", ", ".join(map(str, seeds))),
         ("trained on", ", ".join(sorted({one.figures["device"] for one in results}))),
         ("date", ", ".join(sorted({one.figures["date"] for one in results}))),
-        ("seconds of training", f"{sum(one.figures['seconds'] for one in results):,.0f}"),
+        ("seconds, all runs", f"{sum(one.figures['seconds'] for one in results):,.0f}"),
     ]
 
 
@@ -119,9 +121,7 @@ def _markdown(view: View, blocks: Sequence[Block], about: Sequence[str], facts: 
     return "\n".join(lines)
 
 
-def _page(
-    view: View, grid: Grid, blocks: Sequence[Block], about: Sequence[str], facts: Sequence[tuple[str, str]], command: str
-) -> str:
+def _page(view: View, grid: Grid, blocks: Sequence[Block], about: Sequence[str], facts: Sequence[tuple[str, str]], command: str) -> str:
     shown = [
         {"title": one.title, "png": base64.b64encode(one.png).decode()}
         if isinstance(one, Picture)
@@ -130,17 +130,15 @@ def _page(
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     smoke = grid.study.scales["smoke"] is grid.scale
-    verdict = about[1] if smoke else majority_verdict(grid)
     return environment.from_string(PAGE).render(
         title=view.title,
         kind=f"{grid.study.name}, scale {grid.results[0].run.scale}",
         style=files("simulation.report").joinpath("page.css").read_text(encoding="utf-8"),
         facts=facts,
-        warning=verdict if smoke else " ".join(line for line in about if "NOT" in line),
+        warning=SMOKE if smoke else " ".join(line for line in about if "NOT" in line),
+        differs=grid.scale.note + ("" if smoke else f" {grid.study.differs}"),
         blocks=shown,
         header=about,
         notes=_notes(grid),
         command=command,
     )
-
-

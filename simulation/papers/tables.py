@@ -75,9 +75,12 @@ def over_seeds(fractions: Sequence[float | None]) -> PlusMinus | None:
     return PlusMinus(float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None)
 
 
-def proportion(right: int, examples: int) -> PlusMinus | None:
-    """Percent and half of its 95 % interval, as the FedAvg paper reports."""
+def proportion(right: int, examples: int, seeds: int = 1) -> PlusMinus | None:
+    """Percent and half of its 95 % interval, as the FedAvg paper reports.
+
+    `right` and `examples` may be sums over `seeds`: these test the same images again, so the interval is that of one seed's images.
+    """
     if not examples:
         return None
     share = right / examples
-    return PlusMinus(100 * share, 100 * normal_half_width(share, examples))
+    return PlusMinus(100 * share, 100 * normal_half_width(share, max(1, round(examples / seeds))))

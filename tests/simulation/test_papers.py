@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 
 from federation.errors import ConfigError
 from hospital_node.learner import Learner
-from learning.data import open_dataset
+from learning.data import DataError, open_dataset
 from learning.evaluation import normal_half_width
 from simulation.papers import paper, runner
 from simulation.papers.command import experiment_app
@@ -146,6 +148,7 @@ def test_figures_of_the_tables() -> None:
     assert over_seeds([0.5, 0.7, None]) == PlusMinus(pytest.approx(60.0), pytest.approx(14.142, abs=1e-3))
     assert over_seeds([0.5]) == PlusMinus(50.0, None) and over_seeds([]) is None
     assert proportion(0, 0) is None
+    assert proportion(160, 200, seeds=2) == proportion(80, 100), "a second seed tests the same images, which are not more for it"
     assert best({"rounds": [{"round": 1, "accuracy": 0.4}, {"round": 2, "accuracy": 0.6}, {"round": 3, "accuracy": 0.6}]}) == (0.6, 2)
     table = Table("t", ("model", "x"), (("a", PlusMinus(1.5, 0.25)), ("b", None), ("c", 2.0)))
     assert table.csv() == "model,x,x ±\na,1.5000,0.2500\nb,,\nc,2.0000,\n"
@@ -195,10 +198,43 @@ def test_mistakes_are_sentences(arguments: tuple[str, ...], sentence: str, tmp_p
         CliRunner().invoke(experiment_app, [*arguments, "--out", str(tmp_path)], catch_exceptions=False)
 
 
-def test_ray_is_asked_for_by_name_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray.util.joblib", None)
-    with pytest.raises(ConfigError, match="Ray is not installed"):
-        runner._backend("ray")
+def test_ray_is_asked_for_by_name_where_it_is_missing(small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"Ray is not installed; pip install 'flop-federation\[ray\]'"):
+        runner.train([small], Store(tmp_path), "ray", 1, print)
+
+
+class OtherError(Exception):
+    """Ray's own, around what a task raised."""
+
+    def __init__(self, cause: Exception) -> None:
+        self.cause = cause
+
+
+def test_on_a_ray_cluster_every_result_is_kept_at_once(small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what is used of Ray; that the real one gives the figures of `--engine joblib` was tried by hand."""
+    asked: list[dict] = []
+
+    def get(work):
+        try:
+            return work()
+        except Exception as error:
+            raise OtherError(error) from error
+
+    ray = SimpleNamespace(
+        init=lambda **options: asked.append(options),
+        cluster_resources=lambda: {"CPU": 8.0, "GPU": 1.0},
+        remote=lambda **options: asked.append(options) or (lambda work: SimpleNamespace(remote=lambda *given: partial(work, *given))),
+        wait=lambda running, num_returns: (running[:num_returns], running[num_returns:]),
+        get=get,
+        exceptions=SimpleNamespace(RayTaskError=OtherError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    store, broken = Store(tmp_path), replace(small, data="nowhere")
+    with pytest.raises(DataError, match="nowhere"):
+        runner.train([small, broken, replace(small, seed=2)], store, "ray", 2, print)
+    assert store.read(small) is not None and store.read(replace(small, seed=2)) is None
+    assert asked[1]["num_gpus"] == 0.5, "two at a time share the accelerator"
 
 
 def test_a_study_means_all_its_views() -> None:
