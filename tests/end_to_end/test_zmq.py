@@ -13,7 +13,7 @@ from simulation.run.options import Options
 from tests.end_to_end.zmq_federation import SMALL, ZmqFederation
 
 
-@pytest.mark.parametrize("protection", ["plain", "masked", "ckks"])
+@pytest.mark.parametrize("protection", ["plain", "masked", "ckks", "masked+ckks"])
 def test_a_federation_over_zeromq_gives_the_bytes_of_the_one_in_memory(tmp_path: Path, protection: str) -> None:
     over_zmq = ZmqFederation(tmp_path / "zmq", protection=protection, rounds=2).play()
     simulate(
