@@ -19,6 +19,7 @@ from coordinator.store import Progress, Recorder, Store
 from federation import codec, model, protections
 from federation.coding import Coding
 from federation.effects import Applied, Effect, Recorded
+from federation.errors import ConfigError
 from federation.limits import vector_bytes
 from federation.messages import Aggregate, Update
 from hospital_node.learner import Learner, accuracy
@@ -32,7 +33,7 @@ from learning.data import Dataset, Images, local_split
 from learning.evaluation import metrics
 from simulation.run.memory import MemoryFederation
 from simulation.run.options import Options, Prepared, admit
-from simulation.run.seeds import own_secret, run_id
+from simulation.run.seeds import hospital_ids, own_secret, run_id
 
 Watch = Callable[[dict[str, Any]], None]
 Stop = Callable[[], bool]
@@ -63,6 +64,9 @@ def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Div
     found = []
     for rows in parts.parts:
         kept = np.array([row for row in rows if int(row) in names], np.int64)
+        if not len(kept):
+            who, why = hospital_ids(options.hospitals)[len(found)], "; ".join(skipped[:3])
+            raise ConfigError(f"--data {options.data}: {who} has no image that can be read ({why}); ask for fewer hospitals or mend it")
         groups = None if index.groups is None else index.groups[kept]
         train, test = local_split(index.labels[kept], groups, options.test_fraction, options.seed)
         here = torch.tensor([place[int(row)] for row in kept], dtype=torch.int64)
