@@ -38,11 +38,14 @@ def train_test_table(name: str, grid: Grid) -> list[Block]:
         theirs = None
         if name == "fedavg-table4":
             theirs = abs(paper.TABLES["fedavg-table2"]["test", model].value - known["test", model].value)
-        rows.append((COLUMNS[model], *cells, over_seeds([one["global_test"]["balanced_accuracy"] for one in found]),
+        over = over_seeds([one["global_test"]["accuracy"] for one in found])
+        rows.append((COLUMNS[model], *cells, over and over.spread, over_seeds([one["global_test"]["balanced_accuracy"] for one in found]),
                      over_seeds([one["global_test"]["auroc"] for one in found]), known["train", model], known["test", model],
                      *((epsilon, theirs) if framework == "central" else ())))  # fmt: skip
-    head: tuple[str, ...] = ("model", "training set %", "test folder %", "balanced %", "AUROC %", "paper: training %", "paper: testing %")
-    note = "± is half of the 95 % interval of a proportion, as in the paper (the normal approximation)."
+    head: tuple[str, ...] = (
+        "model", "training set %", "test folder %", "SD over seeds", "balanced %", "AUROC %", "paper: training %", "paper: testing %",
+    )  # fmt: skip
+    note = "± is half of the 95 % interval of a proportion, as in the paper (the normal approximation); one seed has no SD."
     if framework == "central":
         head += ("ε = |V_FED − V_SUM|, points", "paper's ε")
         note += " ε compares the accuracies on the test folder."
