@@ -12,17 +12,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-CURIOUS, COLLUDING, MALICIOUS = "honest-but-curious", "honest-but-curious + 1 hospital", "malicious"
+CURIOUS, COLLUDING = "honest-but-curious", "honest-but-curious + 1 hospital"
+UNCHECKED, OTHER_LAYERS, OTHER_START, OTHER_AGGREGATE = (
+    f"malicious: {lie}" for lie in ("nothing is checked", "other layers", "another start", "another aggregate")
+)
 PROTECTIONS = ("plain", "plain-12bit", "masked", "ckks", "masked+ckks")
 ON_EVERYTHING = ("dlg", "idlg", "inverting_gradients", "closed_form")
 BATCHNORM = ("resnet18", "resnet50", "resnext18", "resnext50", "mobilenetv2", "covidnet")
+DP_CLIP = 1.0  # L2 norm that a hospital's whole update is cut to: declared before any update is seen, the same for all models
 
 
 @dataclass(frozen=True)
 class Cell:
     """One row. `cut`: how many last layers are private (0 under fedavg); `local_steps`: passes over the hospital's one batch;
-    `state`: rounds of training behind the attacked one; `noise`: DP's noise multiplier, None without DP; `cohort`: hospitals in
-    the sum under masked, otherwise how many are attacked side by side; `images`: attacked in all; `steps`: the attack's budget.
+    `state`: rounds of training behind the attacked one; `noise`: DP's noise multiplier, None without DP; `frozen`: BatchNorm
+    trains with its running statistics; `cohort`: hospitals in the sum under masked, otherwise how many are attacked side by side;
+    `images`: attacked in all; `steps`: the attack's budget.
     """
 
     attack: str = "varpro"
@@ -38,6 +43,7 @@ class Cell:
     optimizer: str = "sgd"
     cohort: int = 1
     noise: float | None = None
+    frozen: bool = False
     seed: int = 0
     images: int = 8
     image_size: int = 32
@@ -52,7 +58,7 @@ class Cell:
     @property
     def mode(self) -> str:
         """How the product's trainer runs BatchNorm: a single image uses the running statistics, more use their own."""
-        return "train" if self.batch > 1 and self.model in BATCHNORM else "eval"
+        return "train" if self.batch > 1 and self.model in BATCHNORM and not self.frozen else "eval"
 
     @property
     def lr(self) -> float:
@@ -82,7 +88,11 @@ def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
     yield replace(base, attack="proxy_head", adversary=COLLUDING, state=10)
     yield replace(base, attack="membership", batch=4)
     yield replace(fedavg, attack="label_distribution", batch=8, images=32)
-    yield replace(base, attack="imprint", adversary=MALICIOUS)
+    yield replace(base, attack="imprint", adversary=UNCHECKED)
+    yield replace(base, attack="imprint", adversary=OTHER_LAYERS, protection="masked", cohort=5)
+    yield replace(base, attack="imprint", adversary=OTHER_START, protection="masked", cohort=5)
+    yield replace(base, attack="imprint", adversary=OTHER_AGGREGATE, protection="masked", cohort=5)
+    yield replace(base, attack="imprint", adversary=OTHER_AGGREGATE, protection="plain")
     for cut in (2, 3):
         yield replace(base, cut=cut)
     yield replace(base, protection="plain-12bit")
@@ -90,7 +100,7 @@ def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
     yield replace(base, protection="masked", cohort=2, adversary=COLLUDING)
     for protection in ("ckks", "masked+ckks"):
         yield replace(base, protection=protection, cohort=5)
-    for noise in (0.001, 0.01, 0.1, 1.0):
+    for noise in (0.0001, 0.001, 0.01, 1.0):
         yield replace(base, noise=noise)
     for batch in (2, 4, 8):
         yield replace(base, batch=batch)
@@ -103,11 +113,14 @@ def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
         yield replace(base, state=state)
     for model in models:
         yield replace(base, model=model)
-    for model in models:  # what hospitals do: many images, several passes, Adam, BatchNorm in train mode where there is any
+    for model in models:  # what hospitals do: many images, several passes, Adam
         real = replace(base, model=model, optimizer="adam", batch=8, local_steps=3)
         yield real
-        buffers = model in BATCHNORM
-        yield replace(real, algorithm="fedavg", cut=0, attack="gradinversion" if buffers else "inverting_gradients_multistep")
+        yield replace(real, algorithm="fedavg", cut=0, attack="inverting_gradients_multistep")
+    # whether a batch's own statistics stand between image and gradient; with every layer seen, which bounds what FLOP's part can show
+    for frozen in (True, False):
+        yield replace(fedavg, model="resnet18", batch=2, frozen=frozen, attack="inverting_gradients")
+    yield replace(fedavg, model="resnet18", batch=2, attack="gradinversion", restarts=2)
 
 
 def full_matrix(base: Cell, models: Sequence[str]) -> list[Cell]:

@@ -6,13 +6,16 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from attacks.cells import BATCHNORM, Cell, default, full_matrix
+
+if TYPE_CHECKING:
+    from attacks.gates import Gate
 
 attack_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Attack what a coordinator saw.")
 
@@ -41,19 +44,22 @@ def run(
     Example: flop sim --record --protection plain --out runs/a && flop attack run --run runs/a --attack varpro
     """
     from attacks.methods import Settings, find
-    from attacks.observation import Case, MissingKnowledge
+    from attacks.observation import Case
     from attacks.recorded import knowledge, load
     from federation import config as federation_config
     from federation.errors import ConfigError
     from learning import device as devices
 
-    config = federation_config.read(run / "config.toml")
-    known = knowledge(config, images)
-    cases = [Case(seen, known) for _, seen in load(run, round)[:most]]
+    if not (run / "config.toml").exists():
+        raise ConfigError(f"--run {run}: there is no run directory of ours; make one with flop sim --record --out {run}")
+    if min(images, most, steps or 1, restarts or 1) < 1:
+        raise ConfigError("--images, --most, --steps and --restarts: at least 1 each")
     try:
-        result = find(attack).run(cases, Settings(steps=steps, restarts=restarts, seed=seed, device=str(devices.choose(device))))
-    except (MissingKnowledge, ValueError) as error:
-        raise ConfigError(f"--attack {attack}: {error}") from None
+        method, place = find(attack), str(devices.choose(device))
+        cases = [Case(seen, knowledge(federation_config.read(run / "config.toml"), images)) for _, seen in load(run, round)[:most]]
+        result = method.run(cases, Settings(steps=steps, restarts=restarts, seed=seed, device=place))
+    except ValueError as error:  # an unknown name, or an attack that lacks what it needs
+        raise ConfigError(str(error)) from None
     folder = out or run / "attacks" / f"{attack}-round-{round}"
     folder.mkdir(parents=True, exist_ok=True)
     if result.images is not None:
@@ -71,10 +77,10 @@ def run(
 @attack_app.command()
 def bench(
     data: Annotated[str, typer.Option(help="phantom-cxr (built in), a data set's name under FLOP_DATA, or a folder.")] = "phantom-cxr",
-    models: Annotated[str, typer.Option(help="Models beside lenet-dlg, separated by commas.")] = "lenet-dlg-relu,cnn3",
+    models: Annotated[str, typer.Option(help="Models beside lenet-dlg (and resnet18 for BatchNorm), by commas.")] = "lenet-dlg-relu,cnn3",
     images: Annotated[int, typer.Option(help="Images attacked in each cell.")] = 8,
     image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
-    steps: Annotated[int | None, typer.Option(help="Steps of every search; by default 150, or the attacks' own with --full.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of every search; by default 100, or the attacks' own with --full.")] = None,
     full: Annotated[bool, typer.Option("--full", help="The product of the axes instead of one at a time; hours.")] = False,
     gates: Annotated[bool, typer.Option("--gates", help="Run the benchmark's own gates instead; exit 1 where one fails.")] = False,
     gate: Annotated[list[str] | None, typer.Option(help="With --gates: only these.")] = None,
@@ -114,22 +120,22 @@ def bench(
             todo, out, root=_root(), device=place, jobs=jobs, backend=engine,
             told=lambda done, of, row: bar.update(task, completed=done, description=f"{row['attack']} on {row['model']}"),
         )  # fmt: skip
-    about = f"{len(todo)} cells on {data}, {images} images of {image_size} pixels each, seed {seed}, on {place}."
-    page = report.write(out, todo, rows, [], about)
+    about = f"{len(todo)} cells on {data}, {images} images of {image_size} pixels, fewer where a model is large; seed {seed}, on {place}."
+    page = report.write(out, todo, rows, _kept_gates(out), about)
     print(json.dumps(rows) if as_json else f"{page}\n" + "\n".join(report.headline(rows)))
 
 
-QUICK_STEPS = 150
+QUICK_STEPS = 100
 
 
 def _affordable(cell: Cell) -> Cell:
     """What a cell's search may cost: cheap steps are more, large models get fewer images; the row says how many of both."""
     if cell.model in BATCHNORM:
         return replace(cell, images=max(2, cell.batch))
-    if cell.attack in ("inverting_gradients", "inverting_gradients_multistep"):
-        return replace(cell, steps=2 * cell.steps)
-    if cell.attack in ("dlg", "idlg"):
+    if cell.attack in ("dlg", "idlg", "inverting_gradients"):
         return replace(cell, steps=4 * cell.steps)
+    if cell.attack == "inverting_gradients_multistep":
+        return replace(cell, steps=2 * cell.steps)
     return cell
 
 
@@ -149,11 +155,20 @@ def _gates(names: list[str] | None, device: str, out: Path, console: Console, as
             row = Gate(name, float("nan"), 0.0, "", False, f"the protection {error} is not there", 0.0)
         done.append(row)
         console.print(f"  {'passed' if row.passed else 'FAILED'}: {row.figure:.1f} {row.unit} ({row.threshold:.1f}); {row.detail}")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "gates.json").write_text(json.dumps([asdict(row) for row in done], indent=1))
+        kept = {gate.name: gate for gate in [*_kept_gates(out), row]}
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "gates.json").write_text(json.dumps([asdict(gate) for gate in kept.values()], indent=1))
     if as_json:
         print(json.dumps([asdict(row) for row in done]))
     return 0 if all(row.passed for row in done) else 1
+
+
+def _kept_gates(out: Path) -> list[Gate]:
+    """The gates that were run into this directory, for its report."""
+    from attacks.gates import Gate
+
+    path = out / "gates.json"
+    return [Gate(**row) for row in json.loads(path.read_text())] if path.exists() else []
 
 
 def _use_ray() -> None:

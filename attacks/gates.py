@@ -76,7 +76,7 @@ def psnrs(images: np.ndarray, found: Sequence[Trial]) -> np.ndarray:
 
 
 def controls(found: Sequence[Trial], mean: np.ndarray) -> np.ndarray:
-    return np.concatenate([scores.constant_controls(t.truth.images, mean) for t in found])
+    return np.concatenate([np.max(list(scores.constant_controls(t.truth.images, mean).values()), axis=0) for t in found])
 
 
 def known(trial: Trial, **more: object) -> Case:

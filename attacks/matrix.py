@@ -15,13 +15,13 @@ import torch
 from dp_accounting.rdp import RdpAccountant
 from joblib import Parallel, delayed
 
-from attacks import scores
-from attacks.cells import BATCHNORM, COLLUDING, MALICIOUS, Cell
+from attacks import malicious, scores
+from attacks.cells import BATCHNORM, COLLUDING, DP_CLIP, OTHER_AGGREGATE, OTHER_LAYERS, OTHER_START, UNCHECKED, Cell
 from attacks.imprinting import imprinted
 from attacks.methods import Settings, find
 from attacks.observation import Case, MissingKnowledge, SideKnowledge
 from attacks.pictures import Pictures, take
-from attacks.trials import Trial, play
+from attacks.trials import Trial, play, play_frozen
 from simulation.run.options import Options
 
 COLUMNS = (
@@ -31,7 +31,11 @@ COLUMNS = (
 )
 DELTA = 1e-5
 SHOWN = 8
+LIES = {OTHER_LAYERS: malicious.other_layers, OTHER_START: malicious.another_start, OTHER_AGGREGATE: malicious.another_aggregate}
+REFUSED = "the hospitals refuse it:"
+BELIEVED = "the hospitals believe it: nothing proves a sum, so the coordinator chooses the next model's numbers, though not its layers"
 Row = dict[str, Any]
+Panel = dict[str, np.ndarray]
 
 
 def run_all(
@@ -73,21 +77,25 @@ def _run_and_keep(cell: Cell, out: Path, root: Path | None, device: str) -> tupl
     torch.set_num_threads(1)
     row, panel = run(cell, root=root, device=device)
     if panel is not None:
-        np.savez_compressed(out / "cells" / f"{cell.key}.npz", truth=panel[0], found=panel[1])
+        np.savez_compressed(out / "cells" / f"{cell.key}.npz", **panel)
     path = out / "cells" / f"{cell.key}.json"
     path.with_suffix(".part").write_text(json.dumps(row))
     path.with_suffix(".part").replace(path)
     return cell, row
 
 
-def run(cell: Cell, *, root: Path | None = None, device: str = "cpu") -> tuple[Row, tuple[np.ndarray, np.ndarray] | None]:
-    """The row of one cell, and (originals, reconstructions) to show. A refused cell has a row that says why."""
+def run(cell: Cell, *, root: Path | None = None, device: str = "cpu") -> tuple[Row, Panel | None]:
+    """The row of one cell, and what to show of it: `truth`, what was `found`, what was found in somebody else's update (`unrelated`)
+    and the mean image, each (n, C, H, W). A refused cell has a row that says why."""
     pictures = take(cell.dataset, enough(cell), image_size=cell.image_size, seed=cell.seed, root=root)
     row: Row = {name: None for name in COLUMNS} | {
         name: value for name, value in asdict(cell).items() if name in COLUMNS and name != "steps"
     }
     row |= {"key": cell.key, "mode": cell.mode, "state": cell.state_name, "note": "", "noise": cell.noise, "rounds": cell.state}
     row["dp_epsilon"] = None if cell.noise is None else epsilon(cell.noise, cell.state + 1)
+    if cell.adversary in LIES:
+        words = LIES[cell.adversary](pictures, options(cell, hospitals(cell), 0))
+        return row | {"note": f"{REFUSED} {words}" if words else BELIEVED}, None
     try:
         attack = find(cell.attack)
         trials, cases = prepare(cell, pictures)
@@ -103,9 +111,14 @@ def run(cell: Cell, *, root: Path | None = None, device: str = "cpu") -> tuple[R
     found, unrelated = both.images[: len(cases)], both.images[len(cases) :]
     row |= {"steps": both.steps, "seconds": round(both.seconds, 2)}
     row |= _scored(found, unrelated, both.labels, trials, pictures)
-    truth = np.concatenate([t.truth.images for t in trials])
-    shown = np.concatenate([f[scores.assignment(f, t.truth.images)] for f, t in zip(found, trials, strict=True)])
-    return row, (truth[:SHOWN].astype(np.float32), shown[:SHOWN].astype(np.float32))
+    panel = {"truth": np.concatenate([t.truth.images for t in trials]), "found": _paired(found, trials), "mean": pictures.mean[None]}
+    if len(unrelated):
+        panel["unrelated"] = _paired(unrelated, trials)
+    return row, {name: images[:SHOWN].astype(np.float16) for name, images in panel.items()}
+
+
+def _paired(found: np.ndarray, trials: Sequence[Trial]) -> np.ndarray:
+    return np.concatenate([f[scores.assignment(f, t.truth.images)] for f, t in zip(found, trials, strict=True)])
 
 
 def _crossed(case: Case, other: Case) -> Case:
@@ -116,17 +129,20 @@ def _scored(
     found: np.ndarray, unrelated: np.ndarray, labels: np.ndarray | None, trials: Sequence[Trial], pictures: Pictures
 ) -> Row:
     pool = np.concatenate([pictures.images, pictures.others]) / 255.0
-    every, best = [], []
+    every, best, single = [], [], {name: [] for name in ("grey", "mean", "unrelated")}
     for i, trial in enumerate(trials):
         truth = trial.truth
         every += scores.score(
             found[i], truth.images, pool=pool, labels=None if labels is None else labels[i], true_labels=truth.labels
         )
-        control = scores.constant_controls(truth.images, pictures.mean)
+        guesses = scores.constant_controls(truth.images, pictures.mean)
         if len(unrelated):
-            control = np.maximum(control, [s.psnr for s in scores.score(unrelated[i], truth.images)])
-        best.append(control)
+            guesses["unrelated"] = np.array([s.psnr for s in scores.score(unrelated[i], truth.images)])
+        best.append(np.max(list(guesses.values()), axis=0))
+        for name, values in guesses.items():
+            single[name] += list(values)
     summary = asdict(scores.summarise(every, np.concatenate(best)))
+    summary |= {f"control_{name}": float(np.median(values)) for name, values in single.items() if values}
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in summary.items()}
 
 
@@ -137,7 +153,7 @@ def _inference(cell: Cell, result: Any, pictures: Pictures, trials: Sequence[Tri
     if cell.attack == "membership":
         member = np.repeat([1, 0], [cell.batch, cell.batch])
         values = [scores.auc(answer, member) for answer in result.answers]
-        return row | {"identifiability": round(float(np.mean(values)), 4), "note": "AUC of membership; chance is 0.5"}
+        return row | {"identifiability": round(float(np.mean(values)), 4), "chance": 0.5, "note": "AUC of membership; chance is 0.5"}
     classes = len(pictures.classes)
     mix = np.bincount(pictures.other_labels, minlength=classes)
     real = [np.bincount(t.truth.labels, minlength=classes) for t in trials]
@@ -145,6 +161,7 @@ def _inference(cell: Cell, result: Any, pictures: Pictures, trials: Sequence[Tri
     chance = np.mean([1 - scores.total_variation_distance(mix, b) for b in real])
     return row | {
         "label_accuracy": round(float(right), 4),
+        "chance": round(float(chance), 4),
         "note": f"share of labels right; the comparable data's own mix gives {chance:.2f}",
     }
 
@@ -154,7 +171,7 @@ def _inference(cell: Cell, result: Any, pictures: Pictures, trials: Sequence[Tri
 
 def prepare(cell: Cell, pictures: Pictures) -> tuple[list[Trial], list[Case]]:
     """The rounds of a cell and the cases that its attacker has of them."""
-    if cell.adversary == MALICIOUS:
+    if cell.adversary == UNCHECKED:
         trials = imprinted(pictures, batch=cell.images, seed=cell.seed)
         return trials, [Case(t.observation, SideKnowledge(batch_size=cell.images)) for t in trials]
     together = hospitals(cell)
@@ -162,6 +179,9 @@ def prepare(cell: Cell, pictures: Pictures) -> tuple[list[Trial], list[Case]]:
     per_round = together * cell.batch
     for at in range(0, len(pictures.images) - per_round + 1, per_round):
         part = slice(at, at + per_round)
+        if cell.frozen:
+            trials += play_frozen(pictures.images[part], pictures.labels[part], pictures.classes, options(cell, together, at))
+            continue
         trials += play(
             pictures.images[part], pictures.labels[part], pictures.classes, options(cell, together, at), cell.state + 1
         )
@@ -179,7 +199,7 @@ def hospitals(cell: Cell) -> int:
 
 def enough(cell: Cell) -> int:
     """How many images the cell's rounds take: at least two observations, so that each has another's update for its control."""
-    if cell.adversary == MALICIOUS:
+    if cell.adversary == UNCHECKED:
         return cell.images
     per_round = hospitals(cell) * cell.batch
     return per_round * max(1 if cell.protection.startswith("plain") else 2, -(-cell.images // per_round))
@@ -241,14 +261,13 @@ def _without_colluders(cell: Cell, pictures: Pictures, trials: Sequence[Trial], 
 
 
 def _noisy(trials: Sequence[Trial], cell: Cell) -> list[Trial]:
-    """The Gaussian mechanism on every update: L2 clip at the median norm, then noise of multiplier x clip on every element."""
-    coins = np.random.default_rng(cell.seed)
-    norms = [_norm(t.observation.update) for t in trials]
-    clip, noisy = float(np.median(norms)), []
-    for trial, norm in zip(trials, norms, strict=True):
-        shrink = min(1.0, clip / norm) if norm else 1.0
+    """The Gaussian mechanism on every hospital's update: cut to an L2 norm of DP_CLIP, then noise of multiplier x DP_CLIP on every
+    element. It is added to the float32 update that `plain` shows, as the hospital would before it sends."""
+    coins, noisy = np.random.default_rng(cell.seed), []
+    for trial in trials:
+        shrink = min(1.0, DP_CLIP / max(_norm(trial.observation.update), 1e-30))
         update = {
-            name: (value * shrink + coins.normal(0, cell.noise * clip, value.shape)).astype(np.float32)
+            name: (value * shrink + coins.normal(0, cell.noise * DP_CLIP, value.shape)).astype(np.float32)
             for name, value in trial.observation.update.items()
         }
         noisy.append(Trial(replace(trial.observation, update=update), trial.truth))
@@ -262,7 +281,7 @@ def _norm(update: Any) -> float:
 def epsilon(noise: float, rounds: int) -> float:
     """ε at δ = 1e-5 for one hospital's whole contribution over `rounds` rounds without sampling (dp-accounting, RDP).
 
-    The unit is the hospital: adding or removing one whole update of clipped norm.
+    The unit is the hospital: its whole update, of at most the clip's norm, or none.
     """
     event = dp_accounting.SelfComposedDpEvent(dp_accounting.GaussianDpEvent(noise), rounds)
     return round(float(RdpAccountant().compose(event).get_epsilon(DELTA)), 2)

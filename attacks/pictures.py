@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from learning.data import DataError, open_dataset
-from learning.data.base import fit
 
 COMPARABLE = 200  # further images, never attacked: for the mean image, shadow data and the pool
 
@@ -33,8 +30,6 @@ class Pictures:
 
 def take(spec: str, count: int, *, image_size: int = 32, seed: int = 0, root: Path | None = None) -> Pictures:
     """`count` images to attack and others to compare with. Raises DataError where the set is too small or not there."""
-    if root is not None and (root / spec / f"{spec}-jpeg.npz").exists():
-        return _from_archive(root / spec / f"{spec}-jpeg.npz", spec, count, image_size, seed)
     dataset = open_dataset(spec, image_size=image_size, root=root, seed=seed)
     rows = _draw(len(dataset.train), count, seed, spec)
     loaded = dataset.train.load(rows)
@@ -46,13 +41,3 @@ def _draw(total: int, count: int, seed: int, spec: str) -> np.ndarray:
     if total < 2 * count:
         raise DataError(f"{spec} has {total} images; {count} to attack and as many to compare with are needed.")
     return np.random.default_rng(seed).permutation(total)[: count + min(COMPARABLE, total - count)]
-
-
-def _from_archive(path: Path, spec: str, count: int, image_size: int, seed: int) -> Pictures:
-    """An archive of JPEG files in one npz: `train_jpeg` bytes end to end, `train_offsets`, `train_labels`."""
-    with np.load(path, allow_pickle=False) as archive:
-        offsets, labels = archive["train_offsets"], archive["train_labels"].astype(np.int64)
-        rows, content = _draw(len(labels), count, seed, spec), archive["train_jpeg"].tobytes()
-    images = np.stack([fit(Image.open(io.BytesIO(content[offsets[r] : offsets[r + 1]])), image_size, 3) for r in rows])
-    classes = tuple(str(c) for c in range(int(labels.max()) + 1))
-    return Pictures(spec, classes, images[:count], labels[rows[:count]], images[count:], labels[rows[count:]])

@@ -39,7 +39,10 @@ def load(run: Path, round_: int = 1) -> list[Recorded]:
     """Every observation of a recorded round. Raises ConfigError where the run was not recorded or is damaged."""
     folder = run / "observations" / f"round-{round_}"
     if not (folder / "observation.json").exists():
-        raise ConfigError(f"{run}: holds no recording of round {round_}; run it again with --record")
+        kept = sorted(int(path.parent.name.partition("-")[2]) for path in run.glob("observations/round-*/observation.json"))
+        if kept:
+            raise ConfigError(f"{run}: holds no recording of round {round_}; recorded are {', '.join(map(str, kept))}")
+        raise ConfigError(f"{run}: holds no recording; run flop sim again with --record and another --out")
     config = federation_config.read(run / "config.toml")
     try:
         return _read(folder, run, config)
@@ -129,7 +132,6 @@ def _parameters(config: FederationConfig, shared: tuple[str, ...]) -> tuple[list
 
 def _decode(path: Path) -> Update | Aggregate:
     return codec.decode(read_frames(path), _OURS)
-
 
 
 def _hospital(path: Path) -> str:

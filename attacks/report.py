@@ -12,20 +12,50 @@ import jinja2
 import matplotlib
 import numpy as np
 
-from attacks.cells import Cell
+from attacks.cells import BATCHNORM, COLLUDING, Cell
 from attacks.gates import Gate
-from attacks.matrix import COLUMNS, Row
+from attacks.matrix import BELIEVED, COLUMNS, REFUSED, Row
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 CURVES = (
     ("noise", "DP noise multiplier", "log"),
-    ("local_steps", "local steps", "log"),
+    ("local_steps", "local steps on the same batch", "log"),
     ("batch", "images in the batch", "linear"),
     ("cut", "private layers, from the end", "linear"),
 )
-CLEAR, PARTLY = 25.0, 3.0  # dB: recognisable at a glance; and above the best control
+CLEAR = 25.0  # dB: recognisable at a glance
+ATTACKS = {
+    "varpro": "adaptive: needs neither head nor label (VarPro)",
+    "flop_naive": "naive: a made-up head",
+    "flop_joint": "image, label and head searched together",
+    "oracle_head": "with the hospital's own head",
+    "proxy_head": "with a colluding hospital's head",
+    "dlg": "DLG, on every layer",
+    "idlg": "iDLG, on every layer",
+    "inverting_gradients": "Inverting Gradients, on every layer",
+    "inverting_gradients_multistep": "Inverting Gradients, training replayed",
+    "gradinversion": "GradInversion, with BatchNorm's statistics",
+    "closed_form": "closed form, of a shared linear layer",
+    "imprint": "imprint block (Robbing the Fed)",
+    "membership": "was this image in the batch?",
+    "label_distribution": "which diagnoses, how often?",
+}
+THEMES = (
+    "Nothing hidden but FLOP's private head",
+    "With a protection",
+    "A coordinator that lies",
+    "With noise: differential privacy",
+    "More private layers",
+    "More images, more steps, later rounds",
+    "Other models, and training as hospitals do it",
+)
+GUESSES = {
+    "control_grey": "mid-grey, without looking at anything",
+    "control_mean": "the mean image of comparable data",
+    "control_unrelated": "the same attack on another hospital's update",
+}
 
 
 def write(out: Path, cells: Sequence[Cell], rows: Sequence[Row], gates: Sequence[Gate], about: str) -> Path:
@@ -39,14 +69,33 @@ def write(out: Path, cells: Sequence[Cell], rows: Sequence[Row], gates: Sequence
     shown = []
     for cell, row in zip(cells, rows, strict=True):
         panel = _panel(out / "cells" / f"{cell.key}.npz", pictures / f"{cell.key}.png")
-        shown.append(row | {"what": setting(cell), "sentence": sentence(row), "verdict": verdict(row), "panel": panel})
+        words = {"what": setting(cell), "method": ATTACKS[cell.attack], "theme": theme(cell)}
+        shown.append(row | words | {"sentence": sentence(row), "verdict": verdict(row), "panel": panel})
     curves = [name for name in (_curve(cells, rows, *curve, pictures) for curve in CURVES) if name]
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
     page = environment.get_template("report.html").render(
-        rows=shown, gates=[asdict(g) for g in gates], curves=curves, about=about, headline=headline(rows)
-    )
+        themes=[(name, [row for row in shown if row["theme"] == name]) for name in THEMES],
+        guesses=[(said, rows[0][name]) for name, said in GUESSES.items() if rows[0].get(name) is not None],
+        gates=[asdict(g) for g in gates], curves=curves, about=about, headline=headline(rows), clear=CLEAR,
+    )  # fmt: skip
     (out / "report.html").write_text(page, encoding="utf-8")
     return out / "report.html"
+
+
+def theme(cell: Cell) -> str:
+    """Under which heading a cell stands: the first that fits."""
+    _, protected, lying, noisy, deeper, more, real = THEMES
+    if cell.adversary.startswith("malicious"):
+        return lying
+    if not cell.protection.startswith("plain"):
+        return protected
+    if cell.noise is not None:
+        return noisy
+    if cell.model != Cell().model:
+        return real
+    if cell.batch > 1 or cell.local_steps > 1 or cell.optimizer != "sgd" or cell.state:
+        return more
+    return deeper if cell.cut > 1 else THEMES[0]
 
 
 def setting(cell: Cell) -> str:
@@ -67,16 +116,27 @@ def setting(cell: Cell) -> str:
         parts.append("Adam")
     if cell.state:
         parts.append(f"after {cell.state} round{'s' if cell.state > 1 else ''}")
-    if cell.mode == "train":
-        parts.append("BatchNorm in train mode")
+    if cell.model in BATCHNORM:
+        parts.append("BatchNorm in train mode" if cell.mode == "train" else "BatchNorm frozen")
+    if cell.adversary.startswith("malicious"):
+        parts.append(cell.adversary.partition(": ")[2])
+    elif cell.adversary == COLLUDING:
+        parts.append("one hospital helps the coordinator")
     return " · ".join(parts)
 
 
 def verdict(row: Row) -> str:
     """leaks, partly, holds, or n/a: the colour of a row."""
     if row["psnr_median"] is None:
-        guess = row["identifiability"]
-        return "n/a" if row["note"].startswith(("attack", "the protection")) or guess is None else "partly" if guess > 0.6 else "holds"
+        if row["note"].startswith(REFUSED):
+            return "holds"
+        if row["note"] == BELIEVED:
+            return "partly"
+        if row.get("chance") is None:
+            return "n/a"
+        figure = row["identifiability"] if row["attack"] == "membership" else row["label_accuracy"]
+        better = (figure - row["chance"]) / (1 - row["chance"])
+        return "leaks" if better > 0.8 else "partly" if better > 0.2 else "holds"
     if row["success_rate"] >= 0.5:
         return "leaks" if row["psnr_median"] >= CLEAR else "partly"
     return "partly" if row["success_rate"] > 0 else "holds"
@@ -86,16 +146,22 @@ def sentence(row: Row) -> str:
     """What the attacker gets, in one plain sentence."""
     if row["psnr_median"] is None:
         if row["attack"] == "membership" and row["identifiability"] is not None:
-            return f"Ranks the patient's image above a stranger's in {100 * row['identifiability']:.0f} % of pairs; chance is 50 %."
+            return f"Told a patient's image from a stranger's in {100 * row['identifiability']:.0f} % of pairs; a coin would in 50 %."
         if row["attack"] == "label_distribution" and row["label_accuracy"] is not None:
-            return f"Reads {100 * row['label_accuracy']:.0f} % of the diagnoses' shares; {row['note'].split('; ')[-1]}."
+            right, chance = 100 * row["label_accuracy"], 100 * row["chance"]
+            return f"Reads how often each diagnosis occurs, {right:.0f} % right; guessing the usual mix is {chance:.0f} % right."
+        if row["note"].startswith((REFUSED, BELIEVED)):
+            return row["note"][0].upper() + row["note"][1:].rstrip(".") + "."
         return "Cannot be tried: " + row["note"] + "."
-    figure = f"{row['psnr_median']:.0f} dB, against {row['control_psnr']:.0f} dB for the best guess without an update"
+    figure = f"{row['psnr_median']:.0f} dB; the best guess without it {row['control_psnr']:.0f} dB"
+    share = f"{100 * row['success_rate']:.0f} %"
     if row["success_rate"] >= 0.5 and row["psnr_median"] >= CLEAR:
-        return f"Recovers recognisable images ({figure}; {100 * row['success_rate']:.0f} % of them)."
+        return f"The patients' images, recognisable: {share} of them ({figure})."
+    if row["success_rate"] >= 0.5:
+        return f"Blurred images, more than a guess for {share} of them ({figure})."
     if row["success_rate"] > 0:
-        return f"Recovers something of {100 * row['success_rate']:.0f} % of the images ({figure})."
-    return f"Recovers nothing that a blind guess would not ({figure})."
+        return f"Mostly nothing; something of {share} of the images ({figure})."
+    return f"Nothing that a blind guess would not show as well ({figure})."
 
 
 def headline(rows: Sequence[Row]) -> list[str]:
@@ -135,21 +201,22 @@ def save_images(images: np.ndarray, folder: Path) -> None:
 
 
 def _panel(source: Path, target: Path) -> str | None:
-    """Originals above, reconstructions below."""
+    """Originals above, reconstructions below them, and at the bottom what the same attack found in another's update."""
     if not source.exists():
         return None
     with np.load(source, allow_pickle=False) as arrays:
-        truth, found = arrays["truth"], arrays["found"]
-    count = len(truth)
-    figure, axes = plt.subplots(2, count, figsize=(1.1 * count, 2.3), squeeze=False)
-    for row, images in zip(axes, (truth, found), strict=True):
-        for place, image in zip(row, images, strict=True):
+        said = {"truth": "original", "found": "from the update", "unrelated": "control: from another's update"}
+        lines = [(said[name], arrays[name].astype(float)) for name in said if name in arrays]
+    count = len(lines[0][1])
+    figure, axes = plt.subplots(len(lines), count, figsize=(0.95 * count + 0.1, 1.12 * len(lines)), squeeze=False)
+    for row, (label, images) in zip(axes, lines, strict=True):
+        row[0].set_title(label, fontsize=7, loc="left", pad=2)
+        for place, image in zip(row, images, strict=False):
             place.imshow(np.clip(image[0] if len(image) == 1 else image.transpose(1, 2, 0), 0, 1), cmap="gray", vmin=0, vmax=1)
+        for place in row:
             place.set_axis_off()
-    axes[0][0].set_title("original", fontsize=8, loc="left")
-    axes[1][0].set_title("from the update", fontsize=8, loc="left")
-    figure.tight_layout(pad=0.3)
-    figure.savefig(target, dpi=90)
+    figure.tight_layout(pad=0.2)
+    figure.savefig(target, dpi=80)
     plt.close(figure)
     return target.name
 
@@ -160,7 +227,7 @@ def _curve(cells: Sequence[Cell], rows: Sequence[Row], axis: str, label: str, sc
     points = sorted(
         (getattr(cell, axis) or 0, row["psnr_q1"], row["psnr_median"], row["psnr_q3"], row["control_psnr"])
         for cell, row in zip(cells, rows, strict=True)
-        if row["psnr_median"] is not None and all(v == base[k] for k, v in asdict(cell).items() if k != axis)
+        if row["psnr_median"] is not None and all(v == base[k] for k, v in asdict(cell).items() if k not in (axis, "images", "steps"))
     )
     if len(points) < 2:
         return None

@@ -82,11 +82,11 @@ def ncc(a: np.ndarray, b: np.ndarray) -> float:
     return float(abs((a * b).sum()) / norm) if norm > 1e-9 else 0.0
 
 
-def constant_controls(truth: np.ndarray, dataset_mean: np.ndarray) -> np.ndarray:
-    """PSNR of mid-grey and of the data set's mean image, the better one for each image (B,)."""
+def constant_controls(truth: np.ndarray, dataset_mean: np.ndarray) -> dict[str, np.ndarray]:
+    """PSNR (B,) of `grey`, mid-grey, and of `mean`, the data set's mean image, against each image."""
     truth = truth.astype(np.float64)
-    guesses = (np.full_like(truth[0], 0.5), dataset_mean.astype(np.float64))
-    return np.max([psnr(((truth - guess) ** 2).reshape(len(truth), -1).mean(-1)) for guess in guesses], axis=0)
+    guesses = {"grey": np.full_like(truth[0], 0.5), "mean": dataset_mean.astype(np.float64)}
+    return {name: psnr(((truth - guess) ** 2).reshape(len(truth), -1).mean(-1)) for name, guess in guesses.items()}
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from attacks import victim
 from attacks.observation import Observation
 from attacks.recorded import load
+from learning import models, split
 from learning.data import Dataset, Index
+from learning.training import TrainSettings
 from simulation.run.federate import Federation
 from simulation.run.options import Options, Prepared, make_config
 
@@ -60,16 +63,21 @@ def given(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> D
     return Dataset("given", classes, channels, size, Index(labels.astype(np.int64), _Given(images), size, channels))
 
 
+def arrange(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, folder: Path) -> Prepared:
+    """A recorded federation in memory on these images alone, ready to be started in `folder`."""
+    wanted = replace(options, out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False)
+    dataset = given(images, labels, classes)
+    setup = folder / "setup"
+    setup.mkdir()
+    return Prepared(wanted, setup, make_config(wanted, dataset, setup), dataset)
+
+
 def play(
     images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, round_: int = 1
 ) -> list[Trial]:
     """Runs `options` on these images, dealt evenly to `options.hospitals`, and returns what was recorded of a round."""
     with tempfile.TemporaryDirectory() as folder:
-        wanted = replace(options, out=Path(folder), record=True, transport="memory", test_fraction=0.0, baselines=False)
-        dataset = given(images, labels, classes)
-        setup = Path(folder) / "setup"
-        setup.mkdir()
-        prepared = Prepared(wanted, setup, make_config(wanted, dataset, setup), dataset)
+        prepared = arrange(images, labels, classes, options, Path(folder))
         federation = Federation(prepared)
         heads: dict[str, Mapping[str, np.ndarray]] = {}
 
@@ -88,3 +96,23 @@ def play(
             )
             trials.append(Trial(observation, truth))
         return trials
+
+
+def play_frozen(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options) -> list[Trial]:
+    """Round 1 of hospitals that train BatchNorm with its running statistics. No federation.toml asks for that, so this is not played
+    through the sessions: the product's trainer, and what float32 under `plain` would show of it."""
+    _, channels, size, _ = images.shape
+    shape = {"channels": channels, "image_size": size}
+    start = victim.fresh_state(options.model, classes=len(classes), seed=options.seed, **shape)
+    parts = split.choose(
+        models.build(options.model, classes=len(classes), **shape), None, options.private_last,
+        algorithm=options.algorithm, default=models.REGISTRY[options.model].private,
+    )  # fmt: skip
+    settings = TrainSettings(options.local_epochs, options.batch_size, options.lr, options.optimizer, freeze_batchnorm=True)
+    trials = []
+    for at in range(0, len(images), options.batch_size):
+        rows = slice(at, at + options.batch_size)
+        after = victim.train(options.model, start, images[rows], labels[rows], settings, classes=len(classes))
+        seen = victim.observe(options.model, start, [after], parts, algorithm=options.algorithm, **shape)
+        trials.append(Trial(seen, Truth(images[rows] / 255.0, labels[rows], ({name: start[name] for name in parts.private},))))
+    return trials

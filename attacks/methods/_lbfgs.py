@@ -14,7 +14,7 @@ from torch import Tensor
 
 from attacks.methods._attack import Progress
 from attacks.methods._descent import Found
-from attacks.methods._replica import Tensors
+from attacks.methods._replica import Replica, Tensors
 
 ARMIJO = 1e-4
 HALVINGS = 12
@@ -22,7 +22,8 @@ LEAST_GAIN, PATIENCE = 1e-4, 10  # a row ends after this many steps that each ga
 
 
 def minimise(
-    function: Callable[[Tensors], Tensor],
+    function: Callable[[Replica, Tensors], Tensor],
+    replica: Replica,
     start: Tensors,
     *,
     steps: int,
@@ -30,21 +31,21 @@ def minimise(
     history: int = 50,
     progress: Progress | None = None,
 ) -> Found:
-    """Minimises `function(variables) -> (N,)` over every tensor of `start` (leading axis N), row by row.
+    """Minimises `function(replica, variables) -> (N,)` over every tensor of `start` (leading axis N), row by row.
 
-    Ends when every row is below the tolerance or gains no more. Use float64: the curvature pairs are
-    differences of gradients.
+    A row ends when it is below the tolerance or gains no more; rows that have ended leave the batch, so `function` takes what is a
+    copy's own from the `replica` that it is given. Use float64: the curvature pairs are differences of gradients.
     """
     begun = time.perf_counter()
     shapes = {name: value.shape for name, value in start.items()}
 
     def unpack(flat: Tensor) -> Tensors:
         parts = flat.split([shape[1:].numel() for shape in shapes.values()], dim=1)
-        return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        return {name: part.reshape(-1, *shape[1:]) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
     def evaluate(flat: Tensor) -> tuple[Tensor, Tensor]:
         flat = flat.detach().requires_grad_()
-        value = function(unpack(flat))
+        value = function(replica, unpack(flat))
         gradient = torch.autograd.grad(value.sum(), flat)[0]
         # a row that left the numbers counts as infinitely bad: the line search steps back from it
         value = torch.where(value.isfinite() & gradient.isfinite().all(1), value, torch.inf)
@@ -54,11 +55,21 @@ def minimise(
     value, gradient = evaluate(point)
     pairs: list[tuple[Tensor, Tensor, Tensor]] = []
     stale = torch.zeros_like(value)
+    alive = torch.arange(len(point), device=point.device)
+    found, objective = point.clone(), value.clone()
     step = 0
     for step in range(1, steps + 1):
         done = (stale >= PATIENCE) | (value <= tolerance)
         if done.all():
             break
+        # narrowing costs a copy of everything, so wait until it pays
+        if (~done).sum() <= 0.75 * len(done):
+            found[alive], objective[alive] = point, value
+            keep = (~done).nonzero().squeeze(1)
+            alive, replica = alive[keep], replica.rows(keep)
+            point, value, gradient, stale = point[keep], value[keep], gradient[keep], stale[keep]
+            pairs = [(s[keep], y[keep], rho[keep]) for s, y, rho in pairs]
+            done = done[keep]
         direction = -_inverse_hessian(gradient, pairs)
         slope = (direction * gradient).sum(1)
         uphill = slope >= 0
@@ -90,7 +101,8 @@ def minimise(
         gradient = torch.where(moved, trial_gradient, gradient)
         if progress is not None:
             progress(step, steps)
-    return Found(unpack(point), value, step, time.perf_counter() - begun)
+    found[alive], objective[alive] = point, value
+    return Found(unpack(found), objective, step, time.perf_counter() - begun)
 
 
 def _inverse_hessian(gradient: Tensor, pairs: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:

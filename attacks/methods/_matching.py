@@ -68,8 +68,11 @@ def match(
     if polish:
         exact = Replica(cases, 1, dtype=torch.float64, device=settings.device)
         exact.head = {n: choose(v, found.objective, len(cases)).double() for n, v in replica.head.items()}
+        if chosen_labels is not None:
+            exact.memory["labels"] = chosen_labels
         fine = minimise(
-            lambda variables: cosine_distance(gradient_of(exact, variables, chosen_labels), exact.target),
+            lambda copies, variables: cosine_distance(gradient_of(copies, variables, copies.memory.get("labels")), copies.target),
+            exact,
             {name: value.to(torch.float64) for name, value in best.items()},
             steps=polish,
             tolerance=1e-12,

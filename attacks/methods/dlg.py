@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,10 +22,10 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     coins = settings.generator()
     start = {"image": standard_normal(replica, coins), "label": label_logits(replica, coins)}
 
-    def distance(variables: Tensors) -> Tensor:
-        return squared_distance(replica.gradients(variables["image"], variables["label"].softmax(-1)), replica.target)
+    def distance(copies: Replica, variables: Tensors) -> Tensor:
+        return squared_distance(copies.gradients(variables["image"], variables["label"].softmax(-1)), copies.target)
 
-    return search(distance, start, cases, settings)
+    return search(distance, replica, start, cases, settings)
 
 
 def filled(settings: Settings) -> Settings:
@@ -40,10 +40,15 @@ def standard_normal(replica: Replica, generator: torch.Generator) -> Tensor:
 
 
 def search(
-    distance: object, start: Tensors, cases: Sequence[Case], settings: Settings, labels: Tensor | None = None
+    distance: Callable[[Replica, Tensors], Tensor],
+    replica: Replica,
+    start: Tensors,
+    cases: Sequence[Case],
+    settings: Settings,
+    labels: Tensor | None = None,
 ) -> Reconstruction:
     found = minimise(
-        distance, start, steps=settings.steps, tolerance=settings.tolerance, progress=settings.progress, history=100
+        distance, replica, start, steps=settings.steps, tolerance=settings.tolerance, progress=settings.progress, history=100
     )
     best = {name: choose(value, found.objective, len(cases)) for name, value in found.variables.items()}
     if labels is None:

@@ -17,13 +17,13 @@ from attacks.observation import Case
 def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     settings = filled(settings)
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
-    labels = from_head_gradient(replica)
+    replica.memory["labels"] = labels = from_head_gradient(replica)
 
-    def distance(variables: Tensors) -> Tensor:
-        return squared_distance(replica.gradients(variables["image"], labels), replica.target)
+    def distance(copies: Replica, variables: Tensors) -> Tensor:
+        return squared_distance(copies.gradients(variables["image"], copies.memory["labels"]), copies.target)
 
     start = {"image": standard_normal(replica, settings.generator())}
-    return search(distance, start, cases, settings, labels[:: settings.restarts])
+    return search(distance, replica, start, cases, settings, labels[:: settings.restarts])
 
 
 ATTACK = Attack("idlg", "Zhao et al. 2020", frozenset({"full_update", "batch_size"}), reconstruct)

@@ -23,6 +23,7 @@ from attacks.observation import Case
 
 CG_STEPS = 5  # of a warm start: v goes on from where the last image left it
 RIDGE = 1e-6  # relative to the mean curvature: keeps null directions of J out of v
+POLISHED = 1_000_000  # parameters: above this a step in float64 costs more than it has ever brought
 
 
 class Projection:
@@ -104,17 +105,18 @@ def polish(cases: Sequence[Case], image: Tensor, steps: int, settings: Settings)
     image = image.to(torch.float64)
     v = Projection(exact, image).solve(exact.target, 100).detach()
     scale = expand(v.flatten(1).abs().mean(1).clamp_min(1e-30), v)  # image and v of one size, or L-BFGS starts lopsided
+    exact.memory["scale"] = scale
 
-    def residual(variables: Tensors) -> Tensor:
-        features = exact.features(variables["image"])
-        weights = list(exact.shared.values())
+    def residual(copies: Replica, variables: Tensors) -> Tensor:
+        features = copies.features(variables["image"])
+        weights = list(copies.shared.values())
         pulled = torch.autograd.grad(
-            features, weights, variables["v"] * scale, create_graph=True, materialize_grads=True
+            features, weights, variables["v"] * copies.memory["scale"], create_graph=True, materialize_grads=True
         )
-        return squared_distance(dict(zip(exact.shared, pulled, strict=True)), exact.target)
+        return squared_distance(dict(zip(copies.shared, pulled, strict=True)), copies.target)
 
     start = {"image": image, "v": v / scale}
-    return minimise(residual, start, steps=steps, tolerance=1e-11, progress=settings.progress)
+    return minimise(residual, exact, start, steps=steps, tolerance=1e-11, progress=settings.progress)
 
 
 def _where(cases: Sequence[Case]) -> str:
@@ -131,7 +133,10 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
 
     found = descend(objective, replica, {"image": replica.random_images(settings.generator())}, settings)
     image = choose(found.variables["image"], found.objective, len(cases))
-    fine = polish(cases, image, 2 * settings.steps, settings)
+    if sum(value[0].numel() for value in replica.shared.values()) <= POLISHED:
+        fine = polish(cases, image, 2 * settings.steps, settings)
+    else:
+        fine = Found({"image": image}, choose(found.objective, found.objective, len(cases)), 0, 0.0)
     return Reconstruction(
         fine.variables["image"].clamp(0, 1).cpu().numpy(),
         None,  # the head's rows may be permuted: a label's index is not identifiable

@@ -67,6 +67,7 @@ def test_a_cell_gives_a_row_with_every_column_and_is_not_run_twice(tmp_path: Pat
     path.write_text(path.read_text().replace('"note": ""', '"note": "kept"'))
     assert matrix.run_all(todo, tmp_path, jobs=1)[0]["note"] == "kept"
     page = report.write(tmp_path, todo, rows, [], "A test.").read_text()
+    assert "the mean image of comparable data" in page and "recognisable" in page
     assert "Cannot be tried" in page and (tmp_path / "pictures" / f"{QUICK.key}.png").exists()
     assert (tmp_path / "cells.csv").read_text().splitlines()[0] == ",".join(matrix.COLUMNS)
 
@@ -76,11 +77,12 @@ def test_a_cell_gives_a_row_with_every_column_and_is_not_run_twice(tmp_path: Pat
     [
         replace(QUICK, protection="masked", cohort=2, adversary=cells.COLLUDING),
         replace(QUICK, protection="ckks", cohort=2),
-        replace(QUICK, attack="imprint", adversary=cells.MALICIOUS),
+        replace(QUICK, attack="imprint", adversary=cells.UNCHECKED),
         replace(QUICK, attack="membership", batch=2),
         replace(QUICK, attack="label_distribution", algorithm="fedavg", cut=0),
         replace(QUICK, attack="proxy_head", adversary=cells.COLLUDING, state=1),
         replace(QUICK, noise=0.1, cut=2),
+        replace(QUICK, model="resnet18", batch=2, frozen=True, attack="inverting_gradients", algorithm="fedavg", cut=0, steps=1),
     ],
     ids=lambda cell: f"{cell.attack}-{cell.protection}",
 )
@@ -102,6 +104,33 @@ def test_one_colluder_of_two_leaves_the_other_hospitals_own_update() -> None:
     assert seen.summed == 1
     for name, value in own.observation.update.items():
         np.testing.assert_allclose(seen.update[name], value, atol=4 * 0.25 / 2**11)
+
+
+def test_noise_follows_a_clip_that_was_declared_and_not_the_update() -> None:
+    """With a huge update the noise is the same as with a small one, and what is left of the update has the clip's norm."""
+    from attacks.observation import Observation
+    from attacks.trials import Trial
+
+    cell = replace(QUICK, noise=1e-6)
+    for size in (100.0, 1e4):
+        update = {"a": np.full(64, size, np.float32)}
+        [noisy] = matrix._noisy([Trial(Observation("lenet-dlg", 1, SIZE, update, update), None)], cell)
+        assert np.linalg.norm(noisy.observation.update["a"]) == pytest.approx(cells.DP_CLIP, rel=1e-4)
+    small = {"a": np.full(10_000, 1e-9, np.float32)}
+    [noisy] = matrix._noisy([Trial(Observation("lenet-dlg", 1, SIZE, small, small), None)], replace(cell, noise=0.5))
+    assert noisy.observation.update["a"].std() == pytest.approx(0.5 * cells.DP_CLIP, rel=0.05)
+
+
+def test_frozen_batchnorm_leaves_its_statistics_and_training_mode_does_not() -> None:
+    from attacks.trials import play_frozen
+
+    wanted = replace(ROUND, model="resnet18", hospitals=2, min_cohort=2, batch_size=2)
+    images, labels = pictures(4), np.array([0, 1, 2, 0])
+    for trials, moved in ((play_frozen(images, labels, CLASSES, wanted), False), (play(images, labels, CLASSES, wanted), True)):
+        seen = trials[0].observation
+        assert len(trials) == 2 and any(np.abs(value).max() > 0 for value in seen.update.values())
+        changed = any(not np.array_equal(seen.buffers_after[name], value) for name, value in seen.buffers_before.items())
+        assert changed == moved
 
 
 def test_epsilon_falls_with_noise_and_grows_with_rounds() -> None:
