@@ -40,7 +40,27 @@ def shared_secret(private: bytes, public: bytes) -> bytes:
     Raises CryptoError for a wrong length, and when the result is all zero: the peer sent a point of low order, so
     that anybody knows the "secret" (RFC 7748, section 6.1).
     """
-    key = _load(private)
+    return _exchange(_load(private), public)
+
+
+class Agreements:
+    """`shared_secret` of one private key with many peers: the key is loaded once, and every secret computed once.
+
+    Holds those secrets: to be dropped together with the private key.
+    """
+
+    def __init__(self, private: bytes) -> None:
+        self._key = _load(private)
+        self._secrets: dict[bytes, bytes] = {}
+
+    def secret(self, public: bytes) -> bytes:
+        """As `shared_secret`, and raises as it does."""
+        if public not in self._secrets:
+            self._secrets[public] = _exchange(self._key, public)
+        return self._secrets[public]
+
+
+def _exchange(key: X25519PrivateKey, public: bytes) -> bytes:
     if len(public) != KEY_BYTES:
         raise CryptoError(f"an X25519 public key has {KEY_BYTES} bytes, not {len(public)}")
     try:

@@ -23,13 +23,15 @@ def _header(kind: bytes, length: int) -> bytes:
 def _pieces(domain: str, parts: tuple[Part, ...]) -> list[bytes | memoryview]:
     pieces: list[bytes | memoryview] = []
     for part in (_PRODUCT, domain, *parts):
+        if type(part) is int:  # first and in one piece: a cohort is a thousand of them
+            number = part.to_bytes(part.bit_length() // 8 + 1, "big", signed=True)
+            pieces.append(_header(b"i", len(number)) + number)
+            continue
         body: bytes | memoryview
         if isinstance(part, str):
             kind, body = b"s", part.encode("utf-8")
         elif isinstance(part, bool):
             raise TypeError("a bool is no part: say what it means with a str or an int")
-        elif isinstance(part, int):
-            kind, body = b"i", part.to_bytes(part.bit_length() // 8 + 1, "big", signed=True)
         elif isinstance(part, bytes | bytearray | memoryview):
             kind, body = b"b", memoryview(part).cast("B")
         else:

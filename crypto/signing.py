@@ -3,6 +3,8 @@
 What is signed is `kdf.encode(domain, *parts)`, so that a signature for one purpose is never one for another.
 """
 
+from collections.abc import Iterable
+
 from cryptography.exceptions import InvalidSignature as _Invalid
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -41,6 +43,17 @@ def sign(private: bytes, domain: str, *parts: Part) -> bytes:
 def verify(public: bytes, signature: bytes, domain: str, *parts: Part) -> None:
     """Returns nothing if the signature holds. Raises InvalidSignature for anything else, a malformed key included."""
     verify_raw(public, signature, encode(domain, *parts))
+
+
+def first_invalid(signed: Iterable[tuple[bytes, bytes]], domain: str, *parts: Part) -> int | None:
+    """Many (public key, signature) over the same parts: the place of the first that does not hold, None where all do."""
+    message = encode(domain, *parts)  # once, and not for each: the parts may be as many as the signers
+    for place, (public, signature) in enumerate(signed):
+        try:
+            verify_raw(public, signature, message)
+        except InvalidSignature:
+            return place
+    return None
 
 
 def sign_raw(private: bytes, message: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from crypto import signing
 from crypto.errors import InvalidSignature
@@ -65,8 +66,15 @@ class Plan:
         )
 
     def context(self, binding: Binding) -> bytes:
-        """32 bytes: run, round, config, roster, cohort, model before the round, group key."""
-        return digest("context", self.run, self.round, self.config, self.roster, *self.cohort, binding.model, binding.group_key)
+        """32 bytes: run, round, config, roster, cohort, model before the round, group key. Every signature needs it: it is kept."""
+        if binding not in self._contexts:
+            parts: tuple[Part, ...] = (self.run, self.round, self.config, self.roster, *self.cohort, binding.model, binding.group_key)
+            self._contexts[binding] = digest("context", *parts)
+        return self._contexts[binding]
+
+    @cached_property
+    def _contexts(self) -> dict[Binding, bytes]:
+        return {}
 
     def verify(self, who: int, signature: bytes, domain: str, *parts: Part) -> bool:
         """Whether hospital `who` signed this."""

@@ -95,9 +95,10 @@ def check_signatures(
     if len(signers) < plan.threshold:
         raise FaultyCoordinator(f"relayed {len(signers)} signatures, {plan.threshold} are needed", Reason.THRESHOLD)
     parts = survivors_parts(context, transcript, survivors)
-    for who, signature in zip(signers, signatures, strict=True):
-        if not plan.verify(who, signature, "survivors", *parts):
-            raise FaultyCoordinator(f"relayed a signature that hospital {who} did not give", Reason.SIGNATURE)
+    signed = [(plan.verify_keys[who], signature) for who, signature in zip(signers, signatures, strict=True)]
+    place = signing.first_invalid(signed, "survivors", *parts)
+    if place is not None:
+        raise FaultyCoordinator(f"relayed a signature that hospital {signers[place]} did not give", Reason.SIGNATURE)
 
 
 def sign_survivors(state: State, transcript: bytes, survivors: tuple[int, ...]) -> Consistency:

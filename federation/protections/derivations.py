@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from crypto import agreement
 from crypto.kdf import Part, derive, digest
 from federation.messages import AdvertiseKeys
 
@@ -51,14 +50,13 @@ def share_parts(context: bytes, dealer: int, holder: int, commitments: bytes, se
     return (context, dealer, holder, commitments, seed)
 
 
-def channel_key(context: bytes, private: bytes, public: bytes, dealer: int, holder: int) -> bytes:
-    """One key per direction, round and pair, so that it seals once: the context holds run and round. Raises CryptoError."""
-    return derive(agreement.shared_secret(private, public), "share-channel", context, dealer, holder)
+def channel_key(context: bytes, secret: bytes, dealer: int, holder: int) -> bytes:
+    """One key per direction, round and pair, so that it seals once: the context holds run and round. `secret`: of their channel keys."""
+    return derive(secret, "share-channel", context, dealer, holder)
 
 
-def pair_stream(private: bytes, public: bytes, transcript_: bytes, one: int, other: int, stream: str) -> bytes:
-    """The key of a pair's stream (`vector` or `tag`), the same for both. Raises CryptoError on an unusable key."""
-    secret = agreement.shared_secret(private, public)
+def pair_stream(secret: bytes, transcript_: bytes, one: int, other: int, stream: str) -> bytes:
+    """The key of a pair's stream (`vector`, `parts` or `tag`), the same for both. `secret`: of their mask keys."""
     return derive(secret, "pairwise-mask", transcript_, min(one, other), max(one, other), stream)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -63,6 +64,14 @@ class _Keys:
     channel: agreement.KeyPair
     seed: bytes
     holders: tuple[int, ...]
+
+    @cached_property
+    def masks(self) -> agreement.Agreements:
+        return agreement.Agreements(self.mask.private)
+
+    @cached_property
+    def channels(self) -> agreement.Agreements:
+        return agreement.Agreements(self.channel.private)
 
 
 @dataclass(frozen=True, repr=False)
@@ -194,7 +203,7 @@ def _deal(state: Advertised, adverts: dict[int, AdvertiseKeys]) -> tuple[tuple[R
             sealed.append(b"")  # our own stays here; that of a hospital that is gone already is lost
             continue
         try:
-            key = derive.channel_key(context, keys.channel.private, adverts[holder].channel_key, me, holder)
+            key = derive.channel_key(context, keys.channels.secret(adverts[holder].channel_key), me, holder)
         except CryptoError:
             raise FaultyHospital(holder, "advertised an unusable channel key", Reason.MALFORMED) from None
         sealed.append(sealing.seal(key, one.share + one.salt + two.share + two.salt, b""))
@@ -248,7 +257,8 @@ def receive_shares(state: Shared, received: Delivery) -> tuple[Keyed, None]:
 
 def _open_share(state: Shared, dealer: int, box: bytes) -> tuple[RevealedShare, RevealedShare] | None:
     try:
-        key = derive.channel_key(state.context, state.keys.channel.private, state.adverts[dealer].channel_key, dealer, state.own.number)
+        secret = state.keys.channels.secret(state.adverts[dealer].channel_key)
+        key = derive.channel_key(state.context, secret, dealer, state.own.number)
         plain = sealing.open_sealed(key, box, b"")
     except CryptoError:
         return None
@@ -273,7 +283,7 @@ def mask_streams(state: Keyed, name: str) -> list[tuple[bytes, int]]:
     keys = [(derive.self_stream(state.keys.seed, transcript, me, name), 1)]
     for other in graph.neighbours(me, state.held.members, holders_of):
         try:
-            key = derive.pair_stream(state.keys.mask.private, state.adverts[other].mask_key, transcript, me, other, name)
+            key = derive.pair_stream(state.keys.masks.secret(state.adverts[other].mask_key), transcript, me, other, name)
         except CryptoError:
             raise FaultyHospital(other, "advertised an unusable mask key", Reason.MALFORMED) from None
         keys.append((key, derive.pair_sign(me, other)))

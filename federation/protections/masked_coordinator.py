@@ -93,7 +93,7 @@ class Keys(Gathering):
     phase = "advertise_keys"
     expects = AdvertiseKeys
     carrier: Callable[[Plan], Total] = RingTotal
-    probe: bytes = field(default_factory=lambda: agreement.generate().private, repr=False)
+    probe: agreement.Agreements = field(default_factory=lambda: agreement.Agreements(agreement.generate().private), repr=False)
     """Agrees with every advertised key, so that one that agrees with nobody stops its owner only."""
 
     def accept(self, who: int, message: AdvertiseKeys) -> None:
@@ -102,7 +102,7 @@ class Keys(Gathering):
         check_advert(self.plan, Binding(message.model, message.group_key), message)
         try:
             for key in (message.mask_key, message.channel_key):
-                agreement.shared_secret(self.probe, key)
+                self.probe.secret(key)
         except CryptoError:
             raise FaultyHospital(who, "advertised an unusable key", Reason.MALFORMED) from None
         self.received[who] = message
@@ -269,16 +269,16 @@ class Unmasking(Gathering):
         self.faults.append(FaultyHospital(owner, "dealt shares that do not give the secret it committed to", Reason.SHARE))
         return RoundAborted(f"unmask: hospital {owner} dealt inconsistent shares", Reason.SHARE)
 
-    def _streams(self, name: str, seeds: dict[int, bytes], privates: dict[int, bytes]) -> list[tuple[bytes, int]]:
+    def _streams(self, name: str, seeds: dict[int, bytes], dropouts: dict[int, agreement.Agreements]) -> list[tuple[bytes, int]]:
         """Everything that is still in the sum, with the sign that takes it out."""
         transcript, members = self.known.transcript, tuple(sorted(self.known.dealt))
         holders_of = {who: self.known.adverts[who].holders for who in members}
         alive = set(self.request.survivors)
         keys = [(derive.self_stream(seed, transcript, who, name), -1) for who, seed in seeds.items()]
-        for gone, private in privates.items():
+        for gone, agreements in dropouts.items():
             for other in graph.neighbours(gone, members, holders_of):
                 if other in alive:
-                    key = derive.pair_stream(private, self.known.adverts[other].mask_key, transcript, gone, other, name)
+                    key = derive.pair_stream(agreements.secret(self.known.adverts[other].mask_key), transcript, gone, other, name)
                     keys.append((key, -derive.pair_sign(other, gone)))
         return keys
 
@@ -295,9 +295,10 @@ class Unmasking(Gathering):
         for who, private in privates.items():
             if agreement.public_of(private) != known.adverts[who].mask_key:
                 raise self._inconsistent(who)
-        self.total.unmask(self._streams(self.total.stream, seeds, privates))
+        gone = {who: agreement.Agreements(private) for who, private in privates.items()}
+        self.total.unmask(self._streams(self.total.stream, seeds, gone))
         word = np.array([self.word], TAG_RING.dtype)
-        keystream.apply(word, self._streams("tag", seeds, privates), TAG_RING)
+        keystream.apply(word, self._streams("tag", seeds, gone), TAG_RING)
         aggregate = Aggregate(
             round=self.plan.round,
             survivors=survivors,

@@ -146,3 +146,27 @@ def test_a_truncated_or_extended_box_is_noticed(length: int) -> None:
     for wrong in (box[:length], box + bytes(length + 1)):
         with pytest.raises(OpenFailed):
             sealing.open_sealed(bytes(32), wrong, b"")
+
+
+def test_the_secrets_of_one_key_with_many_peers_are_those_of_each_pair() -> None:
+    mine, peers = agreement.generate(), [agreement.generate() for _ in range(3)]
+    many = agreement.Agreements(mine.private)
+    for _ in range(2):  # the second time they are remembered
+        for peer in peers:
+            assert many.secret(peer.public) == agreement.shared_secret(peer.private, mine.public)
+    for bad in (bytes(32), bytes(31)):
+        for _ in range(2):
+            with pytest.raises(CryptoError):
+                many.secret(bad)
+    with pytest.raises(CryptoError):
+        agreement.Agreements(bytes(31))
+
+
+def test_of_many_signatures_the_first_that_does_not_hold_is_named() -> None:
+    pairs = [signing.generate() for _ in range(4)]
+    signed = [(pair.public, signing.sign(pair.private, "domain", 1, b"x")) for pair in pairs]
+    assert signing.first_invalid(signed, "domain", 1, b"x") is None
+    assert signing.first_invalid(signed, "domain", 2, b"x") == 0
+    signed[2] = (signed[2][0], signed[1][1])
+    signed[3] = (signed[3][0], b"short")
+    assert signing.first_invalid(signed, "domain", 1, b"x") == 2

@@ -209,7 +209,7 @@ def test_masks_are_bound_to_the_model_so_that_a_hospital_led_astray_would_read_a
     for digest in (bytes(32), b"\1" * 32):
         context = plan.context(Binding(digest, bytes(32)))
         script = derive.transcript(context, EVERYBODY, (bytes(32),) * 5, EVERYBODY)
-        streams.add(derive.pair_stream(private.private, public.public, script, 0, 1, "vector"))
+        streams.add(derive.pair_stream(agreement.shared_secret(private.private, public.public), script, 0, 1, "vector"))
         streams.add(derive.self_stream(bytes(32), script, 0, "vector"))
     assert len(streams) == 4
 

@@ -257,7 +257,7 @@ def test_with_2t_minus_n_colluders_the_attack_reads_the_victims_update() -> None
     masked = coding.ring_type.from_wire(upload.buffers[0], coding.elements).copy()
     streams = [(derive.self_stream(seed, script, victim, "vector"), -1)]
     for other in EVERYBODY[1:]:
-        key = derive.pair_stream(private, adverts[other].mask_key, script, victim, other, "vector")
+        key = derive.pair_stream(agreement.shared_secret(private, adverts[other].mask_key), script, victim, other, "vector")
         streams.append((key, -derive.pair_sign(victim, other)))
     keystream.apply(masked, streams, coding.ring_type)
     assert np.array_equal(coding.ring_type.signed(masked), integers(hub.rig, victim, 1, CLIPS))
@@ -277,10 +277,10 @@ def test_a_late_upload_of_a_declared_dropout_stays_under_its_self_mask() -> None
     private = sharing.combine(key_shares, 4)
     known, coding = hub.known, Coding.of(hub.rig.config, hub.rig.layout)
     naked = coding.ring_type.from_wire(late.buffers[0], coding.elements).copy()
-    pairs = [
-        (derive.pair_stream(private, known.adverts[other].mask_key, known.transcript, 4, other, "vector"), -derive.pair_sign(4, other))
-        for other in (0, 1, 2, 3)
-    ]
+    pairs = []
+    for other in (0, 1, 2, 3):
+        secret = agreement.shared_secret(private, known.adverts[other].mask_key)
+        pairs.append((derive.pair_stream(secret, known.transcript, 4, other, "vector"), -derive.pair_sign(4, other)))
     keystream.apply(naked, pairs, coding.ring_type)
     assert not np.array_equal(coding.ring_type.signed(naked), integers(hub.rig, 4, 1, CLIPS))
     without = Survivors(round=1, survivors=(0, 1, 2, 3), transcript=known.transcript)
