@@ -111,16 +111,20 @@ def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
     yield replace(fedavg, attack="inverting_gradients_multistep", local_steps=5)
     for state in (1, 10):
         yield replace(base, state=state)
-    for model in models:
+    small = [model for model in models if model not in BATCHNORM]
+    for model in small:
         yield replace(base, model=model)
-    for model in models:  # what hospitals do: many images, several passes, Adam
+    for model in small:  # what hospitals do: many images, several passes, Adam
         real = replace(base, model=model, optimizer="adam", batch=8, local_steps=3)
         yield real
         yield replace(real, algorithm="fedavg", cut=0, attack="inverting_gradients_multistep")
-    # whether a batch's own statistics stand between image and gradient; with every layer seen, which bounds what FLOP's part can show
-    for frozen in (True, False):
-        yield replace(fedavg, model="resnet18", batch=2, frozen=frozen, attack="inverting_gradients")
-    yield replace(fedavg, model="resnet18", batch=2, attack="gradinversion", restarts=2)
+    for model in models:
+        if model in BATCHNORM:
+            # do a batch's own statistics stand between image and gradient? Every layer is seen: that bounds what FLOP's part can show
+            batch = replace(fedavg, model=model, batch=2)
+            yield replace(batch, attack="inverting_gradients", frozen=True)
+            yield replace(batch, attack="inverting_gradients")
+            yield replace(batch, attack="gradinversion", restarts=2)
 
 
 def full_matrix(base: Cell, models: Sequence[str]) -> list[Cell]:
