@@ -179,6 +179,7 @@ class Node:
                 self.confusion = scores.confusion
                 found = metrics(scores.confusion)
                 line = self._line(round_)
+                line["protect_seconds"] = session.protecting.lap()
                 line |= {"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, "test_loss": _finite(scores.loss)}
                 if session.clipped >= 0:
                     line["clipped"] = session.clipped

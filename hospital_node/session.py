@@ -51,6 +51,7 @@ from federation.plan import Plan
 from federation.protections.base import Own, State, step
 from federation.roster import Roster
 from hospital_node.standing import Memory, Standing
+from hospital_node.stopwatch import Stopwatch
 
 
 @dataclass
@@ -84,6 +85,8 @@ class Session:
         self.current: _Training | State | None = None
         self.survivors: dict[int, frozenset[int]] = {}
         """Of the rounds that this process has seen."""
+        self.protecting = Stopwatch()
+        """Runs while this hospital checks, codes, masks or encrypts."""
         self.clipped = -1
         """Clipped elements of this hospital's last update; -1 where it made none."""
 
@@ -112,7 +115,8 @@ class Session:
     def receive(self, message: Message) -> list[Effect]:
         """One message of the coordinator, decoded. Never raises for what a peer did: it notes it and refuses the round."""
         try:
-            return self._dispatch(message)
+            with self.protecting:
+                return self._dispatch(message)
         except FaultyHospital as error:
             known = error.who < len(self.roster)
             return self._refuse(message, error, f"{self.roster.id_of(error.who)}: {error}" if known else str(error))
@@ -141,8 +145,9 @@ class Session:
             return self.failed(round_, "training gave NaN, infinity or another shape; lower training.lr", Reason.TRAINING)
         own = Own(self.number, self.keys.signing_key, given, self.standing.digest, self.group)
         try:
-            plan.coding.check(given)
-            self.current, message = self.protection.begin(plan, own)
+            with self.protecting:
+                plan.coding.check(given)
+                self.current, message = self.protection.begin(plan, own)
         except OutOfRange as error:
             return self.failed(round_, str(error), Reason.RANGE)
         except FederationError as error:

@@ -49,5 +49,6 @@ def about(
         "skipped_images": list(learner.data.skipped),
         "partition_notes": list(learner.data.notes),
         "train_seconds": sum(line.get("train_seconds", 0.0) for line in lines),
+        "protect_seconds": sum(line.get("protect_seconds", 0.0) for line in lines),
         "device": str(learner.device),
     }

@@ -150,7 +150,12 @@ def _helpers(run: RunView) -> int:
 
 
 def _times(seconds: dict[str, Any]) -> dict[str, str]:
-    names = {"total": "from start to end", "train": "training, all hospitals", "protect": "protecting", "aggregate": "aggregating"}
+    names = {
+        "total": "from start to end",
+        "train": "training, all hospitals",
+        "protect": "protecting, all hospitals",
+        "aggregate": "aggregating",
+    }
     return {names[key]: _seconds(seconds[key]) for key in names if seconds.get(key)}
 
 

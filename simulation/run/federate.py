@@ -107,6 +107,7 @@ class LearnerBody:
         found = metrics(scores.confusion)
         line = self.line if self.line.get("round") == effect.round else {"round": effect.round}
         line |= {"counted": effect.counted, "accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy}
+        line["protect_seconds"] = session.protecting.lap()
         line["test_loss"] = None if np.isnan(scores.loss) else scores.loss
         if session.clipped >= 0:
             line["clipped"] = session.clipped
@@ -231,7 +232,7 @@ class Federation:
                 "plain_float32": plain,
                 "expansion": up / plain if plain else None,
             },
-            "seconds": {"total": time.monotonic() - self.began, "aggregate": 0.0},
+            "seconds": {"total": time.monotonic() - self.began, "aggregate": self.bus.aggregating.lap()},
         }
 
 

@@ -16,6 +16,7 @@ from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
 from federation.messages import Message
 from hospital_node.session import Session
+from hospital_node.stopwatch import Stopwatch
 
 
 class Body(Protocol):
@@ -55,6 +56,8 @@ class MemoryFederation:
         self.config, self.layout, self.run, self.hospitals = config, layout, run, hospitals
         self.fault, self.watch, self.tap = fault, watch, tap
         self.now = 0.0
+        self.aggregating = Stopwatch()
+        """Runs while the coordinator takes what hospitals send."""
         self.events: list[Recorded] = []
         self.notes: list[tuple[int, Note]] = []
         self.finished: Finished | None = None
@@ -111,8 +114,10 @@ class MemoryFederation:
             message = codec.decode(frames, limits)
         except MalformedMessage as error:
             self._coordinator(self.run.malformed(who, str(error), self.now))
-        else:
-            self._coordinator(self.run.receive(who, message, self.now))
+            return
+        with self.aggregating:
+            effects = self.run.receive(who, message, self.now)
+        self._coordinator(effects)
 
     def _down(self, who: int, message: Message) -> None:
         for delay, arriving in self.fault(who, "down", message, self.now):

@@ -50,7 +50,7 @@ def merge(prepared: Prepared, hospitals: list[Json], coordinator: Json, seconds:
         "seconds": {
             "total": seconds,
             "train": sum(one.get("train_seconds", 0.0) for one in hospitals),
-            "protect": None,
+            "protect": sum(one.get("protect_seconds", 0.0) for one in hospitals),
             "aggregate": coordinator.get("seconds", {}).get("aggregate"),
         },
         "skipped_images": [f"{one['id']}: {name}" for one in hospitals for name in one.get("skipped_images", [])][:200],
