@@ -115,6 +115,11 @@ def default_threshold(cohort: int) -> int:
     return min(cohort, 2 * cohort // 3 + 1)
 
 
+def least_ring(bits: int, cohort: int) -> int:
+    """The bits that a sum of `cohort` values of `bits` bits needs."""
+    return bits + math.ceil(math.log2(cohort))
+
+
 def validate(config: FederationConfig, source: str = "federation.toml") -> FederationConfig:
     """Refuse combinations that make no sense. Raises ConfigError that names the key and the fix."""
     rounds, code = config.federation, config.protection
@@ -132,11 +137,11 @@ def validate(config: FederationConfig, source: str = "federation.toml") -> Feder
         raise refuse("protection.bits", "0 (float32) goes only with kind = 'plain'; masks and ciphertexts carry integers")
     if code.bits == 1 or code.bits > code.ring:
         raise refuse("protection.bits", f"{code.bits} must be 0, or between 2 and the ring's {code.ring}")
-    headroom = math.ceil(math.log2(rounds.cohort)) if rounds.cohort > 1 else 0
-    if code.bits and code.bits + headroom > code.ring:
+    least = least_ring(code.bits, rounds.cohort)
+    if code.bits and least > code.ring:
         raise refuse(
             "protection.ring",
-            f"{code.bits} bits and a cohort of {rounds.cohort} need a ring of {code.bits + headroom} bits, "
+            f"{code.bits} bits and a cohort of {rounds.cohort} need a ring of {least} bits, "
             f"not {code.ring}; take a wider ring or fewer bits",
         )
     if code.kind in ("ckks", "masked+ckks"):

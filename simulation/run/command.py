@@ -34,7 +34,7 @@ def sim(
     algorithm: Annotated[str, typer.Option(help="flop | fedavg | local | central")] = "flop",
     protection: Annotated[str, typer.Option(help="plain | masked | ckks | masked+ckks")] = "masked",
     bits: Annotated[int | None, typer.Option(help="Bits of a quantised value; 0: float32 (plain only).")] = None,
-    ring: Annotated[int, typer.Option(help="Bits of a sum: 16 | 24 | 32")] = 16,
+    ring: Annotated[int | None, typer.Option(help="Bits of a sum: 16 | 24 | 32; the narrowest that --bits fits in")] = None,
     threshold: Annotated[int, typer.Option(help="Hospitals that must survive a round; 0: two thirds of the cohort, and one.")] = 0,
     weighting: Annotated[str, typer.Option(help="uniform | examples")] = "uniform",
     hospitals: Annotated[int, typer.Option(help="How many hospitals.")] = 5,

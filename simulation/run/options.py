@@ -21,6 +21,7 @@ from learning.data import Dataset, open_dataset
 from simulation.run.seeds import hospital_ids, own_secret
 
 ALONE = ("local", "central")
+RINGS = (16, 24, 32)
 DEFAULT_BITS = {16: 12, 24: 16, 32: 16}
 
 
@@ -36,7 +37,7 @@ class Options:
     algorithm: str = "flop"
     protection: str = "masked"
     bits: int | None = None
-    ring: int = 16
+    ring: int | None = None
     threshold: int = 0
     weighting: str = "uniform"
     hospitals: int = 5
@@ -121,6 +122,9 @@ def make_config(options: Options, dataset: Dataset, folder: Path) -> FederationC
         pretrained=options.pretrained,
     )
     protection = "plain" if options.alone else options.protection
+    bits = DEFAULT_BITS.get(options.ring or RINGS[0], 0) if options.bits is None else options.bits
+    least = federation_config.least_ring(bits, cohort)
+    ring = options.ring or next((ring for ring in RINGS if ring >= least), RINGS[-1])
     tables: dict[str, dict[str, object]] = {
         "federation": {
             "name": "simulation",
@@ -149,8 +153,8 @@ def make_config(options: Options, dataset: Dataset, folder: Path) -> FederationC
         },
         "protection": {
             "kind": protection,
-            "ring": options.ring,
-            "bits": DEFAULT_BITS[options.ring] if options.bits is None and options.ring in DEFAULT_BITS else options.bits or 0,
+            "ring": ring,
+            "bits": bits,
             "threshold": options.threshold,
         },
     }
