@@ -48,7 +48,7 @@ def train_test_table(name: str, grid: Grid) -> list[Block]:
     note = "± is half of the 95 % interval of a proportion, as in the paper (the normal approximation); one seed has no SD."
     if framework == "central":
         head += ("ε = |V_FED − V_SUM|, points", "paper's ε")
-        note += " ε compares the accuracies on the test folder."
+        note += " ε compares the accuracies on the test folder. " + _seen(grid)
     title = "Federated training" if framework == "fedavg" else "Centralised training, and what federating costs"
     return [Table(title, head, tuple(rows), note), *by_source(grid, "global_test", "test folder", (framework,))]
 
@@ -114,7 +114,19 @@ def against_central(name: str, grid: Grid) -> list[Block]:
     run = grid.results[0].run
     epochs = f"round ({run.epochs} epoch{'s' * (run.epochs > 1)} each, {run.rounds * run.epochs} in all)"
     drawn = figures.curves(panels, "training loss", colours, epochs)
-    return [Picture("loss", "Training loss, federated and centralised", drawn)]
+    rows = tuple(
+        (COLUMNS[model], *(float(np.mean([line[-1] for line in grid.curves(one, model, "train_loss")])) for one in ("fedavg", "central")))
+        for model in grid.models
+    )
+    last = Table("Training loss in the last round", ("model", "federated", "centralised"), rows, _seen(grid))
+    return [Picture("loss", "Training loss, federated and centralised", drawn), last]
+
+
+def _seen(grid: Grid) -> str:
+    """What a reader who compares the two must know."""
+    return (
+        f"In a round {grid.scale.cohort} of {grid.scale.hospitals} hospitals train, each on its own images; centralised training sees all."
+    )
 
 
 def explanations(label: str) -> Callable[[str, Grid], list[Block]]:
@@ -137,7 +149,6 @@ def explanations(label: str) -> Callable[[str, Grid], list[Block]]:
         sides = {COLUMNS[model]: int(grid.first("fedavg", model).maps["side"][0]) for model in grid.models}
         note = "A map of 1 x 1 cannot say where: at images this small the whole panel has one colour. Larger images have larger maps."
         rows = tuple((name, f"{side} x {side}") for name, side in sides.items())
-        blocks.append(Table("How fine the last convolution's maps are", ("model", "map"), rows, note))
-        return blocks
+        return [Table("How fine the last convolution's maps are", ("model", "map"), rows, note * (min(sides.values()) == 1)), *blocks]
 
     return draw

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from learning.evaluation import wilson
 from simulation.papers.paper import COLUMNS, FRAMEWORKS
 from simulation.papers.studies import Scale, Study
 from simulation.papers.tables import PlusMinus, Table, proportion
@@ -24,7 +25,7 @@ class Picture:
 Block = Table | Picture
 SOURCES = (
     "Class and source are confounded in this data set: some sources hold one class only, and there a model that knows the source is right "
-    "throughout. ± is half of the 95 % interval of a proportion; images: of one seed."
+    "throughout. In brackets the 95 % interval of a proportion (Wilson); images: of one seed."
 )
 
 
@@ -89,11 +90,19 @@ def by_source(grid: Grid, part: str, where: str, frameworks: Sequence[str] = ())
             for framework in frameworks:
                 found = [one[part]["per_source"].get(source, {"right": 0, "examples": 0}) for one in grid.of(framework, model)]
                 images = max([images, *(one["examples"] for one in found)])
-                share = proportion(sum(one["right"] for one in found), sum(one["examples"] for one in found), len(found))
-                cells.append(None if share is None else f"{share.value:.0f} ± {share.spread:.0f}")
+                cells.append(_interval(sum(one["right"] for one in found), sum(one["examples"] for one in found), len(found)))
         rows.append((source, images, *cells))
     head = ("source", "images", *[f"{COLUMNS[model]} {FRAMEWORKS[framework]}" for model in grid.models for framework in frameworks])
     return [Table(f"Accuracy by source, {where}, %", head, tuple(rows), SOURCES)]
+
+
+def _interval(right: int, examples: int, seeds: int) -> str | None:
+    """Percent and 95 % interval; Wilson's, because some sources have a handful of images."""
+    if not examples:
+        return None
+    once = max(1, round(examples / seeds))
+    low, high = wilson(round(right / examples * once), once)
+    return f"{100 * right / examples:.0f} ({100 * low:.0f}–{100 * high:.0f})"
 
 
 def majority_verdict(grid: Grid) -> str:

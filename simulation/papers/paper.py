@@ -17,10 +17,11 @@ COLUMNS = {
 FRAMEWORKS = {"fedavg": "FedAvg", "flop": "FLOP", "central": "centralised"}
 
 # Tables 1, 2 and 4 are pictures in the text of the FLOP paper that we have, and so is half of table 6. What it says of them in words:
+_TEXT = "The paper's text, as we have it, holds no figures of this table; it says in words: "
 WORDS = {
-    "flop-table1": "The paper says in words: FLOP above FedAvg by 0.5 to 2 points for all four models, COVID-Net by over 2; ResNet50 best.",
-    "flop-table2": "The paper says in words: FLOP comparable to FedAvg, above it for three of the four models.",
-    "flop-table4": "The paper says in words: FLOP still comparable to FedAvg.",
+    "flop-table1": _TEXT + "FLOP above FedAvg by 0.5 to 2 points for all four models, COVID-Net by over 2; ResNet50 best.",
+    "flop-table2": _TEXT + "FLOP comparable to FedAvg, above it for three of the four models.",
+    "flop-table4": _TEXT + "FLOP still comparable to FedAvg.",
 }
 
 _Cells = dict[tuple[str, str], PlusMinus]
