@@ -92,11 +92,15 @@ def global_confusions(name: str, grid: Grid) -> list[Block]:
     """Figure 4: the federated models on the test folder, and the paper's counts below."""
     classes = grid.results[0].figures["classes"]
     ours = {COLUMNS[model]: np.sum([one["global_test"]["confusion"] for one in grid.of("fedavg", model)], axis=0) for model in grid.models}
-    theirs = {COLUMNS[model]: counts for model, counts in paper.CONFUSIONS.items()}
+    same = sorted(classes) == sorted(paper.CONFUSION_CLASSES)
+    order = [paper.CONFUSION_CLASSES.index(class_) for class_ in (classes if same else paper.CONFUSION_CLASSES)]
+    models = sorted(paper.CONFUSIONS, key=lambda model: list(ours).index(COLUMNS[model]) if COLUMNS[model] in ours else len(ours))
+    theirs = {COLUMNS[model]: np.array(paper.CONFUSIONS[model])[np.ix_(order, order)].tolist() for model in models}
+    names = [paper.CONFUSION_CLASSES[at] for at in order]
     columns = 4 if len(ours) > 2 else 2
     return [
         Picture("confusion", "Here, on the test folder", figures.confusions(ours, classes, columns)),
-        Picture("confusion-paper", "The paper's figure 4, drawn from its counts", figures.confusions(theirs, paper.CONFUSION_CLASSES, 4)),
+        Picture("confusion-paper", "The paper's figure 4, drawn from its counts", figures.confusions(theirs, names, 4)),
         *by_source(grid, "global_test", "test folder", ("fedavg",)),
     ]
 
