@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from crypto.kdf import Part, derive, digest
-from federation.messages import AdvertiseKeys
 
 SHARE_BYTES = 33
 SALT_BYTES = 16
 BOX_BYTES = 2 * (SHARE_BYTES + SALT_BYTES)
 """One sealed box: share and salt of the self-mask seed, share and salt of the mask key."""
-
-
-def advert_parts(context: bytes, advert: AdvertiseKeys) -> tuple[Part, ...]:
-    """What a hospital signs when it advertises keys."""
-    return (context, advert.sender, advert.mask_key, advert.channel_key, len(advert.holders), *advert.holders)
-
-
-def advert_digest(advert: AdvertiseKeys) -> bytes:
-    return digest(
-        "advert",
-        advert.sender,
-        advert.model,
-        advert.group_key,
-        advert.mask_key,
-        advert.channel_key,
-        len(advert.holders),
-        *advert.holders,
-        advert.signature,
-    )
 
 
 def transcript(context: bytes, numbers: tuple[int, ...], digests: tuple[bytes, ...], members: tuple[int, ...]) -> bytes:

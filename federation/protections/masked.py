@@ -38,8 +38,8 @@ from federation.messages import (
     Update,
 )
 from federation.plan import Binding, Plan
+from federation.protections import advertisement, graph
 from federation.protections import derivations as derive
-from federation.protections import graph
 from federation.protections.base import Own, State, check_signatures, check_survivors, sign_survivors, signed_sum
 
 TAG_RING = Ring(64)
@@ -142,7 +142,7 @@ def advertise_keys(
         holders=keys.holders,
         signature=bytes(64),
     )
-    signature = signing.sign(own.signing_key, "advertise-keys", *derive.advert_parts(state.context, advert))
+    signature = signing.sign(own.signing_key, "advertise-keys", *advertisement.signed_parts(state.context, advert))
     return state, msgspec.structs.replace(advert, signature=signature)
 
 
@@ -157,10 +157,10 @@ def share_keys(state: Advertised, received: KeyList) -> tuple[Shared, ShareKeys]
     listed = dict(zip(numbers, digests, strict=True))
     adverts: dict[int, AdvertiseKeys] = {}
     for advert in received.advertised:
-        if advert.sender in adverts or listed.get(advert.sender) != derive.advert_digest(advert):
+        if advert.sender in adverts or listed.get(advert.sender) != advertisement.digest_of(advert):
             raise FaultyCoordinator("relayed keys that are not the listed ones", Reason.UNEXPECTED)
         try:
-            check_advert(plan, state.binding, advert)
+            advertisement.check(plan, state.binding, advert)
         except FaultyHospital as error:  # the coordinator checks the same, and would not have relayed it
             raise FaultyCoordinator(f"relayed keys of hospital {error.who}, which {error.what}", error.reason) from None
         adverts[advert.sender] = advert
@@ -170,18 +170,6 @@ def share_keys(state: Advertised, received: KeyList) -> tuple[Shared, ShareKeys]
         raise FaultyCoordinator("kept back the keys of a neighbour", Reason.UNEXPECTED)
     own_shares, message = _deal(state, adverts)
     return Shared(plan, state.own, state.binding, state.keys, adverts, numbers, digests, own_shares), message
-
-
-def check_advert(plan: Plan, binding: Binding, advert: AdvertiseKeys) -> None:
-    """Raises FaultyHospital unless its sender signed it for this round, standing where `binding` says."""
-    who = advert.sender
-    if Binding(advert.model, advert.group_key) != binding:
-        raise FaultyHospital(who, "stands at another model or group key than this hospital", Reason.CONTEXT)
-    if advert.round != plan.round:
-        raise FaultyHospital(who, "advertised keys for another round", Reason.MALFORMED)
-    graph.check_holders(plan, who, advert.holders)
-    if not plan.verify(who, advert.signature, "advertise-keys", *derive.advert_parts(plan.context(binding), advert)):
-        raise FaultyHospital(who, "did not sign its keys for this round", Reason.SIGNATURE)
 
 
 def _deal(state: Advertised, adverts: dict[int, AdvertiseKeys]) -> tuple[tuple[RevealedShare, RevealedShare], ShareKeys]:

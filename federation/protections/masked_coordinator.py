@@ -31,10 +31,10 @@ from federation.messages import (
     Update,
 )
 from federation.plan import Binding, Plan
+from federation.protections import advertisement, graph
 from federation.protections import derivations as derive
-from federation.protections import graph
 from federation.protections.base import Gathering, Outcome, Signatures, most_common_binding, signed_sum, vector_buffer
-from federation.protections.masked import TAG_RING, check_advert
+from federation.protections.masked import TAG_RING
 
 
 class Total(Protocol):
@@ -99,7 +99,7 @@ class Keys(Gathering):
     def accept(self, who: int, message: AdvertiseKeys) -> None:
         if message.sender != who:
             raise FaultyHospital(who, "advertised keys in another's name", Reason.MALFORMED)
-        check_advert(self.plan, Binding(message.model, message.group_key), message)
+        advertisement.check(self.plan, Binding(message.model, message.group_key), message)
         try:
             for key in (message.mask_key, message.channel_key):
                 self.probe.secret(key)
@@ -114,7 +114,7 @@ class Keys(Gathering):
             self.faults.append(FaultyHospital(who, "stands at another model or group key than most", Reason.CONTEXT))
         numbers = self.present
         self.require(len(numbers), "advertise_keys")
-        digests = tuple(derive.advert_digest(self.received[who]) for who in numbers)
+        digests = tuple(advertisement.digest_of(self.received[who]) for who in numbers)
         holders_of = {who: self.received[who].holders for who in numbers}
         messages: dict[int, Message] = {}
         for who in numbers:

@@ -30,8 +30,7 @@ from federation.messages import (
     Update,
 )
 from federation.plan import Binding
-from federation.protections import derivations as derive
-from federation.protections import masked
+from federation.protections import advertisement, masked
 from hospital_node.session import Session
 from tests.adversary import Change, Rewrite, integers, put
 from tests.rig import Deaths, Rig, config, start_model
@@ -84,7 +83,7 @@ def resigned(change: Change) -> Change:
         context = rig.run._plan(1).context(Binding(changed.model, changed.group_key))
         return replace(
             changed,
-            signature=signing.sign(rig.secrets[FAULTY].signing_key, "advertise-keys", *derive.advert_parts(context, changed)),
+            signature=signing.sign(rig.secrets[FAULTY].signing_key, "advertise-keys", *advertisement.signed_parts(context, changed)),
         )
 
     return sign

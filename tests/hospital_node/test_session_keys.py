@@ -22,6 +22,7 @@ from federation.messages import (
     Update,
 )
 from federation.plan import Binding
+from federation.protections import advertisement
 from federation.protections import derivations as derive
 from tests.adversary import EVERYBODY, LyingCoordinator, liar, refuses
 from tests.rig import Rig, config
@@ -126,7 +127,7 @@ def test_swapped_round_keys_are_refused_by_the_roster_signature(how: str) -> Non
     forged = swapped_keys(hub.state.adverts)[how]  # type: ignore[attr-defined]
     adverts = tuple(forged if advert.sender == 1 else advert for advert in honest.advertised)  # type: ignore[attr-defined]
     refuses(hub, 0, replace(honest, advertised=adverts), "unexpected", "relayed keys that are not the listed ones")
-    digests = tuple(derive.advert_digest(advert) for advert in adverts)
+    digests = tuple(advertisement.digest_of(advert) for advert in adverts)
     reason = "malformed" if how == "other holders" else "signature"
     refuses(hub, 2, replace(lists[2], advertised=adverts, digests=digests), reason, "relayed keys of hospital 1, which")
     hub.usable(2)
@@ -140,7 +141,7 @@ def test_our_own_keys_in_our_own_name_only() -> None:
     lists = hub.up_to("share_keys", 2)
     for who, other in ((0, old[0]), (1, replace(lists[1].advertised[1], mask_key=old[1].mask_key))):  # type: ignore[attr-defined]
         adverts = tuple(replace(other, round=2) if advert.sender == who else advert for advert in lists[who].advertised)  # type: ignore[attr-defined]
-        digests = tuple(derive.advert_digest(advert) for advert in adverts)
+        digests = tuple(advertisement.digest_of(advert) for advert in adverts)
         refuses(hub, who, replace(lists[who], advertised=adverts, digests=digests), "signature", f"hospital {who}")
     hub.usable(3)
 
@@ -153,7 +154,7 @@ def test_keys_of_an_earlier_round_are_refused() -> None:
     hub.tell({who: AbortRound(round=1, code="threshold") for who in EVERYBODY})
     lists = hub.up_to("share_keys", 2)
     adverts = tuple(replace(old, round=2) if advert.sender == 1 else advert for advert in lists[0].advertised)  # type: ignore[attr-defined]
-    digests = tuple(derive.advert_digest(advert) for advert in adverts)
+    digests = tuple(advertisement.digest_of(advert) for advert in adverts)
     refuses(hub, 0, replace(lists[0], advertised=adverts, digests=digests), "signature", "relayed keys of hospital 1")
     hub.usable(3)
 
@@ -193,7 +194,7 @@ def test_another_model_at_one_hospital_is_refused_by_all_before_a_share_is_dealt
     state, lists = hub.state.close()
     assert 2 not in lists and [fault.who for fault in state.faults] == [2]  # the honest coordinator leaves it out
     near = tuple(adverts[who] for who in EVERYBODY)
-    digests = tuple(derive.advert_digest(advert) for advert in near)
+    digests = tuple(advertisement.digest_of(advert) for advert in near)
     for who in (0, 1, 3, 4):  # a lying one relays its keys all the same
         everything = KeyList(round=2, advertised=near, numbers=EVERYBODY, digests=digests)
         refuses(hub, who, everything, "context", "hospital 2, which stands at another model or group key")
