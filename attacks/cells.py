@@ -62,8 +62,9 @@ class Cell:
 
     @property
     def lr(self) -> float:
-        """SGD's single step is large enough for 12 bits; several are smaller, or one image would be learnt by heart in the first."""
-        if self.optimizer == "adam":
+        """SGD's single step is large enough for 12 bits; several are smaller, or one image would be learnt by heart in the first, and
+        smaller still those of rounds before the attacked one, or there would be nothing left to learn in it and no update to attack."""
+        if self.optimizer == "adam" or self.state:
             return 1e-3
         return 0.1 if self.local_steps == 1 else 0.02
 

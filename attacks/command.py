@@ -132,7 +132,8 @@ def _affordable(cell: Cell) -> Cell:
     """What a cell's search may cost: cheap steps are more, large models get fewer images; the row says how many of both."""
     if cell.model in BATCHNORM:
         return replace(cell, images=max(2, cell.batch))
-    if cell.attack in ("dlg", "idlg", "inverting_gradients"):
+    kinked = cell.attack == "varpro" and cell.model != Cell.model and cell.batch == 1  # ReLUs: no second-order polish helps there
+    if kinked or cell.attack in ("dlg", "idlg", "inverting_gradients"):
         return replace(cell, steps=4 * cell.steps)
     if cell.attack == "inverting_gradients_multistep":
         return replace(cell, steps=2 * cell.steps)

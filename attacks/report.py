@@ -126,7 +126,7 @@ def setting(cell: Cell) -> str:
 
 
 def verdict(row: Row) -> str:
-    """leaks, partly, holds, or n/a: the colour of a row."""
+    """leaks, partly, n/a; and where nothing was found: holds under a protection, which rests on more than this attack, else nothing."""
     if row["psnr_median"] is None:
         if row["note"].startswith(REFUSED):
             return "holds"
@@ -136,10 +136,12 @@ def verdict(row: Row) -> str:
             return "n/a"
         figure = row["identifiability"] if row["attack"] == "membership" else row["label_accuracy"]
         better = (figure - row["chance"]) / (1 - row["chance"])
-        return "leaks" if better > 0.8 else "partly" if better > 0.2 else "holds"
+        return "leaks" if better > 0.8 else "partly" if better > 0.2 else "nothing"
     if row["success_rate"] >= 0.5:
         return "leaks" if row["psnr_median"] >= CLEAR else "partly"
-    return "partly" if row["success_rate"] > 0 else "holds"
+    if row["success_rate"] > 0:
+        return "partly"
+    return "nothing" if row["protection"].startswith("plain") else "holds"
 
 
 def sentence(row: Row) -> str:
@@ -254,6 +256,8 @@ def _curve(cells: Sequence[Cell], rows: Sequence[Row], axis: str, label: str, sc
     place.plot(x, control, "--", color="#555", label="best control")
     if scale == "log":
         place.set_xscale("symlog", linthresh=min((v for v in x if v > 0), default=1.0))
+    else:
+        place.set_xticks(x)
     place.set_xlabel(label)
     place.set_ylabel("PSNR, dB")
     place.legend(fontsize=7)

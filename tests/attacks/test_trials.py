@@ -90,7 +90,7 @@ def test_every_kind_of_cell_gives_a_row(cell: Cell) -> None:
     row, _ = matrix.run(cell)
     assert row["note"] == "" or cell.attack in ("membership", "label_distribution")
     assert (row["dp_epsilon"] is None) == (cell.noise is None)
-    assert report.sentence(row).endswith(".") and report.verdict(row) in ("leaks", "partly", "holds", "n/a")
+    assert report.sentence(row).endswith(".") and report.verdict(row) in ("leaks", "partly", "nothing", "holds", "n/a")
 
 
 def test_one_colluder_of_two_leaves_the_other_hospitals_own_update() -> None:
@@ -104,6 +104,12 @@ def test_one_colluder_of_two_leaves_the_other_hospitals_own_update() -> None:
     assert seen.summed == 1
     for name, value in own.observation.update.items():
         np.testing.assert_allclose(seen.update[name], value, atol=4 * 0.25 / 2**11)
+
+
+def test_only_a_protection_is_said_to_hold_where_an_attack_fails() -> None:
+    missed = {"psnr_median": 9.0, "success_rate": 0.0, "note": ""}
+    assert report.verdict(missed | {"protection": "plain"}) == "nothing"
+    assert report.verdict(missed | {"protection": "masked"}) == "holds"
 
 
 def test_noise_follows_a_clip_that_was_declared_and_not_the_update() -> None:
