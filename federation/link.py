@@ -39,7 +39,7 @@ ZAP = "inproc://zeromq.zap.01"
 DOMAIN = b"flop"
 QUEUE = 16  # packets in a socket's queue, per peer: above two windows and their answers
 BATCH = 64  # packets taken in one go
-LONGEST = CHUNK + (1 << 14)  # a chunk, and what CURVE adds to it; also above the longest header
+LONGEST = CHUNK + (1 << 14)  # a chunk, and what CURVE adds to it; also above the longest header, 8 bytes for each of MAX_FRAMES
 HEARTBEAT_S, DEAD_S = 5, 30  # one chunk must pass within DEAD_S: 0.3 Mbit/s
 CONNECT_S = 4
 BLOCKED_S = 0.02  # a full queue is tried again after this
@@ -91,7 +91,7 @@ class Link:
         """Queue a message; never blocks. The frames are not copied, and must not change before the peer has them.
 
         `urgent` overtakes what waits (urgent ones keep their order). False, and a Refused event: too many messages wait.
-        Raises ValueError for no frames, or more than 1024.
+        Raises ValueError for no frames, or more than `packets.MAX_FRAMES`.
         """
         self._own()
         return self._contacts.send(peer, frames, urgent)

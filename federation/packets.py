@@ -14,7 +14,8 @@ Buffer = bytes | memoryview
 
 MAGIC, VERSION = b"FLNK", 1
 CHUNK = 1 << 20  # bytes of a message in one packet, at most
-MAX_FRAMES = 1024  # of one message
+MAX_FRAMES = 1 << 14  # of one message; under ckks it has one for each ciphertext
+MAX_NUMBER = 1 << 63  # of a message, and of bytes: what follows it must still fit its field
 
 _SIGNAL = struct.Struct(">4sBBB")  # magic, version, kind, code; this layout is the same in every version
 _STREAM = struct.Struct(">4sBB8s?QQQ")  # magic, version, kind, stream, urgent, three numbers
@@ -125,6 +126,8 @@ def decode(frames: Sequence[Buffer]) -> Packet:
     if rest < 0 or (rest and kind != _DATA) or rest % 8 or rest > 8 * MAX_FRAMES or head[14] > 1:
         raise MalformedPacket("a packet header has a wrong length")
     _, _, _, stream, urgent, a, b, c = _STREAM.unpack(head[: _STREAM.size])
+    if max(a, b, c) >= MAX_NUMBER:
+        raise MalformedPacket("a number is beyond all that was ever sent")
     if kind == _DATA:
         if (c == 0) != (rest > 0) or a > b or len(parts) > MAX_FRAMES:
             raise MalformedPacket("a chunk contradicts itself")

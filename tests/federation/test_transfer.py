@@ -105,7 +105,7 @@ def test_a_malformed_packet_is_refused_and_nothing_else_happens(frames, at, valu
         packets.BYE_REMOVED,
         Data(b"12345678", True, 3, 5, 0, (1, 0, 2), (b"abc",)),
         Data(b"12345678", False, 3, 5, 9, (), (b"abc", b"d")),
-        Ack(b"12345678", False, 2**63, 2**40, True),
+        Ack(b"12345678", False, 2**63 - 1, 2**40, True),
         Nack(b"12345678", True, 7, 10**9),
         Probe(b"12345678", False, 6, 7, 8),
     ],
@@ -127,13 +127,37 @@ def test_packets_survive_the_wire(packet):
         (encode(Data(b"12345678", False, 0, 0, 0, (), (b"x",))), "contradicts"),  # no sizes
         (encode(Data(b"12345678", False, 0, 0, 5, (9,), (b"x",))), "contradicts"),  # sizes in the middle
         (encode(Data(b"12345678", False, 2, 1, 0, (1,), (b"x",))), "contradicts"),  # settled, and sent
-        (encode(Data(b"12345678", False, 0, 0, 0, (1,) * 1025, (b"x",))), "length"),
+        (encode(Data(b"12345678", False, 0, 0, 0, (1,) * (packets.MAX_FRAMES + 1), (b"x",))), "length"),
         ([encode(Ack(b"12345678", False, 0, 0))[0][:5] + b"\x63" + encode(Ack(b"12345678", False, 0, 0))[0][6:]], "unknown"),
     ],
 )
 def test_what_is_wrong_is_named(frames, why):
     with pytest.raises(MalformedPacket, match=why):
         decode(frames)
+
+
+@pytest.mark.parametrize("number", [2**63, 2**64 - 1])
+def test_a_message_after_which_no_other_could_be_counted_is_refused(number):
+    """Its acknowledgement would not fit the field: the receiver would fall over it."""
+    for packet in (
+        Data(b"12345678", False, number, number, 0, (1,), (b"x",)),
+        Probe(b"12345678", False, number, number, 0),
+        Ack(b"12345678", False, number, 0),
+    ):
+        with pytest.raises(MalformedPacket, match="beyond"):
+            decode(encode(packet))
+    conversation = Conversation()
+    last = decode(encode(Data(b"12345678", False, 2**63 - 1, 2**63 - 1, 0, (1,), (b"x",))))
+    assert conversation.receive(last, ROOM) == [b"x"]
+    assert encode(conversation.next_packet())
+
+
+def test_a_model_of_fifty_million_parameters_in_ciphertexts_is_one_message():
+    frames = [b"header", b"body", *([b"ciphertext"] * 12_000)]
+    outbox, inbox = Outbox(), Inbox()
+    assert outbox.split(frames)
+    [chunk] = send_all(outbox)
+    assert inbox.receive(chunk, ROOM)[0] == frames
 
 
 def test_another_version_is_named():
