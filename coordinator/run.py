@@ -16,7 +16,7 @@ from federation import protections
 from federation.config import FederationConfig
 from federation.effects import Applied, Effect, Finished, Recorded, Send
 from federation.errors import LocalProtocolError, Reason
-from federation.groupkey import asked_by
+from federation.groupkey import asked_by, sealable
 from federation.layout import Layout
 from federation.limits import state_bytes, vector_bytes
 from federation.messages import (
@@ -119,9 +119,8 @@ class Run:
 
     def buffers_allowed(self, who: int) -> int:
         """Bytes of raw buffers that this hospital may send now."""
-        if self.round is not None and self.round.may_upload(who):
-            return self._upload_bytes
-        return state_bytes(self.layout) if self.synchroniser.asks(who) else 0
+        upload = self._upload_bytes if self.round is not None and self.round.may_upload(who) else 0
+        return max(upload, state_bytes(self.layout) if self.synchroniser.asks(who) else 0)
 
     def stop(self, code: str, now: float) -> list[Effect]:
         """End the run now."""
@@ -178,6 +177,8 @@ class Run:
             return [Recorded("malformed", {"hospital": who, "text": "asks or answers in another's name"})]
         if isinstance(message, StateRequest) and not asked_by(self.run, self.roster, message):
             return self.malformed(who, "did not sign its request for key and model", now)
+        if isinstance(message, StateRequest) and not sealable(self.roster, message):
+            return self.malformed(who, "asks for key and model with a key to which nothing can be sealed", now)
         if not self.synchroniser.relays(message, now):
             return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
         return [Send(message, receiver)]
@@ -316,7 +317,7 @@ class Run:
                 if not silent or now - self.since > patience:
                     for who in silent:
                         self.peers[who].connected = False
-                    took = [who for who, peer in enumerate(self.peers) if peer.applied == self.applied]
+                    took = silent | {who for who, peer in enumerate(self.peers) if peer.applied == self.applied}  # who is silent may have
                     ended: list[Effect] = [Recorded("reported", {"round": self.applied, "accuracy": self._accuracies()})]
                     if len(self._refused) > len(took):  # most would not have it: there is no such round
                         ended = self._take_back(self._before)

@@ -7,6 +7,7 @@ than `patience`, is left aside until it is heard again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,12 +37,19 @@ class Peer:
 
 @dataclass
 class _Asked:
-    """A hospital was told to ask `source`; `requested` once it has, until the answer has passed. `passing`: a state is under way."""
+    """A hospital was told to ask `source`; `requested` once it has, until the answer has passed. `requests`: how many have passed."""
 
     source: int
     since: float
     requested: bool = False
-    passing: bool = False
+    requests: int = 0
+
+
+REQUESTS = 2
+"""Of one hospital to one source, for the key and then for the model, count as progress. More pass, and its time runs out."""
+
+RETURNS = 3
+"""After coming back so often in one phase a hospital is not waited for: it may do so for ever."""
 
 
 class Synchroniser:
@@ -50,6 +58,8 @@ class Synchroniser:
     def __init__(self, run: bytes, peers: Sequence[Peer], patience: float, transfer: float) -> None:
         """Seconds: `patience` for an answer, and `transfer` besides for one sealed state to pass a slow line."""
         self.run, self.peers, self.patience, self.transfer = run, peers, patience, transfer
+        self._owed: Counter[tuple[int, int]] = Counter()
+        """(asker, source): sealed states that may still come, whatever has become of the asker."""
         self.begin(0, 0)
 
     def begin(self, epoch: int, applied: int) -> None:
@@ -59,6 +69,7 @@ class Synchroniser:
         self.maker_since = 0.0
         self._passed_over: set[int] = set()
         self._failed: dict[int, set[int]] = {}
+        self._returned: Counter[int] = Counter()
         self._ask_again()
 
     def _ask_again(self) -> None:
@@ -78,9 +89,17 @@ class Synchroniser:
     def relays(self, message: StateRequest | StateGrant, now: float) -> bool:
         """Whether this request or answer passes: it is what its asker was told to ask, or waits for. Nobody is sent another's."""
         asked, request = self._asked.get(message.asker), isinstance(message, StateRequest)
+        pair = message.asker, message.source
+        if not request and self._owed[pair]:
+            self._owed[pair] -= 1
         if asked is None or asked.source != message.source or asked.requested == request or message.epoch != self.epoch:
             return False
-        asked.requested, asked.passing, asked.since = request, True, now
+        if request:
+            asked.requests += 1
+            self._owed[pair] += 1
+        asked.requested = request
+        if asked.requests <= REQUESTS:
+            asked.since = now
         return True
 
     def refused(self, who: int) -> None:
@@ -94,6 +113,7 @@ class Synchroniser:
 
     def forget(self, who: int) -> None:
         """Its process is a new one, or it is heard again: it is asked afresh, and who asked it asks somebody else."""
+        self._returned[who] += 1
         self._asked = {asker: asked for asker, asked in self._asked.items() if who not in (asker, asked.source)}
         self._answered.discard(who)
 
@@ -110,11 +130,14 @@ class Synchroniser:
 
     @property
     def waiting(self) -> bool:
-        return any(who not in self._answered and self.peers[who].connected and self.peers[who].late < 2 for who in self._asked)
+        return any(
+            who not in self._answered and peer.connected and peer.late < 2 and self._returned[who] < RETURNS
+            for who, peer in ((who, self.peers[who]) for who in self._asked)
+        )
 
     def asks(self, source: int) -> bool:
-        """Whether somebody waits for this hospital's sealed state."""
-        return any(asked.source == source and asked.requested for asked in self._asked.values())
+        """Whether this hospital was asked for its sealed state. It may send it although its asker is gone by now, and not be to blame."""
+        return any(count and pair[1] == source for pair, count in self._owed.items())
 
     def step(self, now: float) -> list[Effect]:
         """Tell everybody who lacks the key or the model whom to ask; have a key made where nobody holds one."""
@@ -152,7 +175,7 @@ class Synchroniser:
 
     def _leave_late(self, now: float) -> None:
         for who, asked in self._asked.items():
-            queue = sum(other.source == asked.source for other in self._asked.values()) if asked.passing else 0
+            queue = sum(other.source == asked.source for other in self._asked.values()) if asked.requests else 0
             if who in self._answered or now - asked.since <= self.patience + queue * self.transfer:
                 continue
             late = asked.source if asked.requested else who

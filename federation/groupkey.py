@@ -86,6 +86,21 @@ def asked_by(run: bytes, roster: Roster, request: StateRequest) -> bool:
     return True
 
 
+def _agree(private: bytes, roster: Roster, request: StateRequest) -> bytes:
+    """With the request's key and with the asker's long-lived one. Raises CryptoError where one of them agrees with nobody."""
+    sealing_key = bytes.fromhex(roster.hospitals[request.asker].sealing)
+    return agreement.shared_secret(private, request.public) + agreement.shared_secret(private, sealing_key)
+
+
+def sealable(roster: Roster, request: StateRequest) -> bool:
+    """Whether a source can seal an answer. The coordinator asks before it relays: who has to refuse fails all that ask it."""
+    try:
+        _agree(agreement.generate().private, roster, request)
+    except CryptoError:
+        return False
+    return True
+
+
 def grant(run: bytes, roster: Roster, request: StateRequest, key: GroupKey, model: bytes, signing_key: bytes) -> StateGrant:
     """Answer a peer's request; `model` is the model file or empty. Raises FaultyHospital for a request that its asker did not sign."""
     if not asked_by(run, roster, request):
@@ -93,8 +108,7 @@ def grant(run: bytes, roster: Roster, request: StateRequest, key: GroupKey, mode
     pair = agreement.generate()
     parts = _request_parts(run, roster, request)
     try:
-        secret = agreement.shared_secret(pair.private, request.public)
-        secret += agreement.shared_secret(pair.private, bytes.fromhex(roster.hospitals[request.asker].sealing))
+        secret = _agree(pair.private, roster, request)
     except CryptoError:
         raise FaultyHospital(request.asker, "sent an unusable public key", Reason.MALFORMED) from None
     box_key = derive(secret, "state-grant", *parts, pair.public)
