@@ -81,7 +81,7 @@ def _missing(scale: Scale, grid: Grid) -> list[str]:
     """What this scale declares and these results do not hold."""
     models = [COLUMNS[model] for model in scale.models if model not in grid.models]
     seeds = sorted(set(scale.seeds) - {one.run.seed for one in grid.results})
-    found = [f"models {', '.join(models)}"] * bool(models) + [f"seeds {', '.join(map(str, seeds))}"] * bool(seeds)
+    found = [f"models {', '.join(models)}"] * bool(models) + [f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"] * bool(seeds)
     return [f"NOT RUN of this scale: {'; '.join(found)}."] if found else []
 
 
