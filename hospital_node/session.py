@@ -84,7 +84,9 @@ class Session:
         self.session_id = random(16)
         self.current: _Training | State | None = None
         self.survivors: dict[int, frozenset[int]] = {}
-        """Of the rounds that this process has seen."""
+        """Of the rounds that this process has signed or applied."""
+        self._tried = 0
+        """The last round of which a forged aggregate came: the tag is a proof because nobody has a second try."""
         self.protecting = Stopwatch()
         """Runs while this hospital checks, codes, masks or encrypts."""
         self.clipped = -1
@@ -202,7 +204,7 @@ class Session:
         effects = self._drop()
         if self.memory.run:
             self.memory.past_runs.append(self.memory.run)
-        self.memory.run, self.memory.answered, self.memory.least_epoch = message.run, 0, 0
+        self.memory.run, self.memory.answered, self.memory.least_epoch, self._tried = message.run, 0, 0, 0
         self.standing.begin(self.start)
         return [*effects, NewRun(message.run)]
 
@@ -236,11 +238,12 @@ class Session:
             raise FaultyCoordinator(f"sent {type(message).__name__} while this hospital trains", Reason.UNEXPECTED)
         self.current, answer = step(self.protection.steps, state, message)
         self.clipped = getattr(self.current, "clipped", self.clipped)
-        return [] if answer is None else [Send(answer)]
+        known = self._differences(message.round, frozenset(message.survivors)) if isinstance(message, Survivors) else []
+        return known if answer is None else [*known, Send(answer)]
 
     def _apply(self, message: Aggregate) -> list[Effect]:
         round_ = message.round
-        if round_ <= self.shared.round:
+        if round_ <= max(self.shared.round, self._tried):
             raise FaultyCoordinator(f"sent an aggregate of round {round_}, which is behind", Reason.REPLAY)
         mine = self.current if isinstance(self.current, State) and self.current.plan.round == round_ else None
         signed = getattr(mine, "survivors", None)
@@ -252,8 +255,10 @@ class Session:
         try:
             total = self.protection.open_aggregate(plan, binding, group, message, signed)
         except FaultyCoordinator as error:
-            if self.protection.hidden and error.reason == Reason.AGGREGATE:
-                return self._give_up_key(message, error)
+            if error.reason == Reason.AGGREGATE:
+                self._tried = round_
+                if self.protection.hidden:
+                    return self._give_up_key(message, error)
             raise
         self.shared.apply(total, plan.coding, self.config, round_)
         counted = mine is not None and self.number in message.survivors
@@ -262,13 +267,16 @@ class Session:
         return [*effects, *self._differences(round_, frozenset(message.survivors)), Applied(round_, counted, total)]
 
     def _differences(self, round_: int, survivors: frozenset[int]) -> list[Effect]:
-        """Tell the operator where this sum and an earlier one differ by fewer hospitals than the minimum; once for each set."""
+        """Tell the operator where this sum and an earlier one differ by fewer hospitals than the minimum; once for each set.
+
+        Asked as soon as a set is to be signed: a coordinator may unmask a sum and never send it.
+        """
         pair = None if survivors in self.survivors.values() else closest(self.survivors, survivors, self.min_cohort)
         self.survivors[round_] = survivors
         if pair is None:
             return []
         names = ", ".join(self.roster.id_of(who) for who in sorted(pair[1]))
-        text = f"the survivors of round {round_} and round {pair[0]} differ only by {names}: so do the sums that all can see"
+        text = f"the survivors of round {round_} and round {pair[0]} differ only by {names}: so do the sums, for all who see them"
         return [Note(text, error=True)]
 
     def _give_up_key(self, message: Aggregate, error: FaultyCoordinator) -> list[Effect]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from federation import groupkey, model, protections
 from federation.config import FederationConfig
-from federation.effects import Applied, Effect, Send
+from federation.effects import Applied, Effect, Remember, Send
 from federation.errors import FaultyCoordinator, FaultyHospital, LocalProtocolError, Reason
 from federation.groupkey import GroupKey
 from federation.keys import Secrets
@@ -88,9 +88,10 @@ class Standing:
         if wanted.source == self.number:
             if wanted.applied > self.shared.round:
                 raise FaultyCoordinator("takes this hospital for further than it is", Reason.UNEXPECTED)
+            kept: list[Effect] = []
             if self.group is None or self.group.epoch != wanted.epoch:
-                self._hold(self._make_key(wanted.epoch))
-            return [self._synchronised()]
+                kept = [self._hold(self._make_key(wanted.epoch))]
+            return [*kept, self._synchronised()]
         return self._seek(wanted)
 
     def grant(self, request: StateRequest) -> list[Effect]:
@@ -121,8 +122,7 @@ class Standing:
                 raise FaultyHospital(wanted.source, "sent another model than the one that most stand at", Reason.MALFORMED)
             self.shared = fresh
             effects.append(Applied(fresh.round, counted=False, total=None))
-        self._hold(key)
-        return [*effects, *self._seek(wanted)]
+        return [*effects, self._hold(key), *self._seek(wanted)]
 
     # ---- how -------------------------------------------------------------------------------------------------------
 
@@ -148,8 +148,11 @@ class Standing:
             self._hashed = shared.vector, shared.digest
         return self._hashed[1]
 
-    def _hold(self, key: GroupKey) -> None:
+    def _hold(self, key: GroupKey) -> Remember:
+        """From now on no earlier one, nor one that was asked for before."""
         self.group, self.memory.least_epoch = key, key.epoch
+        self._asking = None
+        return Remember(self.memory.run, self.memory.answered)
 
     def _make_key(self, epoch: int) -> GroupKey:
         ckks = b""

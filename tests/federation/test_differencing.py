@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from federation.differencing import closest
+from tests.adversary import EVERYBODY, liar
 from tests.rig import Rig, config
 
 
@@ -25,3 +26,13 @@ def test_hospitals_are_told_once_of_rounds_that_differ_by_one_of_them() -> None:
     rig.play()
     told = [note.text for who, note in rig.federation.notes if who == 0 and "differ" in note.text]
     assert len(told) == 1 and "round 2" in told[0] and "round 1" in told[0] and "hospital-5" in told[0]
+
+
+def test_sums_that_the_coordinator_keeps_to_itself_are_told_of_too() -> None:
+    """It unmasks both, over the same model, and sends neither: then their difference is nearly the update itself."""
+    hub = liar()
+    hub.up_to("aggregate", 1)
+    hub.up_to("aggregate", 2, dead={"masked_update": [0]})
+    for who in EVERYBODY[1:]:
+        (told,) = [text for text in hub.notes[who] if "differ" in text]
+        assert "round 2" in told and "round 1" in told and "hospital-1" in told

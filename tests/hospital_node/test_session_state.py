@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from federation.effects import Discard, Note, Send
+from federation.effects import Discard, Note, Remember, Send
 from federation.errors import Reason
 from federation.messages import (
     AdvertiseKeys,
@@ -89,6 +89,16 @@ def test_an_older_key_is_not_taken_again_nor_made_again() -> None:
     for source in (0, 1):
         refuses(hub, 0, Synchronise(epoch=4, source=source, applied=0, group_key=b""), "replay", "has been replaced or given up")
     hub.usable(6)
+
+
+def test_an_answer_kept_back_does_not_bring_an_older_key_back() -> None:
+    """Asked for before this hospital made a later key itself; and the disk knows of the later one before anybody else."""
+    hub = liar()
+    (kept,) = hub.say(0, asks(hub, 3, 0, epoch=2))
+    hub.say(3, Synchronise(epoch=3, source=3, applied=0, group_key=b""))
+    assert [type(effect) for effect in hub.effects[3][-2:]] == [Remember, Send] and hub.sessions[3].memory.least_epoch == 3
+    refuses(hub, 3, kept, "unexpected", "delivered a group key that nobody asked for")
+    assert hub.sessions[3].group.epoch == 3  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("source", [5, 65_535])
