@@ -107,9 +107,11 @@ def test_one_colluder_of_two_leaves_the_other_hospitals_own_update() -> None:
 
 
 def test_only_a_protection_is_said_to_hold_where_an_attack_fails() -> None:
-    missed = {"psnr_median": 9.0, "success_rate": 0.0, "note": ""}
+    missed = {"psnr_median": 9.0, "success_rate": 0.0, "identifiability": 0.0, "control_psnr": 15.0, "note": ""}
     assert report.verdict(missed | {"protection": "plain"}) == "nothing"
     assert report.verdict(missed | {"protection": "masked"}) == "holds"
+    apart = missed | {"protection": "plain", "identifiability": 0.5}
+    assert report.verdict(apart) == "partly" and "50 % of them which one" in report.sentence(apart)
 
 
 def test_noise_follows_a_clip_that_was_declared_and_not_the_update() -> None:
