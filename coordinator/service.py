@@ -27,6 +27,8 @@ Tell = Callable[[str], None]
 Tap = Callable[[str, bytes, Sequence[Any]], None]
 STATUS_S = 0.25
 GOODBYE_S = 5.0
+AT_ANY_TIME = ("late", "malformed", "refusal", "joined", "turned", "disconnected")
+"""Events that a hospital can cause as often as it likes; all others are bounded by the rounds."""
 
 
 class Coordinator:
@@ -145,9 +147,9 @@ class Coordinator:
                 who = self.roster.number_of(peer)
                 if who is not None:
                     self._perform(self.run.malformed(who, reason, now))
-            case Refused(reason=reason):
-                self.tell(reason)
-                self.store.add({"event": "refused", "text": reason})
+            case Refused(peer=peer, reason=reason):
+                if self.store.add({"event": "refused", "text": reason}, peer if isinstance(peer, str) else peer.hex()):
+                    self.tell(reason)
             case Connected():
                 pass
 
@@ -199,7 +201,9 @@ class Coordinator:
         self.link.send(self.roster.transport_of(who), frames)
 
     def _record(self, what: str, facts: dict[str, Any]) -> None:
-        self.store.add({"event": what, **status.named(facts, self.ids)})
+        by = self.ids[facts["hospital"]] if what in AT_ANY_TIME else ""
+        if not self.store.add({"event": what, **status.named(facts, self.ids)}, by):
+            return
         match what:
             case "begin":
                 self.progress.last_begun = facts["round"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from federation.errors import ConfigError
 from federation.framefile import write_frames
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
+
+LINES = 10_000
+"""In events.jsonl by one hospital's own doing since the coordinator was started: nobody fills the disk by sending rubbish."""
 
 
 @dataclass
@@ -34,6 +38,7 @@ class Store:
     def __init__(self, folder: Path, config: FederationConfig) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._caused: Counter[str] = Counter()
         self._digest = config.digest.hex()
         (folder / "config.toml").write_text(federation_config.to_toml(config))
 
@@ -72,10 +77,14 @@ class Store:
             raise ConfigError(f"{path}: is not the model of round {applied}; move {self.folder} away to begin a new run")
         return found
 
-    def add(self, event: dict[str, Any]) -> None:
-        """One line in events.jsonl."""
+    def add(self, event: dict[str, Any], by: str = "") -> bool:
+        """One line in events.jsonl. False, and no line, where `by`, who causes it and can do so at any time, has caused LINES."""
+        self._caused[by] += 1
+        if by and self._caused[by] > LINES:
+            return False
         with (self.folder / "events.jsonl").open("a") as file:
             file.write(json.dumps(event) + "\n")
+        return True
 
     def write_status(self, status: dict[str, Any]) -> None:
         """What a live table shows, for whoever watches this folder."""

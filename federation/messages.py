@@ -21,7 +21,7 @@ Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Share = Annotated[bytes, Meta(min_length=33, max_length=33)]
 Word = Annotated[bytes, Meta(min_length=8, max_length=8)]
 Numbers = Annotated[tuple[Number, ...], Meta(max_length=4096)]
-Code = Annotated[str, Meta(min_length=1, max_length=16)]
+Code = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[a-z]+\Z")]  # shown in terminals: nothing that steers one
 Sealed = Annotated[bytes, Meta(max_length=4096)]
 Buffers = tuple[Any, ...]  # bytes-like frames, put there by the codec and measured by it; never decoded from a body
 
@@ -303,7 +303,7 @@ class Finish(Message, frozen=True):
 
     kind = 27
     completed: Round
-    code: Annotated[str, Meta(max_length=16)] = ""
+    code: Annotated[str, Meta(max_length=16, pattern=r"\A[a-z]*\Z")] = ""
 
 
 KINDS: dict[int, type[Message]] = {kind.kind: kind for kind in Message.__subclasses__()}

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from crypto import agreement, keystream, sharing
+from crypto import agreement, keystream, sealing, sharing
 from crypto.errors import CryptoError
 from federation.coding import Sum
 from federation.errors import FaultyHospital, Reason, RoundAborted
@@ -147,6 +147,8 @@ class Shares(Gathering):
         count = len(self.adverts[who].holders)
         if any(len(column) != count for column in (message.sealed, message.commitments, message.signatures)):
             raise FaultyHospital(who, "did not deal exactly one share to each of its holders", Reason.MALFORMED)
+        if any(len(box) not in (0, derive.BOX_BYTES + sealing.OVERHEAD) for box in message.sealed):  # larger ones burst a Delivery
+            raise FaultyHospital(who, "sealed something else than shares", Reason.MALFORMED)
         self.received[who] = message
 
     def close(self) -> tuple[Gathering, dict[int, Message]]:

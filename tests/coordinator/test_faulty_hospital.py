@@ -144,6 +144,15 @@ def test_shares_for_some_holders_only_are_refused(column: str) -> None:
     faulty.goes_on()
 
 
+def test_boxes_longer_than_two_shares_stop_their_dealer_and_do_not_burst_what_a_holder_takes() -> None:
+    """Three dealers of seven that seal 4 kB to one holder make its Delivery longer than a hospital may be sent."""
+    faulty = Faulty(ShareKeys, lambda message: replace(message, sealed=(bytes(4096), *message.sealed[1:])))
+    ((who, code, text),) = faulty.blamed()
+    assert (who, code) == (FAULTY, "malformed") and "something else than shares" in text
+    faulty.exact(1, EVERYBODY - {FAULTY})
+    faulty.goes_on()
+
+
 def spoil(column: str, *places: int) -> Change:
     """Rubbish in these places of a column."""
 

@@ -28,6 +28,8 @@ def value(kind: inspect.Type) -> st.SearchStrategy[Any]:
                 return st.just(b"") | st.binary(min_size=most, max_size=most)  # whole or left out
             return st.binary(min_size=least, max_size=max(least, min(most, 64)))
         case inspect.StrType():
+            if kind.pattern is not None:
+                return st.from_regex(kind.pattern, alphabet=st.characters(codec="ascii")).filter(lambda code: len(code) <= 16)
             return st.text(min_size=kind.min_length or 0, max_size=kind.max_length if kind.max_length is not None else 16)
         case inspect.VarTupleType():
             return st.lists(value(kind.item_type), min_size=kind.min_length or 0, max_size=MOST).map(tuple)

@@ -246,3 +246,12 @@ def test_sizes_are_checked_before_anything_is_unpacked() -> None:
 def test_bombs_and_oddities_are_refused(body: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode([header(messages.Grant.kind), body], WIDE)
+
+
+@pytest.mark.parametrize("code", ["\x1b[2J", "a b", "share\n", "[red]", "é", ""])
+def test_a_code_is_letters_for_it_is_shown_in_a_terminal(code: str) -> None:
+    for message in (messages.Refusal(round=1, code=code), messages.Turned(code=code), messages.AbortRound(round=1, code=code)):
+        with pytest.raises(MalformedMessage):
+            decode(encode(message), WIDE)
+    for reason in Reason:
+        assert decode(encode(messages.Turned(code=reason)), WIDE) == messages.Turned(code=reason)
