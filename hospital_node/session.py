@@ -256,9 +256,9 @@ class Session:
             total = self.protection.open_aggregate(plan, binding, group, message, signed)
         except FaultyCoordinator as error:
             if error.reason == Reason.AGGREGATE:
-                self._tried = round_
                 if self.protection.hidden:
                     return self._give_up_key(message, error)
+                self._tried = round_
             raise
         self.shared.apply(total, plan.coding, self.config, round_)
         counted = mine is not None and self.number in message.survivors
