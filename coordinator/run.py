@@ -148,6 +148,8 @@ class Run:
             return self.malformed(who, "claims a round that has not been", now)
         effects: list[Effect] = []
         if peer.session != message.session:
+            if not peer.session and self.phase == Phase.JOINING:
+                self.since = now  # others are on their way, too: who is here waits `patience` for the next one
             if peer.session and self.round is not None:
                 effects += self.round.lose(who, Reason.LOST, "was restarted", now)
             peer.session, peer.epoch, peer.group_key, peer.model, peer.code = message.session, -1, b"", b"", ""
@@ -258,7 +260,9 @@ class Run:
         self.completed += 1
         self._before, self.applied = self.applied, ended.plan.round
         self.phase, self.since, self._reported, self._refused = Phase.REPORTING, now, set(), set()
-        return [Applied(self.applied, counted=True, total=ended.total), *self._to_all(aggregate)]
+        holders = [who for who in sorted(self.reachable) if self.peers[who].epoch == self.epoch]
+        self._reported = set(self.reachable) - set(holders)  # they could not open it: they are synchronised before the next round
+        return [Applied(self.applied, counted=True, total=ended.total), *(Send(aggregate, who) for who in holders)]
 
     def _reported_by(self, who: int, peer: Peer, message: RoundReport, now: float) -> list[Effect]:
         if message.round > self.applied:

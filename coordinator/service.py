@@ -191,6 +191,8 @@ class Coordinator:
                     self.store.write(self.progress)
                 case Finished():
                     self.finished = effect
+                    rounds, why = self.config.federation.rounds, f" ({effect.code})" if effect.code else ""
+                    self.tell(f"the run is over: {effect.completed} of {rounds} rounds succeeded{why}")
 
     def _send(self, message: Message, who: int) -> None:
         frames = codec.encode(message)

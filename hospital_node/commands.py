@@ -13,6 +13,7 @@ from federation import config as federation_config
 from federation import keys, roster
 from federation.config import FederationConfig, Protection
 from federation.errors import ConfigError
+from hospital_node.policy import Policy
 
 _options = {"add_completion": False, "pretty_exceptions_enable": False}
 keygen_app = typer.Typer(**_options)
@@ -44,12 +45,13 @@ def keygen(
     secret = keys.generate(id, (pair.public, pair.secret))
     public = secret.public("coordinator", address) if coordinator else secret.public()
     secret_path, public_path = keys.write(folder, secret, public)
-    print(f"{secret_path}: secret, stays on this machine\n{public_path}: send it to the coordinator's operator")
+    whom = "for `flop roster add`, with the hospitals' own" if coordinator else "send it to the coordinator's operator"
+    print(f"{secret_path}: secret, stays on this machine\n{public_path}: {whom}")
     if not coordinator and not (folder / "hospital.toml").exists():
         content = {
             "hospital": {"secret": secret_path.name, "out": "run", "device": "auto"},
             "data": {"source": data or "phantom-cxr"},
-            "policy": {"min_cohort": 3, "share_metrics": False},
+            "policy": {"min_cohort": 3, "share_metrics": False, "protections": list(Policy().protections)},
         }
         (folder / "hospital.toml").write_text(tomli_w.dumps(content))
         print(f"{folder / 'hospital.toml'}: this hospital's own settings; they never leave")
@@ -115,6 +117,8 @@ def init(
     apply_settings(tables, set or [])
     config = federation_config.validate(_convert(tables, FederationConfig, "flop init"), "flop init")
     path.write_text(federation_config.to_toml(config))
+    if cohort < 3:
+        print(f"warning: in a cohort of {cohort} each hospital can compute the other's update from the sum; 3 are the least that protect")
     print(f"{path} and {folder / 'start.safetensors'}: copy both to every hospital\nconfig digest: {keys.readable(config.digest)}")
 
 

@@ -11,6 +11,7 @@ from federation.errors import ConfigError
 from federation.link import Connected, CurveKeys, Disconnected, HospitalLink, Refused
 from hospital_node import local_data
 from hospital_node.settings import Hospital
+from hospital_node.storage import Storage
 from learning import device
 
 Tell = Callable[[str], None]
@@ -61,6 +62,8 @@ def _there(hospital: Hospital | None) -> Hospital:
 
 def _connect(hospital: Hospital) -> str:
     """Raises ConnectionError with the link's own sentence."""
+    if Storage(hospital.out).in_use():
+        return "not tried: this hospital's node is running, and would lose its place; its log says how it stands"
     keys = hospital.secrets
     link = HospitalLink(
         hospital.address,
@@ -76,7 +79,7 @@ def _connect(hospital: Hospital) -> str:
                 if isinstance(event, Connected):
                     return f"{hospital.address} knows this hospital's key"
                 if isinstance(event, Refused | Disconnected):
-                    raise ConnectionError(event.reason)
+                    raise ConnectionError(event.reason.removesuffix(" (trying again)"))
     finally:
         link.close()
     raise ConnectionError(reason)

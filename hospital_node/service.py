@@ -15,7 +15,7 @@ from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note,
 from federation.errors import ConfigError, PeerError, Reason
 from federation.limits import from_coordinator
 from federation.link import Connected, CurveKeys, Disconnected, HospitalLink, Malformed, Received, Refused
-from federation.messages import Progress, Refusal
+from federation.messages import Progress, Refusal, Turned
 from hospital_node import local_data
 from hospital_node.learner import Learner, accuracy
 from hospital_node.session import Session
@@ -83,7 +83,7 @@ class Node:
         self.lines: dict[int, dict[str, Any]] = {}
         self.began = time.monotonic()
         self.finished: Finished | None = None
-        self.stopping = self.over = self.summarised = False
+        self.stopping = self.over = self.summarised = self.turned = False
         self._told = (0, 0)
         self._next_progress = 0.0
         self._heard = time.monotonic()
@@ -91,7 +91,13 @@ class Node:
     # ---- the loop --------------------------------------------------------------------------------------------------
 
     def serve(self) -> int:
-        """Serve until the run is over or `stop` was called."""
+        """Serve until the run is over or `stop` was called; 2 if the coordinator turned this hospital away."""
+        with self.storage.alone():
+            return self._serve()
+
+    def _serve(self) -> int:
+        if self.storage.finished(self.session.memory.run):
+            self.tell(f"the last run is over, its results are in {self.storage.folder}; waiting for the coordinator to begin another one")
         self.tell(f"{self.hospital.secrets.id}: connecting to {self.hospital.address}")
         try:
             while not self.over:
@@ -107,7 +113,7 @@ class Node:
             self.worker.stop()
             self._write_summary(None)
             self.link.close(2.0)
-        return 0
+        return 2 if self.turned else 0
 
     def stop(self) -> None:
         """From a signal handler or another thread: stop between two batches. Asked twice, the process ends at once."""
@@ -134,6 +140,8 @@ class Node:
                     return
                 self._heard = time.monotonic()
                 self._perform(self.session.receive(message))
+                if isinstance(message, Turned):  # with these files it will be turned away again
+                    self.turned = self.over = True
             case Disconnected(reason=reason) | Refused(reason=reason) | Malformed(reason=reason):
                 if self.finished is None:
                     self.tell(reason)
@@ -184,12 +192,14 @@ class Node:
                 if session.clipped >= 0:
                     line["clipped"] = session.clipped
                 self.storage.add_metrics(line)
+                score = "" if found.accuracy is None else f": local test {100 * found.accuracy:.1f} %"
+                self.tell(f"round {round_} of {self.hospital.config.federation.rounds} is done{score}")
                 self.lines = {later: kept for later, kept in self.lines.items() if later > round_}
                 share = self.hospital.settings.policy.share_metrics
                 self._perform(session.report(accuracy(scores.confusion), share))
             case BaselinesDone(confusions=confusions):
                 self._write_summary(confusions)
-                self.over = True
+                self._done()
             case Failed(round=round_, error=error, trace=trace):
                 (self.storage.folder / "error.log").write_text(trace)
                 if isinstance(error, ConfigError):
@@ -230,7 +240,11 @@ class Node:
             rounds = self.session.memory.answered
             self.worker.baselines(self.start.vector, self.session.memory.run, rounds)
         else:
-            self.over = True
+            self._done()
+
+    def _done(self) -> None:
+        self.tell(f"done; `flop report {self.storage.folder}` makes a page of the results")
+        self.over = True
 
     def _write_summary(self, confusions: dict[str, list[list[int]]] | None) -> None:
         if not self.session.memory.run or (confusions is None and self.summarised):

@@ -78,7 +78,7 @@ class Hospital:
         if known != self.roster.digest.hex():
             raise ConfigError(
                 f"{roster_path}: its fingerprint {self.roster.fingerprint} has not been accepted here; compare it with the coordinator's "
-                f"operator over the telephone, then run: flop roster accept {roster_path} --fingerprint '{self.roster.fingerprint}'"
+                f"operator over the telephone, then run: flop roster accept {roster_path} --fingerprint 'as it was read out'"
             )
 
 

@@ -5,14 +5,17 @@
     private.safetensors    this hospital's private layers
     metrics.jsonl          one line a round
     config.toml, summary.json
+    lock                   held by the process that works here
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from federation import config as federation_config
 from federation import model
@@ -21,6 +24,22 @@ from federation.errors import ConfigError
 from federation.layout import Layout
 from federation.model import SharedModel
 from hospital_node.standing import Memory
+
+try:
+    import fcntl
+except ImportError:
+    fcntl = None  # type: ignore[assignment]
+
+
+def _locked(file: IO[str]) -> bool:
+    """Whether the lock is ours now; the system takes it back when the file is closed, or the process is killed."""
+    if fcntl is None:  # Windows: nothing watches there
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 class Storage:
@@ -37,6 +56,19 @@ class Storage:
     @property
     def shared(self) -> Path:
         return self.folder / "shared.safetensors"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this lasts no other process works in this folder. Raises ConfigError where one does."""
+        with (self.folder / "lock").open("a") as file:
+            if not _locked(file):
+                raise ConfigError(f"{self.folder}: another `flop node` works here; stop it first")
+            yield
+
+    def in_use(self) -> bool:
+        """Whether a process works in this folder now."""
+        with (self.folder / "lock").open("a") as file:
+            return not _locked(file)
 
     def read_memory(self) -> Memory:
         """What is remembered, or nothing. Raises ConfigError where it cannot be read."""
@@ -87,6 +119,14 @@ class Storage:
     def metrics(self) -> list[dict[str, Any]]:
         path = self.folder / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def finished(self, run: bytes) -> bool:
+        """Whether this run's summary says that it is over."""
+        try:
+            summary = json.loads((self.folder / "summary.json").read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(run) and summary.get("run") == run.hex() and summary.get("finished") is True
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         write_durably(self.folder / "summary.json", json.dumps(summary, indent=1).encode())

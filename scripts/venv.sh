@@ -4,13 +4,13 @@ python=$root/.venv/bin/python
 
 find_python() {
     local name
-    for name in ${PYTHON:-} python3.12 python3.11 python3; do
+    for name in ${PYTHON:-} python3.12 python3.11 python3.13 python3; do
         if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
             echo "$name"
             return
         fi
     done
-    echo "Python 3.11 or 3.12 is needed and none was found; install one, or name it: PYTHON=/path/to/python3.11 $0" >&2
+    echo "Python 3.11 to 3.13 is needed and none was found; install one, or name it: PYTHON=/path/to/python3.11 $0" >&2
     exit 2
 }
 

@@ -52,12 +52,13 @@ def open_dataset(
     if spec.split(":")[0] == phantom.NAME:
         dataset = phantom.open_phantom(spec, image_size, channels or 1, seed, classes)
     else:
-        path = _find(spec, root)
+        path = find(spec, root)
         dataset = next(opener for recognises, opener in FORMATS if recognises(path))(path, image_size, channels, classes)
     return replace(dataset, train=replace(dataset.train, cache=cache)) if cache else dataset
 
 
-def _find(spec: str, root: Path | None) -> Path:
+def find(spec: str, root: Path | None) -> Path:
+    """Where the files of a set lie: a name under `root`, else a path. Absolute. Raises DataError."""
     if not spec:
         raise DataError("The data set has no name.")
     places = [Path(root, spec)] if root is not None else []
@@ -65,7 +66,7 @@ def _find(spec: str, root: Path | None) -> Path:
     for place in places:
         if place.exists():
             if place.is_dir() and not any(place.iterdir()):
-                raise DataError(f"{place} is an empty folder.")
+                raise DataError(f"{place} is an empty folder; a data set is a folder train/CLASS with images, or one of the known files.")
             return place.absolute()
     looked = f"neither under {root} nor as a path" if root is not None else "and FLOP_DATA names no folder to look in"
     raise DataError(f"There is no data set {spec!r}, {looked}; {phantom.NAME} needs no files.")

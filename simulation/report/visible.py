@@ -60,7 +60,7 @@ def rows(protection: str, algorithm: str, told: bool | None, helping: int = 0) -
         Row("the sum of the updates", NO if hidden else YES, "encrypted" if hidden else "that is what it is there to compute"),
         Row("the shared model", NO if hidden else YES, "only its start" if hidden else "after every round"),
         Row("numbers of images, test results as counts", summed, through),
-        Row("who took part, when, for how long, how many steps", YES, "it has to call them, and waits on their progress"),
+        Row("who took part, when, and for how long each trained", YES, "it has to call them, and waits on their progress"),
     ]
     if told is not None:
         how = "these hospitals' policy shares it" if told else "no hospital's policy shared it"

@@ -18,6 +18,8 @@ import tomli_w
 from coordinator.command import watch
 from federation.errors import FederationError
 from federation.link import CurveKeys
+from hospital_node.local_data import data_root
+from learning.data import find, phantom
 from simulation.run.options import Prepared, admit
 from simulation.run.seeds import run_id
 
@@ -66,8 +68,8 @@ def write_files(prepared: Prepared) -> None:
 
 
 def _source(data: str) -> str:
-    """A path is made absolute, so that it means the same in another folder."""
-    return str(Path(data).resolve()) if os.sep in data and Path(data).exists() else data
+    """Where the images are, for a process that runs in another folder."""
+    return data if data.split(":")[0] == phantom.NAME else str(find(data, data_root()))
 
 
 class Processes:
@@ -82,8 +84,8 @@ class Processes:
         self._asked: set[str] = set()
 
     def start(self) -> None:
-        folder, options = self.prepared.folder, self.prepared.options
-        arguments = ["coordinator", "--config", str(folder / "federation.toml"), "--out", str(options.out), "--quiet"]
+        folder, options = self.prepared.folder.absolute(), self.prepared.options  # they run in another folder
+        arguments = ["coordinator", "--config", str(folder / "federation.toml"), "--out", str(options.out.absolute()), "--quiet"]
         arguments += ["--run-id", run_id(options.seed).hex(), *(["--record"] if options.record else [])]
         self._spawn("coordinator", arguments)
         for identifier in self.prepared.ids:

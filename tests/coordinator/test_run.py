@@ -639,3 +639,36 @@ def test_welcome_names_the_run_and_where_it_stands() -> None:
     assert sends == [Turned(code="config")]
     assert 1 not in rig.run.reachable
     assert isinstance(rig.roster, Roster) and AdvertiseKeys and ShareKeys
+
+
+def test_while_hospitals_join_one_after_the_other_the_first_round_waits_for_the_next() -> None:
+    """Patience counts from the last that came, not from the coordinator's start; who comes back again and again does not prolong it."""
+    run, sessions = (rig := Rig(config("masked", 4, rounds=2))).run, rig.sessions
+    for who, at in ((0, 5.0), (1, 5.8), (2, 6.6)):
+        run.receive(who, sessions[who].hello(), at * PATIENCE)
+    again = msgspec.structs.replace(sessions[2].hello(), session=bytes(16))
+    run.receive(2, again, 7.3 * PATIENCE)
+    run.tick(7.5 * PATIENCE)
+    assert run.phase == Phase.JOINING
+    run.tick(7.7 * PATIENCE)
+    assert run.phase == Phase.SYNCHRONISING
+
+
+def test_who_joined_during_a_round_is_not_sent_a_sum_that_it_cannot_open() -> None:
+    wire = Rewrite(Aggregate, lambda message: message)
+    rig = Rig(config("masked", 4, rounds=2), fault=wire)
+    rig.federation.at(PATIENCE + 1, lambda: None)
+    joined = late(rig, 3, at=PATIENCE + 3)
+    slow = rig.stands[0].train
+    rig.stands[0].train = lambda session, round_: rig.federation.at(PATIENCE + 5, lambda: answer(session, round_)) or []  # type: ignore[method-assign]
+
+    def answer(session: Any, round_: int) -> None:
+        rig.stands[0].train = slow  # type: ignore[method-assign]
+        rig.federation._hospital(0, slow(session, round_))
+
+    rig.federation.fault = both(wire, joined)
+    rig.play()
+    assert rig.run.completed == 2 and not rig.events("refusal")
+    sums = sorted((message.round, who) for who, _, message in wire.seen if isinstance(message, Aggregate))
+    assert sums == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (2, 3)]
+    one_model(rig)

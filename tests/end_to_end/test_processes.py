@@ -113,10 +113,12 @@ def test_a_killed_coordinator_goes_on_where_it_was(federation: Callable[..., Pro
 
 
 def test_ctrl_c_leaves_a_valid_run_directory_and_no_process(tmp_path: Path) -> None:
+    """Started in a folder of the user's own, with a relative path."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "flop", "sim", "--out", str(out), "--data", "phantom-cxr:240", "--image-size", "28"]
+    command = [sys.executable, "-m", "flop", "sim", "--out", "run", "--data", "phantom-cxr:240", "--image-size", "28"]
     command += ["--rounds", "500", "--hospitals", "3"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         until(lambda: (watch(out) or {"round": 0})["round"] >= 2)
         process.send_signal(signal.SIGINT)
