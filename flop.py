@@ -59,7 +59,7 @@ def main() -> None:
         sys.exit(130)
     except Exception as error:
         if any(kind.__name__ in USERS_ERRORS for kind in type(error).__mro__):
-            print(f"flop: {error}", file=sys.stderr)
+            print(error if str(error).startswith("flop ") else f"flop: {error}", file=sys.stderr)
             sys.exit(2)
         if os.environ.get("FLOP_TRACEBACK"):
             raise

@@ -162,10 +162,23 @@ def decode_toml(text: bytes, kind: type[T], source: str) -> T:
         return msgspec.toml.decode(text, type=kind)
     except msgspec.ValidationError as error:
         where = str(error).partition(" - at `$")
-        key = where[2].rstrip("`").lstrip(".") or "top level"
-        raise ConfigError(f"{source}: {key}: {where[0]}") from None
+        key = where[2].rstrip("`").lstrip(".")
+        raise ConfigError(f"{source}: {key or 'top level'}: {where[0]}{_choices(kind, key)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{source}: is not valid TOML: {error}") from None
+
+
+def _choices(kind: type, key: str) -> str:
+    """What may stand at `a.b`, or which keys `a` has, for the end of a sentence."""
+    found = msgspec.inspect.type_info(kind)
+    for name in key.split(".") if key else ():
+        fields = found.fields if isinstance(found, msgspec.inspect.StructType) else ()
+        found = next((field.type for field in fields if field.encode_name == name), msgspec.inspect.AnyType())
+    if isinstance(found, msgspec.inspect.LiteralType):
+        return f"; it is one of {', '.join(str(value) for value in found.values)}"
+    if isinstance(found, msgspec.inspect.StructType):
+        return f"; the keys here are {', '.join(field.encode_name for field in found.fields)}"
+    return ""
 
 
 def read(path: Path) -> FederationConfig:
