@@ -143,7 +143,8 @@ class Run:
         ):
             if mine != theirs:
                 peer.code, peer.connected, peer.session = code, False, b""
-                text = f"was turned away: its {'federation' if code == Reason.CONFIG else 'roster'}.toml is another one than the coordinator's"
+                name = "federation.toml" if code == Reason.CONFIG else "roster.toml"
+                text = f"was turned away: its {name} is another one than the coordinator's"
                 return [Recorded("turned", {"hospital": who, "code": str(code), "text": text}), Send(Turned(code=code), who)]
         if message.run == self.run and message.applied > self.applied:
             return self.malformed(who, "claims a round that has not been", now)
