@@ -85,7 +85,7 @@ def bench(
     gates: Annotated[bool, typer.Option("--gates", help="Run the benchmark's own gates instead; exit 1 where one fails.")] = False,
     gate: Annotated[list[str] | None, typer.Option(help="With --gates: only these.")] = None,
     jobs: Annotated[int, typer.Option(help="Cells at a time.")] = os.cpu_count() or 1,
-    engine: Annotated[str, typer.Option(help="loky: this machine | ray: a cluster")] = "loky",
+    engine: Annotated[str, typer.Option(help="joblib: processes on this machine | ray: a Ray cluster")] = "joblib",
     device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:N | mps")] = "cpu",
     seed: Annotated[int, typer.Option(help="Chooses the images and the starts.")] = 0,
     out: Annotated[Path, typer.Option(help="Run directory; the cells that are finished there are kept.")] = Path("runs/leakage"),
@@ -96,17 +96,14 @@ def bench(
     Example: flop attack bench --data covidx-small --models cnn3,resnet18 --images 20
     """
     from attacks import matrix, report
-    from federation.errors import ConfigError
     from learning import device as devices
+    from simulation import engines
 
     console = Console(stderr=True, quiet=as_json)
     place = str(devices.choose(device))
     if gates:
         raise typer.Exit(_gates(gate, place, out, console, as_json))
-    if engine == "ray":
-        _use_ray()
-    elif engine != "loky":
-        raise ConfigError(f"--engine {engine}: choose loky or ray")
+    engines.engine(engine)
     chosen = tuple(name for name in models.split(",") if name)
     wanted = steps if steps is not None or full else QUICK_STEPS
     base = Cell(
@@ -117,7 +114,7 @@ def bench(
     with bar:
         task = bar.add_task("cells", total=len(todo))
         rows = matrix.run_all(
-            todo, out, root=_root(), device=place, jobs=jobs, backend=engine,
+            todo, out, root=_root(), device=place, jobs=jobs, engine=engine,
             told=lambda done, of, row: bar.update(task, completed=done, description=f"{row['attack']} on {row['model']}"),
         )  # fmt: skip
     about = f"{len(todo)} cells on {data}, {images} images of {image_size} pixels, fewer where a model is large; seed {seed}, on {place}."
@@ -170,13 +167,3 @@ def _kept_gates(out: Path) -> list[Gate]:
 
     path = out / "gates.json"
     return [Gate(**row) for row in json.loads(path.read_text())] if path.exists() else []
-
-
-def _use_ray() -> None:
-    from federation.errors import ConfigError
-
-    try:
-        from ray.util.joblib import register_ray
-    except ImportError:
-        raise ConfigError("--engine ray: ray is not installed; pip install 'flop-federation[ray]'") from None
-    register_ray()

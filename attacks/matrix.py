@@ -13,7 +13,6 @@ import dp_accounting
 import numpy as np
 import torch
 from dp_accounting.rdp import RdpAccountant
-from joblib import Parallel, delayed
 
 from attacks import malicious, scores
 from attacks.cells import BATCHNORM, COLLUDING, DP_CLIP, OTHER_AGGREGATE, OTHER_LAYERS, OTHER_START, UNCHECKED, Cell
@@ -22,6 +21,7 @@ from attacks.methods import Settings, find
 from attacks.observation import Case, MissingKnowledge, SideKnowledge
 from attacks.pictures import Pictures, take
 from attacks.trials import Trial, play, play_frozen
+from simulation import engines
 from simulation.run.options import Options
 
 COLUMNS = (
@@ -45,16 +45,15 @@ def run_all(
     root: Path | None = None,
     device: str = "cpu",
     jobs: int = 2,
-    backend: str = "loky",
+    engine: str = "joblib",
     told: Callable[[int, int, Row], None] = lambda done, of, row: None,
 ) -> list[Row]:
-    """Rows in the order of the cells. A cell whose file lies in `out` is read, not run. `backend` is joblib's."""
+    """Rows in the order of the cells. A cell whose file lies in `out` is read, not run. Raises ConfigError."""
     (out / "cells").mkdir(parents=True, exist_ok=True)
     rows = {cell: _read(out, cell) for cell in cells}
     todo = [cell for cell, row in rows.items() if row is None]
-    work = Parallel(n_jobs=min(jobs, max(1, len(todo))), backend=backend, return_as="generator_unordered")(
-        delayed(_run_and_keep)(cell, out, root, device) for cell in sorted(todo, key=_cost, reverse=True)
-    )
+    calls = [(cell, out.absolute(), root, device) for cell in sorted(todo, key=_cost, reverse=True)]
+    work = engines.engine(engine)(_run_and_keep, calls, min(jobs, max(1, len(todo))))
     done = len(cells) - len(todo)
     for cell, row in work:
         rows[cell] = row

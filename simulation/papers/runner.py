@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import joblib
 from safetensors.numpy import load_file, save_file
 
-from federation.errors import ConfigError
+from simulation import engines
 from simulation.papers.studies import Run
 from simulation.papers.train import Result, execute
 
@@ -56,10 +55,9 @@ def train(runs: Sequence[Run], store: Store, engine: str, jobs: int, tell: Tell)
     """The results of all runs, in their order. Raises ConfigError, DataError; finished runs stay finished."""
     missing = [run for run in runs if store.read(run) is None]
     tell(f"{len(runs)} runs: {len(runs) - len(missing)} are there, {len(missing)} to train" + (f", {jobs} at a time" if missing else ""))
-    if engine not in ENGINES:
-        raise ConfigError(f"--engine {engine}: choose {' or '.join(ENGINES)}")
+    side_by_side, cache = engines.engine(engine), (store.root / "cache").absolute()
     began = time.monotonic()
-    results = ENGINES[engine](missing, store.root / "cache", min(jobs, len(missing))) if missing else ()
+    results = side_by_side(execute, [(run, cache) for run in missing], min(jobs, len(missing))) if missing else ()
     for done, result in enumerate(results, start=1):
         store.write(result)
         spent = time.monotonic() - began
@@ -68,40 +66,6 @@ def train(runs: Sequence[Run], store: Store, engine: str, jobs: int, tell: Tell)
         tell(line + (f", about {_time(left)} left" if left else ""))
     found = [store.read(run) for run in runs]
     return [result for result in found if result is not None]
-
-
-def _processes(missing: Sequence[Run], cache: Path, jobs: int) -> Iterator[Result]:
-    """Processes on this machine; each result as soon as it is there."""
-    with joblib.parallel_config("loky"):
-        yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(execute)(run, cache) for run in missing)
-
-
-def _cluster(missing: Sequence[Run], cache: Path, jobs: int) -> Iterator[Result]:
-    """The Ray cluster that RAY_ADDRESS names, or one on this machine; each result as soon as it is there.
-
-    Not through joblib's Ray backend: that one gives all results at the end, and a grid that is stopped would lose what it has.
-    """
-    try:
-        import ray
-    except ImportError:
-        raise ConfigError("--engine ray: Ray is not installed; pip install 'flop-federation[ray]', or leave --engine out") from None
-    there = {name: os.environ[name] for name in ("FLOP_DATA", "PYTHONPATH") if name in os.environ}
-    ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": there})
-    share = min(1.0, ray.cluster_resources().get("GPU", 0) / jobs)  # of an accelerator; a task that asks for none sees none
-    task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(execute)
-    waiting = list(missing)
-    running: list[Any] = []
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            running.append(task.remote(waiting.pop(0), cache.absolute()))
-        ready, running = ray.wait(running, num_returns=1)
-        try:
-            yield ray.get(ready[0])
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from None
-
-
-ENGINES: dict[str, Callable[[Sequence[Run], Path, int], Iterable[Result]]] = {"joblib": _processes, "ray": _cluster}
 
 
 def default_jobs() -> int:

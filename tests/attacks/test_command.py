@@ -61,6 +61,7 @@ def test_no_run_and_a_run_that_was_not_recorded(recorded: Path, tmp_path: Path) 
 
 
 def test_an_unknown_gate_and_engine_are_answered_with_the_choices() -> None:
-    for words, sentence in ((["--gates", "--gate", "magic"], "there is no such gate; choose dlg"), (["--engine", "cloud"], "loky or ray")):
+    gate, engine = ["--gates", "--gate", "magic"], ["--engine", "cloud"]
+    for words, sentence in ((gate, "there is no such gate; choose dlg"), (engine, "joblib or ray")):
         with pytest.raises(ConfigError, match=sentence):
             CliRunner().invoke(attack_app, ["bench", *words], catch_exceptions=False)

@@ -1,0 +1,55 @@
+"""Where many independent calls run side by side: in processes of this machine, or on a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import joblib
+
+from federation.errors import ConfigError
+
+Engine = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]], int], Iterator[Any]]
+"""(function, the arguments of each call, calls at a time) → results, each as soon as it is there, in any order."""
+
+
+def _processes(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+    """Processes on this machine."""
+    with joblib.parallel_config("loky"):
+        yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(function)(*call) for call in calls)
+
+
+def _cluster(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+    """The Ray cluster that RAY_ADDRESS names, or one on this machine. Raises what the function raised.
+
+    Not through joblib's Ray backend: that one gives all results at the end, and work that is stopped would lose what it has.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError("--engine ray: Ray is not installed; pip install 'flop-federation[ray]', or leave --engine out") from None
+    there = {name: os.environ[name] for name in ("FLOP_DATA", "PYTHONPATH") if name in os.environ}
+    ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": there})
+    share = min(1.0, ray.cluster_resources().get("GPU", 0) / jobs)  # of an accelerator; a task that asks for none sees none
+    task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(function)
+    waiting = list(calls)
+    running: list[Any] = []
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            running.append(task.remote(*waiting.pop(0)))
+        ready, running = ray.wait(running, num_returns=1)
+        try:
+            yield ray.get(ready[0])
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+
+
+ENGINES: dict[str, Engine] = {"joblib": _processes, "ray": _cluster}
+
+
+def engine(name: str) -> Engine:
+    """By its name. Raises ConfigError with the names for any other."""
+    if name not in ENGINES:
+        raise ConfigError(f"--engine {name}: choose {' or '.join(ENGINES)}")
+    return ENGINES[name]
