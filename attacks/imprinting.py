@@ -14,6 +14,7 @@ from attacks.observation import Observation
 from attacks.pictures import Pictures
 from attacks.trials import Trial, Truth
 from learning import models
+from learning.randomness import seeded
 from learning.training import INPUT_MEAN, INPUT_STD
 
 BINS = 128
@@ -23,8 +24,7 @@ def imprinted(pictures: Pictures, batch: int, seed: int = 0, model: str = "lenet
     """One gradient of a batch through block and model; the coordinator sees all but the model's head."""
     _, channels, size, _ = pictures.images.shape
     brightness = (pictures.others.reshape(len(pictures.others), -1).mean(1) / 255 - INPUT_MEAN) / INPUT_STD
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+    with seeded(seed):
         block = ImprintBlock(channels, size, BINS, brightness)
         network = nn.Sequential(block, models.build(model, channels=channels, image_size=size, classes=len(pictures.classes)))
     images, labels = pictures.images[:batch], pictures.labels[:batch]

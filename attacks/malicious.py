@@ -14,7 +14,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import torch
 
 from attacks.methods.imprint import PREFIX, ImprintBlock
 from attacks.pictures import Pictures
@@ -22,6 +21,7 @@ from attacks.trials import arrange
 from federation import model as shared_model
 from federation.errors import ConfigError
 from federation.messages import Aggregate, Message
+from learning.randomness import seeded
 from simulation.run.federate import Federation
 from simulation.run.memory import Fault
 from simulation.run.options import Options, Prepared
@@ -90,7 +90,7 @@ def _answer(pictures: Pictures, options: Options, forge: Callable[[Prepared, Pat
     with tempfile.TemporaryDirectory() as folder:
         prepared = _arrange(pictures, options, Path(folder))
         path = prepared.folder / prepared.config.model.start
-        with torch.random.fork_rng(devices=[]):
+        with seeded(options.seed):
             prepared = forge(prepared, path)
         try:
             Federation(prepared)

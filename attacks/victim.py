@@ -13,14 +13,14 @@ import torch
 
 from attacks.observation import Observation
 from learning import models, parameters
+from learning.randomness import seeded
 from learning.split import Split
 from learning.training import Trainer, TrainSettings
 
 
 def fresh_state(model: str, *, channels: int, image_size: int, classes: int, seed: int) -> dict[str, np.ndarray]:
     """A start for one hospital: every floating-point state_dict entry by name."""
-    with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+    with seeded(seed):
         net = models.build(model, channels=channels, image_size=image_size, classes=classes)
     return parameters.to_numpy(net, [name for name, value in net.state_dict().items() if value.is_floating_point()])
 
@@ -38,7 +38,7 @@ def train(
 ) -> dict[str, np.ndarray]:
     """The state after local training on uint8 images (B, C, H, W): what the hospital has and never sends as it is."""
     _, channels, size, _ = images.shape
-    with torch.random.fork_rng(devices=[]):
+    with seeded(seed):
         net = models.build(model, channels=channels, image_size=size, classes=classes)
     parameters.load(net, state)
     trainer = Trainer(net, settings, torch.device(device))
@@ -75,6 +75,6 @@ def observe(
 
 def parameter_names(model: str, *, channels: int, image_size: int) -> list[str]:
     """The names of a model's trainable parameters, in its order."""
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):
         net = models.build(model, channels=channels, image_size=image_size, classes=2)
     return [name for name, _ in net.named_parameters()]

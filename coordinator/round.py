@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from federation.coding import Sum
 from federation.effects import Effect, Recorded, Send
 from federation.errors import FaultyHospital, Reason, RoundAborted
-from federation.messages import AbortRound, Aggregate, Grant, Message, Progress, Refusal, StartRound, Update
+from federation.messages import AbortRound, Aggregate, Grant, Message, Progress, Refusal, StartRound
 from federation.plan import Plan
 from federation.protections import Protection
 from federation.protections.base import Gathering, Outcome
@@ -186,8 +186,3 @@ class Round:
 
 def _sends(messages: Mapping[int, Message], gone: Mapping[int, str]) -> list[Effect]:
     return [Send(message, who) for who, message in sorted(messages.items()) if who not in gone]
-
-
-def is_large(message: Message) -> bool:
-    """Whether this message comes only when granted."""
-    return isinstance(message, Update)

@@ -261,7 +261,7 @@ class Run:
             return self._to_synchronise(now)
         self.completed += 1
         self._before, self.applied = self.applied, ended.plan.round
-        self.phase, self.since, self._reported, self._refused = Phase.REPORTING, now, set(), set()
+        self.phase, self.since, self._refused = Phase.REPORTING, now, set()
         holders = [who for who in sorted(self.reachable) if self.peers[who].epoch == self.epoch]
         self._reported = set(self.reachable) - set(holders)  # they could not open it: they are synchronised before the next round
         return [Applied(self.applied, counted=True, total=ended.total), *(Send(aggregate, who) for who in holders)]

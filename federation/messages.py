@@ -19,7 +19,6 @@ MaybeBytes32 = Annotated[bytes, Meta(max_length=32)]
 MaybeBytes16 = Annotated[bytes, Meta(max_length=16)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Share = Annotated[bytes, Meta(min_length=33, max_length=33)]
-Word = Annotated[bytes, Meta(min_length=8, max_length=8)]
 Numbers = Annotated[tuple[Number, ...], Meta(max_length=4096)]
 Code = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[a-z]+\Z")]  # shown in terminals: nothing that steers one
 Sealed = Annotated[bytes, Meta(max_length=4096)]

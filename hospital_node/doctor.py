@@ -11,7 +11,7 @@ from federation.errors import ConfigError
 from federation.link import Connected, CurveKeys, Disconnected, HospitalLink, Refused
 from hospital_node import local_data
 from hospital_node.settings import Hospital
-from hospital_node.storage import Storage
+from hospital_node.storage import in_use
 from learning import device
 
 Tell = Callable[[str], None]
@@ -62,7 +62,7 @@ def _there(hospital: Hospital | None) -> Hospital:
 
 def _connect(hospital: Hospital) -> str:
     """Raises ConnectionError with the link's own sentence."""
-    if Storage(hospital.out).in_use():
+    if in_use(hospital.out):
         return "not tried: this hospital's node is running, and would lose its place; its log says how it stands"
     keys = hospital.secrets
     link = HospitalLink(

@@ -42,6 +42,14 @@ def _locked(file: IO[str]) -> bool:
     return True
 
 
+def in_use(folder: Path) -> bool:
+    """Whether a process works in this hospital's folder now. Makes nothing there."""
+    if not (folder / "lock").exists():
+        return False
+    with (folder / "lock").open() as file:
+        return not _locked(file)
+
+
 class Storage:
     """One folder, one hospital, one process at a time."""
 
@@ -64,11 +72,6 @@ class Storage:
             if not _locked(file):
                 raise ConfigError(f"{self.folder}: another `flop node` works here; stop it first")
             yield
-
-    def in_use(self) -> bool:
-        """Whether a process works in this folder now."""
-        with (self.folder / "lock").open("a") as file:
-            return not _locked(file)
 
     def read_memory(self) -> Memory:
         """What is remembered, or nothing. Raises ConfigError where it cannot be read."""

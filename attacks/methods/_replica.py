@@ -16,6 +16,7 @@ from torch.func import functional_call, vmap
 
 from attacks.observation import Case
 from learning import models
+from learning.randomness import seeded
 from learning.training import INPUT_MEAN, INPUT_STD
 
 Tensors = dict[str, Tensor]
@@ -150,8 +151,7 @@ class Replica:
         """A freshly initialised head per copy, in place of the private one that nobody saw."""
         heads = []
         for _ in range(self.count):
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            with seeded(int(torch.randint(2**31, (), generator=generator))):
                 fresh = dict(self.fresh().named_parameters())
             heads.append({name: fresh[name].detach() for name in self._placeholder})
         return {name: torch.stack([h[name] for h in heads]).to(self.device, self.dtype) for name in self._placeholder}

@@ -57,7 +57,6 @@ class State:
         return self.plan.context(self.binding)
 
 
-Step = Callable[[Any, Any], tuple[State, Message | None]]
 Steps = Mapping[Any, Any]
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from learning import models
 from learning.data import Images, open_dataset
+from learning.randomness import seeded
 from learning.training import to_input
 
 LIMITS = {"brightness": (0.0, 0.45), "linear": (0.0, 0.75), "cnn3": (0.90, 1.0)}
@@ -78,8 +79,7 @@ def linear(train: Images, test: Images) -> float:
 
 def network(train: Images, test: Images, epochs: int, seed: int) -> float:
     """The federation's own cnn3, trained with Adam, its rate falling to zero over the epochs."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = models.build("cnn3", channels=1, image_size=train.images.shape[-1], classes=3)
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters())

@@ -21,8 +21,8 @@ from learning.data import Dataset, open_dataset
 from simulation.run.seeds import hospital_ids, own_secret
 
 ALONE = ("local", "central")
-RINGS = (16, 24, 32)
 DEFAULT_BITS = {16: 12, 24: 16, 32: 16}
+RINGS = tuple(DEFAULT_BITS)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from federation.errors import ConfigError
-from hospital_node.storage import Storage
+from hospital_node.storage import Storage, in_use
 
 HOLD = "import sys; from hospital_node.storage import Storage; from pathlib import Path\n"
 HOLD += "with Storage(Path(sys.argv[1])).alone(): print('here', flush=True); sys.stdin.read()"
@@ -17,20 +17,20 @@ HOLD += "with Storage(Path(sys.argv[1])).alone(): print('here', flush=True); sys
 
 def test_a_second_node_in_one_folder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
-    assert not storage.in_use()
+    assert not in_use(tmp_path) and not list(tmp_path.iterdir())
     root = Path(__file__).resolve().parents[2]
     first = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
     assert first.stdout is not None and first.stdout.readline() == b"here\n"
     try:
-        assert storage.in_use()
+        assert in_use(tmp_path)
         with pytest.raises(ConfigError, match="another `flop node` works here"), storage.alone():
             pass
     finally:
         first.kill()
         first.wait()
     with storage.alone():
-        assert storage.in_use()
-    assert not storage.in_use()
+        assert in_use(tmp_path)
+    assert not in_use(tmp_path)
 
 
 def test_only_the_summary_of_this_run_says_that_it_is_over(tmp_path: Path) -> None:
