@@ -9,9 +9,15 @@ import sys
 
 COMMANDS = {
     "sim": ("simulation.run.command", "run a whole federation on this machine"),
-    "init": ("hospital_node.commands", "begin a federation: federation.toml and the start of the shared model"),
+    "init": (
+        "hospital_node.commands",
+        "begin a federation: federation.toml and the start of the shared model",
+    ),
     "keygen": ("hospital_node.commands", "make one party's keys"),
-    "roster": ("hospital_node.commands", "add parties to the roster, accept it, show its fingerprint"),
+    "roster": (
+        "hospital_node.commands",
+        "add parties to the roster, accept it, show its fingerprint",
+    ),
     "coordinator": ("coordinator.command", "run the coordinator"),
     "node": ("hospital_node.commands", "run one hospital"),
     "doctor": ("hospital_node.commands", "find out why a hospital cannot connect"),
@@ -23,17 +29,26 @@ COMMANDS = {
 """Name: the module that holds the typer app `NAME_app`, and a line of help."""
 
 USERS_ERRORS = ("ConfigError", "DataError", "AddressError", "ConfigOverflow")
-"""Errors whose text is a sentence for the user. Known by name, so that nothing is imported for them."""
+"""Errors whose text is a sentence for the user. Known by name, so that nothing is imported for
+them.
+"""
 
 
 def usage() -> str:
     lines = [
-        "Secure federated learning for hospitals: partial networks (FLOP), and a coordinator that cannot read what it aggregates.",
+        (
+            "Secure federated learning for hospitals: partial networks (FLOP), and a coordinator"
+            " that cannot read what it aggregates."
+        ),
         "",
         "usage: flop COMMAND [options]        flop COMMAND --help",
         "",
     ]
-    lines += [f"  {name:<12} {about}" for name, (module, about) in COMMANDS.items() if importlib.util.find_spec(module)]
+    lines += [
+        f"  {name:<12} {about}"
+        for name, (module, about) in COMMANDS.items()
+        if importlib.util.find_spec(module)
+    ]
     return "\n".join([*lines, "", "example: flop sim --rounds 3"])
 
 
@@ -63,7 +78,10 @@ def main() -> None:
             sys.exit(2)
         if os.environ.get("FLOP_TRACEBACK"):
             raise
-        print(f"flop: internal error: {type(error).__name__}: {error} (FLOP_TRACEBACK=1 shows where)", file=sys.stderr)
+        print(
+            f"flop: internal error: {type(error).__name__}: {error} (FLOP_TRACEBACK=1 shows where)",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

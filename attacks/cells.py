@@ -1,7 +1,8 @@
 """The leakage matrix: what a cell is, and which cells there are.
 
-The base cell is DLG's LeNet under FLOP, one image, one step, BatchNorm at rest, the start of training, nothing hidden. The default
-matrix walks along one axis at a time from there; `full` is the product of what can be combined.
+The base cell is DLG's LeNet under FLOP, one image, one step, BatchNorm at rest, the start of
+training, nothing hidden. The default matrix walks along one axis at a time from there; `full` is
+the product of what can be combined.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from dataclasses import asdict, dataclass, replace
 
 CURIOUS, COLLUDING = "honest-but-curious", "honest-but-curious + 1 hospital"
 UNCHECKED, OTHER_LAYERS, OTHER_START, OTHER_AGGREGATE = (
-    f"malicious: {lie}" for lie in ("nothing is checked", "other layers", "another start", "another aggregate")
+    f"malicious: {lie}"
+    for lie in ("nothing is checked", "other layers", "another start", "another aggregate")
 )
 PROTECTIONS = ("plain", "plain-12bit", "masked", "ckks", "masked+ckks")
 ON_EVERYTHING = ("dlg", "idlg", "inverting_gradients", "closed_form")
 BATCHNORM = ("resnet18", "resnet50", "resnext18", "resnext50", "mobilenetv2", "covidnet")
-DP_CLIP = 1.0  # L2 norm that a hospital's whole update is cut to: declared before any update is seen, the same for all models
+# L2 norm that a hospital's whole update is cut to: declared before any update is seen, the same for
+# all models
+DP_CLIP = 1.0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row. `cut`: how many last layers are private (0 under fedavg); `local_steps`: passes over the hospital's one batch;
-    `state`: rounds of training behind the attacked one; `noise`: DP's noise multiplier, None without DP; `frozen`: BatchNorm
-    trains with its running statistics; `cohort`: hospitals in the sum under masked, otherwise how many are attacked side by side;
+    """One row. `cut`: how many last layers are private (0 under fedavg); `local_steps`: passes over
+    the hospital's one batch; `state`: rounds of training behind the attacked one; `noise`: DP's
+    noise multiplier, None without DP; `frozen`: BatchNorm trains with its running statistics;
+    `cohort`: hospitals in the sum under masked, otherwise how many are attacked side by side;
     `images`: attacked in all; `steps`: the attack's budget.
     """
 
@@ -57,13 +62,17 @@ class Cell:
 
     @property
     def mode(self) -> str:
-        """How the product's trainer runs BatchNorm: a single image uses the running statistics, more use their own."""
+        """How the product's trainer runs BatchNorm: a single image uses the running statistics,
+        more use their own.
+        """
         return "train" if self.batch > 1 and self.model in BATCHNORM and not self.frozen else "eval"
 
     @property
     def lr(self) -> float:
-        """SGD's single step is large enough for 12 bits; several are smaller, or one image would be learnt by heart in the first, and
-        smaller still those of rounds before the attacked one, or there would be nothing left to learn in it and no update to attack."""
+        """SGD's single step is large enough for 12 bits; several are smaller, or one image would be
+        learnt by heart in the first, and smaller still those of rounds before the attacked one, or
+        there would be nothing left to learn in it and no update to attack.
+        """
         if self.optimizer == "adam" or self.state:
             return 1e-3
         return 0.1 if self.local_steps == 1 else 0.02
@@ -121,7 +130,8 @@ def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
         yield replace(real, algorithm="fedavg", cut=0, attack="inverting_gradients_multistep")
     for model in models:
         if model in BATCHNORM:
-            # do a batch's own statistics stand between image and gradient? Every layer is seen: that bounds what FLOP's part can show
+            # do a batch's own statistics stand between image and gradient? Every layer is seen:
+            # that bounds what FLOP's part can show
             batch = replace(fedavg, model=model, batch=2)
             yield replace(batch, attack="inverting_gradients", frozen=True)
             yield replace(batch, attack="inverting_gradients")
@@ -132,16 +142,33 @@ def full_matrix(base: Cell, models: Sequence[str]) -> list[Cell]:
     """The product of the axes, less what makes no sense; hours on a CPU."""
     cells = []
     axes = itertools.product(
-        models, (0, 1, 2), PROTECTIONS, (1, 4, 16), ((1, "sgd"), (5, "sgd"), (5, "adam")), (0, 1, 10), (None, 0.01, 1.0)
+        models,
+        (0, 1, 2),
+        PROTECTIONS,
+        (1, 4, 16),
+        ((1, "sgd"), (5, "sgd"), (5, "adam")),
+        (0, 1, 10),
+        (None, 0.01, 1.0),
     )
     for model, cut, protection, batch, (steps, optimizer), state, noise in axes:
         if noise is not None and protection != "plain":
             continue  # behind a protection there is nothing that noise could still hide
         where = replace(
-            base, model=model, cut=cut, algorithm="flop" if cut else "fedavg", protection=protection, batch=batch,
-            local_steps=steps, optimizer=optimizer, state=state, noise=noise, images=max(base.images, batch),
+            base,
+            model=model,
+            cut=cut,
+            algorithm="flop" if cut else "fedavg",
+            protection=protection,
+            batch=batch,
+            local_steps=steps,
+            optimizer=optimizer,
+            state=state,
+            noise=noise,
+            images=max(base.images, batch),
             cohort=5 if protection not in ("plain", "plain-12bit") else 1,
         )
-        for attack in ("flop_naive", "varpro", "oracle_head") if cut else (*ON_EVERYTHING, "varpro"):
+        for attack in (
+            ("flop_naive", "varpro", "oracle_head") if cut else (*ON_EVERYTHING, "varpro")
+        ):
             cells.append(replace(where, attack=attack))
     return cells

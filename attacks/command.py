@@ -17,7 +17,9 @@ from attacks.cells import BATCHNORM, Cell, default, full_matrix
 if TYPE_CHECKING:
     from attacks.gates import Gate
 
-attack_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Attack what a coordinator saw.")
+attack_app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, help="Attack what a coordinator saw."
+)
 
 
 def _root() -> Path | None:
@@ -27,21 +29,38 @@ def _root() -> Path | None:
 
 @attack_app.command()
 def run(
-    run: Annotated[Path, typer.Option(help="A run directory that was recorded: flop sim --record.")],
-    attack: Annotated[str, typer.Option(help="Name of the attack; varpro needs no knowledge of the private layers.")] = "varpro",
+    run: Annotated[
+        Path, typer.Option(help="A run directory that was recorded: flop sim --record.")
+    ],
+    attack: Annotated[
+        str,
+        typer.Option(help="Name of the attack; varpro needs no knowledge of the private layers."),
+    ] = "varpro",
     round: Annotated[int, typer.Option(help="Which recorded round.")] = 1,
-    images: Annotated[int, typer.Option(help="How many images to search for in an update (the attacker's guess).")] = 1,
-    steps: Annotated[int | None, typer.Option(help="Steps of the search; by default the attack's own.")] = None,
-    restarts: Annotated[int | None, typer.Option(help="Starts, chosen among by the objective alone.")] = None,
+    images: Annotated[
+        int, typer.Option(help="How many images to search for in an update (the attacker's guess).")
+    ] = 1,
+    steps: Annotated[
+        int | None, typer.Option(help="Steps of the search; by default the attack's own.")
+    ] = None,
+    restarts: Annotated[
+        int | None, typer.Option(help="Starts, chosen among by the objective alone.")
+    ] = None,
     most: Annotated[int, typer.Option(help="Attack at most this many of the round's updates.")] = 8,
     device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:N | mps")] = "auto",
     seed: Annotated[int, typer.Option(help="Same seed, same start of the search.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Where the pictures go; by default into the run directory.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the objective of each reconstruction.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the pictures go; by default into the run directory.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the objective of each reconstruction.")
+    ] = False,
 ) -> None:
-    """Attack the updates that a coordinator recorded. It sees no truth, so it writes pictures and no scores.
+    """Attack the updates that a coordinator recorded. It sees no truth, so it writes pictures and
+    no scores.
 
-    Example: flop sim --record --protection plain --out runs/a && flop attack run --run runs/a --attack varpro
+    Example: flop sim --record --protection plain --out runs/a && flop attack run --run runs/a
+    --attack varpro
     """
     from attacks.methods import Settings, find
     from attacks.observation import Case
@@ -51,13 +70,21 @@ def run(
     from learning import device as devices
 
     if not (run / "config.toml").exists():
-        raise ConfigError(f"--run {run}: there is no run directory of ours; make one with flop sim --record --out {run}")
+        raise ConfigError(
+            f"--run {run}: there is no run directory of ours; make one with flop sim --record --out"
+            f" {run}"
+        )
     if min(images, most, steps or 1, restarts or 1) < 1:
         raise ConfigError("--images, --most, --steps and --restarts: at least 1 each")
     try:
         method, place = find(attack), str(devices.choose(device))
-        cases = [Case(seen, knowledge(federation_config.read(run / "config.toml"), images)) for _, seen in load(run, round)[:most]]
-        result = method.run(cases, Settings(steps=steps, restarts=restarts, seed=seed, device=place))
+        cases = [
+            Case(seen, knowledge(federation_config.read(run / "config.toml"), images))
+            for _, seen in load(run, round)[:most]
+        ]
+        result = method.run(
+            cases, Settings(steps=steps, restarts=restarts, seed=seed, device=place)
+        )
     except ValueError as error:  # an unknown name, or an attack that lacks what it needs
         raise ConfigError(str(error)) from None
     folder = out or run / "attacks" / f"{attack}-round-{round}"
@@ -66,29 +93,62 @@ def run(
         from attacks.report import save_images
 
         save_images(result.images, folder)
-    said = {"attack": attack, "round": round, "steps": result.steps, "seconds": result.seconds, "out": str(folder)}
+    said = {
+        "attack": attack,
+        "round": round,
+        "steps": result.steps,
+        "seconds": result.seconds,
+        "out": str(folder),
+    }
     said["objective"] = None if result.objective is None else [float(v) for v in result.objective]
     if as_json:
         print(json.dumps(said))
     else:
-        print(f"{attack} on {len(cases)} observations of round {round}: {result.steps} steps in {result.seconds:.0f} s; see {folder}")
+        print(
+            f"{attack} on {len(cases)} observations of round {round}: {result.steps} steps in"
+            f" {result.seconds:.0f} s; see {folder}"
+        )
 
 
 @attack_app.command()
 def bench(
-    data: Annotated[str, typer.Option(help="phantom-cxr (built in), a data set's name under FLOP_DATA, or a folder.")] = "phantom-cxr",
-    models: Annotated[str, typer.Option(help="Models beside lenet-dlg, by commas; resnet18 adds minutes.")] = "lenet-dlg-relu,cnn3",
+    data: Annotated[
+        str,
+        typer.Option(
+            help="phantom-cxr (built in), a data set's name under FLOP_DATA, or a folder."
+        ),
+    ] = "phantom-cxr",
+    models: Annotated[
+        str, typer.Option(help="Models beside lenet-dlg, by commas; resnet18 adds minutes.")
+    ] = "lenet-dlg-relu,cnn3",
     images: Annotated[int, typer.Option(help="Images attacked in each cell.")] = 8,
     image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 32,
-    steps: Annotated[int | None, typer.Option(help="Steps of every search; by default 100, or the attacks' own with --full.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="The product of the axes instead of one at a time; hours.")] = False,
-    gates: Annotated[bool, typer.Option("--gates", help="Run the benchmark's own gates instead; exit 1 where one fails.")] = False,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Steps of every search; by default 100, or the attacks' own with --full."
+        ),
+    ] = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="The product of the axes instead of one at a time; hours."),
+    ] = False,
+    gates: Annotated[
+        bool,
+        typer.Option(
+            "--gates", help="Run the benchmark's own gates instead; exit 1 where one fails."
+        ),
+    ] = False,
     gate: Annotated[list[str] | None, typer.Option(help="With --gates: only these.")] = None,
     jobs: Annotated[int, typer.Option(help="Cells at a time.")] = os.cpu_count() or 1,
-    engine: Annotated[str, typer.Option(help="joblib: processes on this machine | ray: a Ray cluster")] = "joblib",
+    engine: Annotated[
+        str, typer.Option(help="joblib: processes on this machine | ray: a Ray cluster")
+    ] = "joblib",
     device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:N | mps")] = "cpu",
     seed: Annotated[int, typer.Option(help="Chooses the images and the starts.")] = 0,
-    out: Annotated[Path, typer.Option(help="Run directory; the cells that are finished there are kept.")] = Path("runs/leakage"),
+    out: Annotated[
+        Path, typer.Option(help="Run directory; the cells that are finished there are kept.")
+    ] = Path("runs/leakage"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows.")] = False,
 ) -> None:
     """Measure what a coordinator can reconstruct, in every setting of the leakage matrix.
@@ -107,17 +167,35 @@ def bench(
     chosen = tuple(name for name in models.split(",") if name)
     wanted = steps if steps is not None or full else QUICK_STEPS
     base = Cell(
-        dataset=data, images=images, image_size=image_size, seed=seed, steps=wanted, restarts=None if full else 1
+        dataset=data,
+        images=images,
+        image_size=image_size,
+        seed=seed,
+        steps=wanted,
+        restarts=None if full else 1,
     )
-    todo = full_matrix(base, ("lenet-dlg", *chosen)) if full else [_affordable(c) for c in default(base, chosen)]
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+    todo = (
+        full_matrix(base, ("lenet-dlg", *chosen))
+        if full
+        else [_affordable(c) for c in default(base, chosen)]
+    )
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
     with bar:
         task = bar.add_task("cells", total=len(todo))
         rows = matrix.run_all(
             todo, out, root=_root(), device=place, jobs=jobs, engine=engine,
             told=lambda done, of, row: bar.update(task, completed=done, description=f"{row['attack']} on {row['model']}"),
         )  # fmt: skip
-    about = f"{len(todo)} cells on {data}, {images} images of {image_size} pixels, fewer where a model is large; seed {seed}, on {place}."
+    about = (
+        f"{len(todo)} cells on {data}, {images} images of {image_size} pixels, fewer where a model"
+        f" is large; seed {seed}, on {place}."
+    )
     page = report.write(out, todo, rows, _kept_gates(out), about)
     print(json.dumps(rows) if as_json else f"{page}\n" + "\n".join(report.headline(rows)))
 
@@ -126,10 +204,13 @@ QUICK_STEPS = 100
 
 
 def _affordable(cell: Cell) -> Cell:
-    """What a cell's search may cost: cheap steps are more, large models get fewer images; the row says how many of both."""
+    """What a cell's search may cost: cheap steps are more, large models get fewer images; the row
+    says how many of both.
+    """
     if cell.model in BATCHNORM:
         return replace(cell, images=max(2, cell.batch))
-    kinked = cell.attack == "varpro" and cell.model != Cell.model and cell.batch == 1  # ReLUs: no second-order polish helps there
+    # ReLUs: no second-order polish helps there
+    kinked = cell.attack == "varpro" and cell.model != Cell.model and cell.batch == 1
     if kinked or cell.attack in ("dlg", "idlg", "inverting_gradients"):
         return replace(cell, steps=4 * cell.steps)
     if cell.attack == "inverting_gradients_multistep":
@@ -150,12 +231,19 @@ def _gates(names: list[str] | None, device: str, out: Path, console: Console, as
         try:
             row = GATES[name](Scale(root=_root(), device=device))
         except KeyError as error:
-            row = Gate(name, float("nan"), 0.0, "", False, f"the protection {error} is not there", 0.0)
+            row = Gate(
+                name, float("nan"), 0.0, "", False, f"the protection {error} is not there", 0.0
+            )
         done.append(row)
-        console.print(f"  {'passed' if row.passed else 'FAILED'}: {row.figure:.1f} {row.unit} ({row.threshold:.1f}); {row.detail}")
+        console.print(
+            f"  {'passed' if row.passed else 'FAILED'}: {row.figure:.1f} {row.unit}"
+            f" ({row.threshold:.1f}); {row.detail}"
+        )
         kept = {gate.name: gate for gate in [*_kept_gates(out), row]}
         out.mkdir(parents=True, exist_ok=True)
-        (out / "gates.json").write_text(json.dumps([asdict(gate) for gate in kept.values()], indent=1))
+        (out / "gates.json").write_text(
+            json.dumps([asdict(gate) for gate in kept.values()], indent=1)
+        )
     if as_json:
         print(json.dumps([asdict(row) for row in done]))
     return 0 if all(row.passed for row in done) else 1

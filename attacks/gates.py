@@ -1,7 +1,8 @@
-"""The benchmark's gates: each a positive or negative control with a figure that must be reached, and that can fail.
+"""The benchmark's gates: each a positive or negative control with a figure that must be reached,
+and that can fail.
 
-`flop attack bench --gates` runs them all. A positive control shows that the attacks are strong, so that "it did not leak"
-means something; a negative control shows that a protection leaves nothing.
+`flop attack bench --gates` runs them all. A positive control shows that the attacks are strong, so
+that "it did not leak" means something; a negative control shows that a protection leaves nothing.
 """
 
 from __future__ import annotations
@@ -23,12 +24,23 @@ from attacks.pictures import Pictures, take
 from attacks.trials import Trial, play
 from simulation.run.options import Options
 
-ONE_STEP = Options(image_size=32, rounds=1, batch_size=1, lr=0.1, optimizer="sgd", algorithm="flop", protection="plain", bits=0)
+ONE_STEP = Options(
+    image_size=32,
+    rounds=1,
+    batch_size=1,
+    lr=0.1,
+    optimizer="sgd",
+    algorithm="flop",
+    protection="plain",
+    bits=0,
+)
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One row of the gate table. `detail` says what was measured, in words a reader of the report can follow."""
+    """One row of the gate table. `detail` says what was measured, in words a reader of the report
+    can follow.
+    """
 
     name: str
     figure: float
@@ -41,7 +53,9 @@ class Gate:
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is run. The issue's table is the default; tests take less. `root` holds the image sets."""
+    """How much is run. The issue's table is the default; tests take less. `root` holds the image
+    sets.
+    """
 
     root: Path | None = None
     images: int = 20
@@ -54,14 +68,18 @@ class Scale:
     progress: Callable[[int, int], None] | None = None
 
     def settings(self, **fixed: object) -> Settings:
-        return Settings(device=self.device, progress=self.progress).over(**{k: v for k, v in fixed.items() if v is not None})
+        return Settings(device=self.device, progress=self.progress).over(
+            **{k: v for k, v in fixed.items() if v is not None}
+        )
 
     def pictures(self, spec: str, count: int | None = None) -> Pictures:
         return take(spec, count or self.images, image_size=32, root=self.root)
 
 
 def trials(pictures: Pictures, options: Options, per_round: int) -> list[Trial]:
-    """Rounds of `per_round` hospitals, one image each and a start of their own seed, until every picture was trained on."""
+    """Rounds of `per_round` hospitals, one image each and a start of their own seed, until every
+    picture was trained on.
+    """
     found: list[Trial] = []
     for at in range(0, len(pictures.images), per_round):
         part = slice(at, at + per_round)
@@ -72,36 +90,63 @@ def trials(pictures: Pictures, options: Options, per_round: int) -> list[Trial]:
 
 
 def psnrs(images: np.ndarray, found: Sequence[Trial]) -> np.ndarray:
-    return np.array([s.psnr for a, t in zip(images, found, strict=True) for s in scores.score(a, t.truth.images)])
+    return np.array(
+        [
+            s.psnr
+            for a, t in zip(images, found, strict=True)
+            for s in scores.score(a, t.truth.images)
+        ]
+    )
 
 
 def controls(found: Sequence[Trial], mean: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.max(list(scores.constant_controls(t.truth.images, mean).values()), axis=0) for t in found])
+    return np.concatenate(
+        [
+            np.max(list(scores.constant_controls(t.truth.images, mean).values()), axis=0)
+            for t in found
+        ]
+    )
 
 
 def known(trial: Trial, **more: object) -> Case:
     return Case(trial.observation, SideKnowledge(batch_size=1, **more))
 
 
-def _timed(name: str, unit: str, threshold: float, run: Callable[[], tuple[float, str]], below: bool = False) -> Gate:
+def _timed(
+    name: str,
+    unit: str,
+    threshold: float,
+    run: Callable[[], tuple[float, str]],
+    below: bool = False,
+) -> Gate:
     begun = time.perf_counter()
     figure, detail = run()
     passed = figure <= threshold if below else figure >= threshold
     return Gate(name, figure, threshold, unit, bool(passed), detail, time.perf_counter() - begun)
 
 
-# ---- positive controls -------------------------------------------------------------------------------------------------
+# ---- positive controls ---------------------------------------------------------------
 
 
 def full_gradient(scale: Scale, attack: str) -> tuple[float, str, float]:
-    """(median PSNR, sentence, label accuracy) of DLG or iDLG against FedAvg on DLG's LeNet, one image, one step."""
+    """(median PSNR, sentence, label accuracy) of DLG or iDLG against FedAvg on DLG's LeNet, one
+    image, one step.
+    """
     pictures = scale.pictures(scale.xrays)
     found = trials(pictures, replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg"), 1)
     cases = [known(t, learning_rate=ONE_STEP.lr, local_steps=1) for t in found]
     result = ATTACKS[attack].run(cases, scale.settings(restarts=scale.restarts, steps=scale.steps))
-    right = float(np.mean([labels[0] == t.truth.labels[0] for labels, t in zip(result.labels, found, strict=True)]))
+    right = float(
+        np.mean(
+            [labels[0] == t.truth.labels[0] for labels, t in zip(result.labels, found, strict=True)]
+        )
+    )
     median = float(np.median(psnrs(result.images, found)))
-    return median, f"{len(found)} images of {pictures.name}, labels {100 * right:.0f} % right", right
+    return (
+        median,
+        f"{len(found)} images of {pictures.name}, labels {100 * right:.0f} % right",
+        right,
+    )
 
 
 def dlg(scale: Scale) -> Gate:
@@ -131,14 +176,23 @@ def closed_form_exact(scale: Scale) -> Gate:
             gradient = copy.gradients(image, torch.from_numpy(trial.truth.labels)[None])
             exact = {name: -value[0].detach().numpy() for name, value in gradient.items()}
             features = closed_form.layer_inputs(replace(trial.observation, update=exact), "head")
-            worst = min(worst, float(scores.psnr(((features - copy.features(image)[0, 0].detach().numpy()) ** 2).mean())))
+            worst = min(
+                worst,
+                float(
+                    scores.psnr(
+                        ((features - copy.features(image)[0, 0].detach().numpy()) ** 2).mean()
+                    )
+                ),
+            )
         return worst, f"worst of {len(found)} layer inputs"
 
     return _timed("closed form, shared linear with bias", "dB", 80.0, run)
 
 
 def inverting_gradients(scale: Scale) -> Gate:
-    """Geiping et al. 2020, table 1: 18.00 dB on average for an untrained LeNet; one standard deviation below is the least."""
+    """Geiping et al. 2020, table 1: 18.00 dB on average for an untrained LeNet; one standard
+    deviation below is the least.
+    """
 
     def run() -> tuple[float, str]:
         pictures = scale.pictures(scale.colour)
@@ -146,7 +200,10 @@ def inverting_gradients(scale: Scale) -> Gate:
         cases = [known(t, learning_rate=ONE_STEP.lr, local_steps=1) for t in found]
         result = ATTACKS["inverting_gradients"].run(cases, scale.settings(steps=scale.ig_steps))
         db = psnrs(result.images, found)
-        return float(db.mean()), f"{len(found)} images of {pictures.name}, {result.steps} steps, ± {db.std():.1f} dB"
+        return (
+            float(db.mean()),
+            f"{len(found)} images of {pictures.name}, {result.steps} steps, ± {db.std():.1f} dB",
+        )
 
     return _timed("Inverting Gradients, untrained LeNet (mean)", "dB", 18.0 - 3.3, run)
 
@@ -159,22 +216,32 @@ def varpro(scale: Scale, model: str, threshold: float) -> Gate:
             [known(t) for t in found], scale.settings(restarts=scale.restarts, steps=scale.steps)
         )
         db, best = psnrs(result.images, found), controls(found, pictures.mean)
-        return float(np.median(db)), (
-            f"{len(found)} images of {pictures.name}: {db.min():.0f} to {db.max():.0f} dB, constant controls {np.median(best):.1f} dB, "
-            f"{result.seconds / len(found):.0f} s an image"
+        return (
+            float(np.median(db)),
+            (
+                f"{len(found)} images of {pictures.name}: {db.min():.0f} to {db.max():.0f} dB,"
+                f" constant controls {np.median(best):.1f} dB, {result.seconds / len(found):.0f} s"
+                " an image"
+            ),
         )
 
     return _timed(f"VarPro against FLOP, head unknown, {model}", "dB", threshold, run)
 
 
-# ---- negative controls, and their limit --------------------------------------------------------------------------------
+# ---- negative controls, and their limit ----------------------------------------------
 
 
-def _advantage(scale: Scale, protection: str, hospitals: int, collude: bool = False) -> tuple[float, str]:
-    """Median over images of PSNR less the image's best control: grey, mean image, the attack on an unrelated update."""
+def _advantage(
+    scale: Scale, protection: str, hospitals: int, collude: bool = False
+) -> tuple[float, str]:
+    """Median over images of PSNR less the image's best control: grey, mean image, the attack on an
+    unrelated update.
+    """
     pictures = scale.pictures(scale.xrays, max(2, scale.images // hospitals) * hospitals)
     bits = 0 if protection == "plain" else 12
-    found = trials(pictures, replace(ONE_STEP, model="lenet-dlg", protection=protection, bits=bits), hospitals)
+    found = trials(
+        pictures, replace(ONE_STEP, model="lenet-dlg", protection=protection, bits=bits), hospitals
+    )
     cases = [_readable(trial, scale) for trial in found]
     if collude:
         cases, found = _collude(pictures, found, hospitals)
@@ -185,7 +252,10 @@ def _advantage(scale: Scale, protection: str, hospitals: int, collude: bool = Fa
     best = np.maximum(controls(found, pictures.mean), psnrs(unrelated.images, found))
     db = psnrs(attacked.images, found)
     success = float((db >= best + scores.SUCCESS_DB).mean())
-    sentence = f"{len(db)} images: median {np.median(db):.1f} dB, best control {np.median(best):.1f} dB, success {100 * success:.0f} %"
+    sentence = (
+        f"{len(db)} images: median {np.median(db):.1f} dB, best control {np.median(best):.1f} dB,"
+        f" success {100 * success:.0f} %"
+    )
     return float(np.median(db - best)), sentence
 
 
@@ -196,24 +266,49 @@ def with_update_of(case: Case, other: Case) -> Case:
 def _readable(trial: Trial, scale: Scale) -> Case:
     """A ciphertext is taken for numbers: all that is left to try without the key."""
     seen = trial.observation
-    return Case(seen.read_as_numbers() if seen.update is None else seen, SideKnowledge(batch_size=1))
+    return Case(
+        seen.read_as_numbers() if seen.update is None else seen, SideKnowledge(batch_size=1)
+    )
 
 
-def _collude(pictures: Pictures, found: Sequence[Trial], hospitals: int) -> tuple[list[Case], list[Trial]]:
-    """The second hospital hands its own update to the coordinator: what it trained on is what it knows. The first is attacked."""
+def _collude(
+    pictures: Pictures, found: Sequence[Trial], hospitals: int
+) -> tuple[list[Case], list[Trial]]:
+    """The second hospital hands its own update to the coordinator: what it trained on is what it
+    knows. The first is attacked.
+    """
     plain = trials(pictures, replace(ONE_STEP, model="lenet-dlg"), hospitals)
     cases, left = [], []
     for trial, at in zip(found, range(0, len(plain), hospitals), strict=True):
-        own = next(t for t in plain[at : at + hospitals] if np.array_equal(t.truth.images[0], trial.truth.images[1]))
-        cases.append(Case(trial.observation.without(own.observation.update), SideKnowledge(batch_size=1)))
-        left.append(Trial(cases[-1].observation, replace(trial.truth, images=trial.truth.images[:1], labels=trial.truth.labels[:1])))
+        own = next(
+            t
+            for t in plain[at : at + hospitals]
+            if np.array_equal(t.truth.images[0], trial.truth.images[1])
+        )
+        cases.append(
+            Case(trial.observation.without(own.observation.update), SideKnowledge(batch_size=1))
+        )
+        left.append(
+            Trial(
+                cases[-1].observation,
+                replace(trial.truth, images=trial.truth.images[:1], labels=trial.truth.labels[:1]),
+            )
+        )
     return cases, left
 
 
 def protected(scale: Scale, protection: str) -> Gate:
     """No better than the best control: the median advantage is not above 0 dB."""
-    name = {"masked": "masked, honest cohort of 5", "ckks": "ckks", "masked+ckks": "masked+ckks"}[protection]
-    return _timed(f"{name}: advantage over the best control", "dB", 0.0, lambda: _advantage(scale, protection, 5), below=True)
+    name = {"masked": "masked, honest cohort of 5", "ckks": "ckks", "masked+ckks": "masked+ckks"}[
+        protection
+    ]
+    return _timed(
+        f"{name}: advantage over the best control",
+        "dB",
+        0.0,
+        lambda: _advantage(scale, protection, 5),
+        below=True,
+    )
 
 
 def colluding(scale: Scale) -> Gate:
@@ -222,17 +317,21 @@ def colluding(scale: Scale) -> Gate:
     return _timed("masked, cohort of 2, one colludes: as bad as plain (advantage)", "dB", 10.0, run)
 
 
-# ---- speed -------------------------------------------------------------------------------------------------------------
+# ---- speed ---------------------------------------------------------------------------
 
 
 def throughput(scale: Scale, together: int = 32, repeats: int = 10) -> Gate:
-    """Image-steps per second of Inverting Gradients, many copies against one at a time, in the same process and threads."""
+    """Image-steps per second of Inverting Gradients, many copies against one at a time, in the same
+    process and threads.
+    """
 
     def rate(count: int) -> float:
         pictures = scale.pictures(scale.colour, together)
         part = replace(pictures, images=pictures.images[:1], labels=pictures.labels[:1])
         [trial] = trials(part, replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg"), 1)
-        replica = Replica([known(trial, learning_rate=0.1, local_steps=1)], count, device=scale.device)
+        replica = Replica(
+            [known(trial, learning_rate=0.1, local_steps=1)], count, device=scale.device
+        )
         image = replica.random_images(torch.Generator().manual_seed(0))
         labels = torch.zeros(count, 1, dtype=torch.int64, device=scale.device)
 
@@ -254,7 +353,13 @@ def throughput(scale: Scale, together: int = 32, repeats: int = 10) -> Gate:
 
     def run() -> tuple[float, str]:
         one, many = rate(1), rate(together)
-        return many / one, f"{one:.0f} image-steps/s alone, {many:.0f} with {together} together, {torch.get_num_threads()} threads"
+        return (
+            many / one,
+            (
+                f"{one:.0f} image-steps/s alone, {many:.0f} with {together} together,"
+                f" {torch.get_num_threads()} threads"
+            ),
+        )
 
     return _timed(f"Inverting Gradients, {together} images at once", "times", 4.0, run)
 

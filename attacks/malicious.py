@@ -1,8 +1,9 @@
 """A coordinator that lies to the product's own hospitals: what each of them answers.
 
-The imprint block needs layers that are not in the agreed architecture and parameters that no honest aggregation made. It can try to
-bring them in with another architecture in start file and config, with another start, or with an aggregate of its own making. Under
-`plain` nothing proves that an aggregate is a sum, so there it chooses the numbers of the next model, though never its layers.
+The imprint block needs layers that are not in the agreed architecture and parameters that no honest
+aggregation made. It can try to bring them in with another architecture in start file and config,
+with another start, or with an aggregate of its own making. Under `plain` nothing proves that an
+aggregate is a sum, so there it chooses the numbers of the next model, though never its layers.
 """
 
 from __future__ import annotations
@@ -30,22 +31,30 @@ PATIENCES = 4.0  # how long a run whose hospitals refuse is watched
 
 
 def other_layers(pictures: Pictures, options: Options) -> str:
-    """Start file and config both name the block's layers, with a digest that fits. What a hospital answers."""
+    """Start file and config both name the block's layers, with a digest that fits. What a hospital
+    answers.
+    """
 
     def forge(prepared: Prepared, path: Path) -> Prepared:
         honest = shared_model.read(path)
         shape = pictures.images.shape
         block = ImprintBlock(shape[1], shape[2], 16, np.linspace(-1, 1, 100))
-        tensors = {PREFIX + name: value.detach().numpy() for name, value in block.named_parameters()} | honest.tensors()
+        tensors = {
+            PREFIX + name: value.detach().numpy() for name, value in block.named_parameters()
+        } | honest.tensors()
         shared_model.start(tensors, tuple(tensors), 1.0).save(path)
-        described = msgspec.structs.replace(prepared.config.model, start_digest=shared_model.file_digest(path))
+        described = msgspec.structs.replace(
+            prepared.config.model, start_digest=shared_model.file_digest(path)
+        )
         return replace(prepared, config=msgspec.structs.replace(prepared.config, model=described))
 
     return _answer(pictures, options, forge)
 
 
 def another_start(pictures: Pictures, options: Options) -> str:
-    """The agreed layers with numbers of the coordinator's choice, under the agreed config. What a hospital answers."""
+    """The agreed layers with numbers of the coordinator's choice, under the agreed config. What a
+    hospital answers.
+    """
 
     def forge(prepared: Prepared, path: Path) -> Prepared:
         start = shared_model.read(path)
@@ -57,7 +66,9 @@ def another_start(pictures: Pictures, options: Options) -> str:
 
 
 def another_aggregate(pictures: Pictures, options: Options) -> str:
-    """One number of the sum changed, for every hospital. What they answer; empty where they believe it."""
+    """One number of the sum changed, for every hospital. What they answer; empty where they believe
+    it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         federation = Federation(_arrange(pictures, options, Path(folder)))
 
@@ -68,7 +79,11 @@ def another_aggregate(pictures: Pictures, options: Options) -> str:
         federation.bus.play(PATIENCES * federation.prepared.config.federation.patience)
         if any(session.shared.round for session in federation.sessions.values()):
             return ""
-        refused = [note.text for _, note in federation.bus.notes if note.error and "refused Aggregate" in note.text]
+        refused = [
+            note.text
+            for _, note in federation.bus.notes
+            if note.error and "refused Aggregate" in note.text
+        ]
         return refused[0].partition(": ")[2]
 
 
@@ -76,17 +91,23 @@ def _instead(federation: Federation, change: Callable[[np.ndarray], None]) -> Fa
     """A wire on which every aggregate's numbers are changed."""
     dtype = federation.coding.ring_type.dtype if federation.coding.bits else "<f4"
 
-    def lie(who: int, direction: str, message: Message, now: float) -> Iterable[tuple[float, Message]]:
+    def lie(
+        who: int, direction: str, message: Message, now: float
+    ) -> Iterable[tuple[float, Message]]:
         if isinstance(message, Aggregate):
             total = np.frombuffer(message.buffers[0], dtype).copy()
             change(total)
-            message = msgspec.structs.replace(message, buffers=(total.view(np.uint8).data, *message.buffers[1:]))
+            message = msgspec.structs.replace(
+                message, buffers=(total.view(np.uint8).data, *message.buffers[1:])
+            )
         return ((0.0, message),)
 
     return lie
 
 
-def _answer(pictures: Pictures, options: Options, forge: Callable[[Prepared, Path], Prepared]) -> str:
+def _answer(
+    pictures: Pictures, options: Options, forge: Callable[[Prepared, Path], Prepared]
+) -> str:
     with tempfile.TemporaryDirectory() as folder:
         prepared = _arrange(pictures, options, Path(folder))
         path = prepared.folder / prepared.config.model.start

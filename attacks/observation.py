@@ -1,8 +1,9 @@
 """What a coordinator saw of one round, and what else an attacker is *declared* to know.
 
-An attack is given `Case`s and nothing else: the truth (images, labels, private layers) stays with the scorer. An attack
-declares what it needs as a set of words (`NEEDS`); `require` refuses a case that lacks one of them, so that no attack is
-silently helped. Arrays are numpy: an observation is made of what came over the wire.
+An attack is given `Case`s and nothing else: the truth (images, labels, private layers) stays with
+the scorer. An attack declares what it needs as a set of words (`NEEDS`); `require` refuses a case
+that lacks one of them, so that no attack is silently helped. Arrays are numpy: an observation is
+made of what came over the wire.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Arrays = Mapping[str, np.ndarray]
 
 NEEDS = {
     "update": "an update that can be read (under ckks the coordinator holds ciphertext only)",
-    "full_update": "the update of every layer, the head's included (under FLOP the head stays in the hospital)",
+    "full_update": (
+        "the update of every layer, the head's included (under FLOP the head stays in the hospital)"
+    ),
     "buffers": "the BatchNorm buffers before and after the round",
     "malicious": "a coordinator that sent parameters of its own choice",
     "learning_rate": "the learning rate",
@@ -42,10 +45,12 @@ class MissingKnowledge(ValueError):
 class Observation:
     """One update as the coordinator holds it, for one round.
 
-    `shared_before` and `update` map parameter names to arrays of the model's shapes; the sign is ours: update = local −
-    global. `update` is one hospital's under plain, the sum over `summed` hospitals under masked, None under ckks, where
-    `ciphertext` keeps the first bytes of the `ciphertext_bytes` that were received. `private` names the parameters that
-    stay in the hospital (the agreed config says which). Buffers are BatchNorm's running statistics where they are shared.
+    `shared_before` and `update` map parameter names to arrays of the model's shapes; the sign is
+    ours: update = local − global. `update` is one hospital's under plain, the sum over `summed`
+    hospitals under masked, None under ckks, where `ciphertext` keeps the first bytes of the
+    `ciphertext_bytes` that were received. `private` names the parameters that stay in the hospital
+    (the agreed config says which). Buffers are BatchNorm's running statistics where they are
+    shared.
     """
 
     model: str
@@ -67,24 +72,34 @@ class Observation:
     def __post_init__(self) -> None:
         if self.update is not None and set(self.update) != set(self.shared_before):
             odd = sorted(set(self.update) ^ set(self.shared_before))
-            raise ValueError(f"observation: update and shared parameters name different tensors: {', '.join(odd)}")
+            raise ValueError(
+                "observation: update and shared parameters name different tensors:"
+                f" {', '.join(odd)}"
+            )
         if self.summed < 1:
-            raise ValueError(f"observation: an update sums at least one hospital, not {self.summed}")
+            raise ValueError(
+                f"observation: an update sums at least one hospital, not {self.summed}"
+            )
 
     def without(self, known: Arrays, hospitals: int = 1) -> Observation:
-        """The observation less the updates of `hospitals` colluding hospitals, whose sum `known` they handed over."""
+        """The observation less the updates of `hospitals` colluding hospitals, whose sum `known`
+        they handed over.
+        """
         if self.update is None:
             raise MissingKnowledge("a ciphertext cannot be reduced by a known update")
         if hospitals >= self.summed:
-            raise ValueError(f"{hospitals} colluding of {self.summed} summed hospitals leave nobody to attack")
+            raise ValueError(
+                f"{hospitals} colluding of {self.summed} summed hospitals leave nobody to attack"
+            )
         rest = {name: value - known[name] for name, value in self.update.items()}
         return replace(self, update=rest, summed=self.summed - hospitals)
 
     def read_as_numbers(self, seed: int = 0) -> Observation:
         """The ciphertext's bytes taken for an update: what is left to an attacker who holds no key.
 
-        The bytes are read as uniform numbers in [-1, 1), repeated in a seeded order where the kept prefix is shorter than
-        the model. It exists so that "ckks showed nothing" is a measured row, not an assumption.
+        The bytes are read as uniform numbers in [-1, 1), repeated in a seeded order where the kept
+        prefix is shorter than the model. It exists so that "ckks showed nothing" is a measured row,
+        not an assumption.
         """
         if not self.ciphertext:
             raise MissingKnowledge("the observation holds no ciphertext to read")
@@ -99,11 +114,13 @@ class Observation:
 
 @dataclass(frozen=True)
 class SideKnowledge:
-    """What the attacker knows besides the observation; None means unknown. Every value is declared in the result row.
+    """What the attacker knows besides the observation; None means unknown. Every value is declared
+    in the result row.
 
-    `batch_size` counts the images of one local step, `images` those of the whole update (default: batch_size); `mode` is
-    "eval" or "train", how the hospital ran BatchNorm; `head` maps private names to arrays and `head_source` says whose it is
-    ("proxy", "oracle"). `labels` (images,), `dataset_mean` (C, H, W), `candidates` (n, C, H, W), `shadow` (images, labels).
+    `batch_size` counts the images of one local step, `images` those of the whole update (default:
+    batch_size); `mode` is "eval" or "train", how the hospital ran BatchNorm; `head` maps private
+    names to arrays and `head_source` says whose it is ("proxy", "oracle"). `labels` (images,),
+    `dataset_mean` (C, H, W), `candidates` (n, C, H, W), `shadow` (images, labels).
     """
 
     learning_rate: float | None = None

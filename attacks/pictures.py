@@ -1,4 +1,6 @@
-"""Images for trials: a few, chosen by seed, from a data set; and what comparable data looks like on average."""
+"""Images for trials: a few, chosen by seed, from a data set; and what comparable data looks like on
+average.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ COMPARABLE = 200  # further images, never attacked: for the mean image, shadow d
 
 @dataclass(frozen=True)
 class Pictures:
-    """`images` (n, C, H, W) and `others` of the same data set are uint8; `mean` (C, H, W) in [0, 1] is of the others."""
+    """`images` (n, C, H, W) and `others` of the same data set are uint8; `mean` (C, H, W) in [0, 1]
+    is of the others.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -28,16 +32,29 @@ class Pictures:
         return self.others.mean(0) / 255.0
 
 
-def take(spec: str, count: int, *, image_size: int = 32, seed: int = 0, root: Path | None = None) -> Pictures:
-    """`count` images to attack and others to compare with. Raises DataError where the set is too small or not there."""
+def take(
+    spec: str, count: int, *, image_size: int = 32, seed: int = 0, root: Path | None = None
+) -> Pictures:
+    """`count` images to attack and others to compare with. Raises DataError where the set is too
+    small or not there.
+    """
     dataset = open_dataset(spec, image_size=image_size, root=root, seed=seed)
     rows = _draw(len(dataset.train), count, seed, spec)
     loaded = dataset.train.load(rows)
     images, labels = loaded.images.numpy(), loaded.labels.numpy()
-    return Pictures(dataset.name, dataset.classes, images[:count], labels[:count], images[count:], labels[count:])
+    return Pictures(
+        dataset.name,
+        dataset.classes,
+        images[:count],
+        labels[:count],
+        images[count:],
+        labels[count:],
+    )
 
 
 def _draw(total: int, count: int, seed: int, spec: str) -> np.ndarray:
     if total < 2 * count:
-        raise DataError(f"{spec} has {total} images; {count} to attack and as many to compare with are needed.")
+        raise DataError(
+            f"{spec} has {total} images; {count} to attack and as many to compare with are needed."
+        )
     return np.random.default_rng(seed).permutation(total)[: count + min(COMPARABLE, total - count)]

@@ -1,8 +1,10 @@
-"""Observations of a real round, from what `--record` kept of the coordinator's frames. Nothing else of the run is read.
+"""Observations of a real round, from what `--record` kept of the coordinator's frames. Nothing else
+of the run is read.
 
-`observations/round-N/` holds the shared model before (where the coordinator knows it), the hospitals' update frames and the
-aggregate. Under plain every hospital's update is an observation; under masked the uploads are noise by themselves and the sum is
-the observation; under ckks each upload is one observation without an update.
+`observations/round-N/` holds the shared model before (where the coordinator knows it), the
+hospitals' update frames and the aggregate. Under plain every hospital's update is an observation;
+under masked the uploads are noise by themselves and the sum is the observation; under ckks each
+upload is one observation without an update.
 """
 
 from __future__ import annotations
@@ -29,20 +31,32 @@ _OURS = codec.Limits(1 << 30, 1 << 40)  # our own recording, not a peer's messag
 
 
 class Recorded(NamedTuple):
-    """An observation with the hospitals it speaks of (one under plain and ckks, the survivors under masked)."""
+    """An observation with the hospitals it speaks of (one under plain and ckks, the survivors under
+    masked).
+    """
 
     hospitals: tuple[str, ...]
     observation: Observation
 
 
 def load(run: Path, round_: int = 1) -> list[Recorded]:
-    """Every observation of a recorded round. Raises ConfigError where the run was not recorded or is damaged."""
+    """Every observation of a recorded round. Raises ConfigError where the run was not recorded or
+    is damaged.
+    """
     folder = run / "observations" / f"round-{round_}"
     if not (folder / "observation.json").exists():
-        kept = sorted(int(path.parent.name.partition("-")[2]) for path in run.glob("observations/round-*/observation.json"))
+        kept = sorted(
+            int(path.parent.name.partition("-")[2])
+            for path in run.glob("observations/round-*/observation.json")
+        )
         if kept:
-            raise ConfigError(f"{run}: holds no recording of round {round_}; recorded are {', '.join(map(str, kept))}")
-        raise ConfigError(f"{run}: holds no recording; run flop sim again with --record and another --out")
+            raise ConfigError(
+                f"{run}: holds no recording of round {round_}; recorded are"
+                f" {', '.join(map(str, kept))}"
+            )
+        raise ConfigError(
+            f"{run}: holds no recording; run flop sim again with --record and another --out"
+        )
     config = federation_config.read(run / "config.toml")
     try:
         return _read(folder, run, config)
@@ -51,7 +65,9 @@ def load(run: Path, round_: int = 1) -> list[Recorded]:
 
 
 def knowledge(config: FederationConfig, images: int | None = None) -> SideKnowledge:
-    """What the agreed config tells everybody; `images`, how many a hospital trained on, is a guess that must be declared."""
+    """What the agreed config tells everybody; `images`, how many a hospital trained on, is a guess
+    that must be declared.
+    """
     training = config.training
     batch = min(images, training.batch_size) if images else training.batch_size
     steps = training.epochs * -(-images // batch) if images else None
@@ -69,7 +85,9 @@ def knowledge(config: FederationConfig, images: int | None = None) -> SideKnowle
 def _read(folder: Path, run: Path, config: FederationConfig) -> list[Recorded]:
     kind = config.protection.kind
     hidden = not (folder / "before.safetensors").exists()
-    before = shared_model.read(run / "setup" / "start.safetensors" if hidden else folder / "before.safetensors")
+    before = shared_model.read(
+        run / "setup" / "start.safetensors" if hidden else folder / "before.safetensors"
+    )
     coding = Coding.of(config, before.layout)
     context = {
         "model": config.model.name,
@@ -98,17 +116,24 @@ def _read(folder: Path, run: Path, config: FederationConfig) -> list[Recorded]:
         return found
     if kind == "plain":
         return [
-            Recorded((_hospital(path),), _seen(base, before, coding, _decode(path).buffers[0], 1)) for path in uploads
+            Recorded((_hospital(path),), _seen(base, before, coding, _decode(path).buffers[0], 1))
+            for path in uploads
         ]
     message = _decode(folder / "aggregate.bin")
     if not isinstance(message, Aggregate):
         raise ValueError("the aggregate's file holds another message")
     members = tuple(_hospital(path) for path in uploads)
-    return [Recorded(members, _seen(base, before, coding, message.buffers[0], len(message.survivors)))]
+    return [
+        Recorded(members, _seen(base, before, coding, message.buffers[0], len(message.survivors)))
+    ]
 
 
-def _seen(base: Observation, before: shared_model.SharedModel, coding: Coding, buffer: object, summed: int) -> Observation:
-    """The coordinator's reading of one coded vector: the mean over `summed` hospitals, times their number."""
+def _seen(
+    base: Observation, before: shared_model.SharedModel, coding: Coding, buffer: object, summed: int
+) -> Observation:
+    """The coordinator's reading of one coded vector: the mean over `summed` hospitals, times their
+    number.
+    """
     if coding.bits:
         values = coding.ring_type.signed(coding.ring_type.from_wire(buffer, coding.elements))
     else:
@@ -120,11 +145,16 @@ def _seen(base: Observation, before: shared_model.SharedModel, coding: Coding, b
     return replace(base, update=update, buffers_after=after, summed=summed)
 
 
-def _parameters(config: FederationConfig, shared: tuple[str, ...]) -> tuple[list[str], frozenset[str]]:
+def _parameters(
+    config: FederationConfig, shared: tuple[str, ...]
+) -> tuple[list[str], frozenset[str]]:
     """The shared names that are parameters, in order, and the parameters that stay in the hospital."""
     described = config.model
     net = models.build(
-        described.name, channels=described.channels, image_size=described.image_size, classes=len(described.classes)
+        described.name,
+        channels=described.channels,
+        image_size=described.image_size,
+        classes=len(described.classes),
     )
     trainable = [name for name, _ in net.named_parameters()]
     return [name for name in shared if name in trainable], frozenset(trainable) - frozenset(shared)

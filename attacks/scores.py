@@ -1,7 +1,8 @@
 """Scores of reconstructions against the truth, and the controls that give a score its meaning.
 
-One Hungarian assignment on the mean squared error pairs the reconstructions of a victim with its images, and every
-metric uses that pairing. Images are float in [0, 1], shape (B, C, H, W) for a victim.
+One Hungarian assignment on the mean squared error pairs the reconstructions of a victim with its
+images, and every metric uses that pairing. Images are float in [0, 1], shape (B, C, H, W) for a
+victim.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _FLOOR = 1e-12  # of the mean squared error: 120 dB is "exact"
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One image: PSNR in dB, SSIM, |NCC|, whether the pool's nearest image is the true one, the label (None: N/A)."""
+    """One image: PSNR in dB, SSIM, |NCC|, whether the pool's nearest image is the true one, the
+    label (None: N/A).
+    """
 
     psnr: float
     ssim: float
@@ -35,7 +38,9 @@ def psnr(mse: np.ndarray | float) -> np.ndarray | float:
 
 
 def assignment(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """For each true image the index of its reconstruction: the pairing of least total squared error."""
+    """For each true image the index of its reconstruction: the pairing of least total squared
+    error.
+    """
     cost = ((truth[:, None] - found[None]) ** 2).reshape(len(truth), len(found), -1).mean(-1)
     rows, columns = linear_sum_assignment(np.nan_to_num(cost, nan=1e9))
     return columns[np.argsort(rows)]
@@ -51,8 +56,9 @@ def score(
 ) -> list[ImageScore]:
     """Scores one victim's reconstructions (B, C, H, W) against its images of the same shape.
 
-    `pool` (N, C, H, W) holds the training images among which identifiability looks, the true ones included: its floor is
-    1/N. Labels are N/A (None) unless the attack gave them. Not-a-number pixels count as grey.
+    `pool` (N, C, H, W) holds the training images among which identifiability looks, the true ones
+    included: its floor is 1/N. Labels are N/A (None) unless the attack gave them. Not-a-number
+    pixels count as grey.
     """
     found = np.clip(np.nan_to_num(found.astype(np.float64), nan=0.5), 0, 1)
     truth = truth.astype(np.float64)
@@ -65,7 +71,9 @@ def score(
             distance = ((pool.astype(np.float64) - a) ** 2).reshape(len(pool), -1).mean(-1)
             identified = bool(np.abs(pool[distance.argmin()] - b).max() < 1e-6)
         right = None if labels is None or true_labels is None else bool(labels[j] == true_labels[i])
-        scores.append(ImageScore(float(psnr(((a - b) ** 2).mean())), ssim(a, b), ncc(a, b), identified, right))
+        scores.append(
+            ImageScore(float(psnr(((a - b) ** 2).mean())), ssim(a, b), ncc(a, b), identified, right)
+        )
     return scores
 
 
@@ -76,7 +84,9 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ncc(a: np.ndarray, b: np.ndarray) -> float:
-    """|normalised cross-correlation|: similarity up to brightness, contrast and inversion; 0 for a constant image."""
+    """|normalised cross-correlation|: similarity up to brightness, contrast and inversion; 0 for a
+    constant image.
+    """
     a, b = a - a.mean(), b - b.mean()
     norm = np.linalg.norm(a) * np.linalg.norm(b)
     return float(abs((a * b).sum()) / norm) if norm > 1e-9 else 0.0
@@ -86,7 +96,10 @@ def constant_controls(truth: np.ndarray, dataset_mean: np.ndarray) -> dict[str, 
     """PSNR (B,) of `grey`, mid-grey, and of `mean`, the data set's mean image, against each image."""
     truth = truth.astype(np.float64)
     guesses = {"grey": np.full_like(truth[0], 0.5), "mean": dataset_mean.astype(np.float64)}
-    return {name: psnr(((truth - guess) ** 2).reshape(len(truth), -1).mean(-1)) for name, guess in guesses.items()}
+    return {
+        name: psnr(((truth - guess) ** 2).reshape(len(truth), -1).mean(-1))
+        for name, guess in guesses.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,9 @@ def auc(scores: np.ndarray, member: np.ndarray) -> float:
     inside, outside = scores[member.astype(bool)], scores[~member.astype(bool)]
     if not len(inside) or not len(outside):
         raise ValueError("membership needs candidates of both kinds")
-    wins = (inside[:, None] > outside[None]).mean() + 0.5 * (inside[:, None] == outside[None]).mean()
+    wins = (inside[:, None] > outside[None]).mean() + 0.5 * (
+        inside[:, None] == outside[None]
+    ).mean()
     return float(wins)
 
 

@@ -1,7 +1,9 @@
-"""The hospital's side of a trial: local training with the product's own trainer, and the observation that follows from it.
+"""The hospital's side of a trial: local training with the product's own trainer, and the
+observation that follows from it.
 
-This is the bench's shortcut past the wire for cells where the wire adds nothing (float32 under plain); a recorded run gives
-the same observation through the sessions. The truth stays with the caller, who hands it to the scorer.
+This is the bench's shortcut past the wire for cells where the wire adds nothing (float32 under
+plain); a recorded run gives the same observation through the sessions. The truth stays with the
+caller, who hands it to the scorer.
 """
 
 from __future__ import annotations
@@ -18,11 +20,15 @@ from learning.split import Split
 from learning.training import Trainer, TrainSettings
 
 
-def fresh_state(model: str, *, channels: int, image_size: int, classes: int, seed: int) -> dict[str, np.ndarray]:
+def fresh_state(
+    model: str, *, channels: int, image_size: int, classes: int, seed: int
+) -> dict[str, np.ndarray]:
     """A start for one hospital: every floating-point state_dict entry by name."""
     with seeded(seed):
         net = models.build(model, channels=channels, image_size=image_size, classes=classes)
-    return parameters.to_numpy(net, [name for name, value in net.state_dict().items() if value.is_floating_point()])
+    return parameters.to_numpy(
+        net, [name for name, value in net.state_dict().items() if value.is_floating_point()]
+    )
 
 
 def train(
@@ -36,7 +42,9 @@ def train(
     seed: int = 0,
     device: str = "cpu",
 ) -> dict[str, np.ndarray]:
-    """The state after local training on uint8 images (B, C, H, W): what the hospital has and never sends as it is."""
+    """The state after local training on uint8 images (B, C, H, W): what the hospital has and never
+    sends as it is.
+    """
     _, channels, size, _ = images.shape
     with seeded(seed):
         net = models.build(model, channels=channels, image_size=size, classes=classes)
@@ -53,10 +61,12 @@ def observe(
     split: Split,
     **context: object,
 ) -> Observation:
-    """What a coordinator sees of hospitals that went from `before` to `after`: the sum of their shared updates.
+    """What a coordinator sees of hospitals that went from `before` to `after`: the sum of their
+    shared updates.
 
-    One state in `after` is a plain update, several are a masked sum. Only shared names are looked at; `context` are further
-    fields of Observation (channels, image_size, algorithm, protection, adversary, cohort).
+    One state in `after` is a plain update, several are a masked sum. Only shared names are looked
+    at; `context` are further fields of Observation (channels, image_size, algorithm, protection,
+    adversary, cohort).
     """
     trainable = set(parameter_names(model, **{k: context[k] for k in ("channels", "image_size")}))
     weights = [name for name in split.shared if name in trainable]

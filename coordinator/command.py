@@ -19,11 +19,31 @@ coordinator_app = typer.Typer(add_completion=False, pretty_exceptions_enable=Fal
 
 @coordinator_app.command()
 def coordinator(
-    config: Annotated[Path, typer.Option(help="The agreed federation.toml; roster.toml lies beside it.")] = Path("federation.toml"),
-    out: Annotated[Path, typer.Option(help="Run directory; a run that was left in it goes on.")] = Path("run"),
-    secret: Annotated[Path | None, typer.Option(help="The coordinator's .secret file; by default the one beside the config.")] = None,
-    bind: Annotated[str, typer.Option(help="host:port to listen at, where it differs from the roster's address, e.g. 0.0.0.0:5555.")] = "",
-    record: Annotated[bool, typer.Option(help="Keep what the coordinator sees of every round, for the leakage benchmark.")] = False,
+    config: Annotated[
+        Path, typer.Option(help="The agreed federation.toml; roster.toml lies beside it.")
+    ] = Path("federation.toml"),
+    out: Annotated[
+        Path, typer.Option(help="Run directory; a run that was left in it goes on.")
+    ] = Path("run"),
+    secret: Annotated[
+        Path | None,
+        typer.Option(help="The coordinator's .secret file; by default the one beside the config."),
+    ] = None,
+    bind: Annotated[
+        str,
+        typer.Option(
+            help=(
+                "host:port to listen at, where it differs from the roster's address, e.g."
+                " 0.0.0.0:5555."
+            )
+        ),
+    ] = "",
+    record: Annotated[
+        bool,
+        typer.Option(
+            help="Keep what the coordinator sees of every round, for the leakage benchmark."
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option(help="No table, one line an event.")] = False,
     run_id: Annotated[str, typer.Option(hidden=True, help="A simulation's run id.")] = "",
 ) -> None:
@@ -34,7 +54,13 @@ def coordinator(
     console = Console()
     table = console.is_terminal and not quiet
     service = Coordinator(
-        config, out, secret, bind, record, bytes.fromhex(run_id) if run_id else None, tell=console.log if table else _say
+        config,
+        out,
+        secret,
+        bind,
+        record,
+        bytes.fromhex(run_id) if run_id else None,
+        tell=console.log if table else _say,
     )
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, frame: service.stop())
@@ -55,5 +81,3 @@ def watch(folder: Path) -> dict[str, Any] | None:
         return dict(json.loads((folder / "status.json").read_text()))
     except (OSError, ValueError):
         return None
-
-

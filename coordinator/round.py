@@ -1,4 +1,6 @@
-"""One round from the coordinator's side, without I/O: gather what each phase needs, close it, go on; whoever is lost is lost."""
+"""One round from the coordinator's side, without I/O: gather what each phase needs, close it, go
+on; whoever is lost is lost.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,22 @@ from federation.protections import Protection
 from federation.protections.base import Gathering, Outcome
 
 UPLOADS_AT_ONCE = 2
-"""So that memory does not grow with the cohort. Unquantised sums take one at a time: their order decides their last bits."""
+"""So that memory does not grow with the cohort. Unquantised sums take one at a time: their order
+decides their last bits.
+"""
 
 SLOWEST_LINK = 50_000.0
 """Bytes per second: an upload may take `patience` and its size at this rate."""
 
 
 class Round:
-    """`start`, `receive`, `lose` and `tick` return effects; `over` tells when it has ended, `outcome` how (None: aborted)."""
+    """`start`, `receive`, `lose` and `tick` return effects; `over` tells when it has ended,
+    `outcome` how (None: aborted).
+    """
 
-    def __init__(self, plan: Plan, protection: Protection, patience: float, upload_bytes: int) -> None:
+    def __init__(
+        self, plan: Plan, protection: Protection, patience: float, upload_bytes: int
+    ) -> None:
         self.plan = plan
         self.state: Gathering = protection.open_round(plan)
         self.patience, self.upload_bytes = patience, upload_bytes
@@ -39,15 +47,19 @@ class Round:
         self.over = False
         self._faults_told = 0
 
-    # ---- what the run calls ----------------------------------------------------------------------------------------
+    # ---- what the run calls ----------------------------------------------------------
 
     def start(self, reachable: frozenset[int], now: float) -> list[Effect]:
         """Ask the cohort to train. Who is not reachable is a dropout from the beginning."""
-        effects: list[Effect] = [Recorded("round", {"round": self.plan.round, "cohort": list(self.plan.cohort)})]
+        effects: list[Effect] = [
+            Recorded("round", {"round": self.plan.round, "cohort": list(self.plan.cohort)})
+        ]
         self.heard = dict.fromkeys(self.plan.cohort, now)
         for who in self.plan.cohort:
             if who in reachable:
-                effects.append(Send(StartRound(round=self.plan.round, cohort=self.plan.cohort), who))
+                effects.append(
+                    Send(StartRound(round=self.plan.round, cohort=self.plan.cohort), who)
+                )
             else:
                 effects += self._lose(who, Reason.LOST, "is not connected")
         return [*effects, *self._advance(now)]
@@ -86,26 +98,43 @@ class Round:
         for who in self._waiting():
             if now - self.heard[who] > self._deadline(who):
                 self.silent.append(who)
-                effects += self._lose(who, Reason.LOST, f"made no progress for {self.patience:.0f} s")
+                effects += self._lose(
+                    who, Reason.LOST, f"made no progress for {self.patience:.0f} s"
+                )
         return [*effects, *self._advance(now)]
 
     def may_upload(self, who: int) -> bool:
         """Whether a large message of this hospital is awaited now."""
-        return not self.over and self.state.granted and who in self.granted and who not in self.state.received
+        return (
+            not self.over
+            and self.state.granted
+            and who in self.granted
+            and who not in self.state.received
+        )
 
-    # ---- inside ----------------------------------------------------------------------------------------------------
+    # ---- inside ----------------------------------------------------------------------
 
     def _accept(self, who: int, message: Message) -> None:
         state = self.state
-        if not isinstance(message, state.expects) or who not in state.awaited or who in state.received:
-            raise FaultyHospital(who, f"sent {type(message).__name__} in the phase {state.phase}", Reason.UNEXPECTED)
+        if (
+            not isinstance(message, state.expects)
+            or who not in state.awaited
+            or who in state.received
+        ):
+            raise FaultyHospital(
+                who, f"sent {type(message).__name__} in the phase {state.phase}", Reason.UNEXPECTED
+            )
         if state.granted and who not in self.granted:
             raise FaultyHospital(who, "uploaded before it was its turn", Reason.UNEXPECTED)
         state.accept(who, message)
 
     def _waiting(self) -> list[int]:
         """Whose message is awaited now: of granted uploads only those in flight."""
-        missing = [who for who in self.state.awaited if who not in self.state.received and who not in self.gone]
+        missing = [
+            who
+            for who in self.state.awaited
+            if who not in self.state.received and who not in self.gone
+        ]
         return [who for who in missing if who in self.granted] if self.state.granted else missing
 
     def _deadline(self, who: int) -> float:
@@ -113,7 +142,12 @@ class Round:
 
     def _lose(self, who: int, code: str, text: str) -> list[Effect]:
         self.gone[who] = code
-        return [Recorded("lost", {"hospital": who, "phase": self.state.phase, "code": str(code), "text": text})]
+        return [
+            Recorded(
+                "lost",
+                {"hospital": who, "phase": self.state.phase, "code": str(code), "text": text},
+            )
+        ]
 
     def _advance(self, now: float) -> list[Effect]:
         """Close phases while they are complete."""
@@ -126,7 +160,9 @@ class Round:
         return effects
 
     def _missing(self) -> bool:
-        return any(who not in self.state.received and who not in self.gone for who in self.state.awaited)
+        return any(
+            who not in self.state.received and who not in self.gone for who in self.state.awaited
+        )
 
     def _grant(self, now: float) -> list[Effect]:
         if not self.state.granted:
@@ -151,12 +187,23 @@ class Round:
         effects: list[Effect] = self._faults()
         if isinstance(following, Outcome):
             self.outcome, self.over = following, True
-            return [*effects, Recorded("phase", {"phase": phase, "present": list(self.state.present), "next": "aggregate"})]
+            return [
+                *effects,
+                Recorded(
+                    "phase",
+                    {"phase": phase, "present": list(self.state.present), "next": "aggregate"},
+                ),
+            ]
         for who in self.plan.cohort:
             if who not in following.awaited and who not in self.gone:
                 effects += self._lose(who, Reason.LOST, f"is out after {phase}")
         self.state = following
-        effects.append(Recorded("phase", {"phase": phase, "present": list(following.awaited), "next": following.phase}))
+        effects.append(
+            Recorded(
+                "phase",
+                {"phase": phase, "present": list(following.awaited), "next": following.phase},
+            )
+        )
         self.heard.update(dict.fromkeys(following.awaited, now))
         return effects + _sends(messages, self.gone)
 
@@ -165,13 +212,22 @@ class Round:
         self._faults_told = len(self.state.faults)
         effects: list[Effect] = []
         for fault in fresh:
-            effects.append(Recorded("fault", {"hospital": fault.who, "code": str(fault.reason), "text": str(fault)}))
+            effects.append(
+                Recorded(
+                    "fault", {"hospital": fault.who, "code": str(fault.reason), "text": str(fault)}
+                )
+            )
             self.gone.setdefault(fault.who, fault.reason)
         return effects
 
     def _abort(self, aborted: RoundAborted) -> list[Effect]:
         self.over, self.code = True, aborted.reason
-        effects: list[Effect] = [Recorded("aborted", {"round": self.plan.round, "code": str(aborted.reason), "text": str(aborted)})]
+        effects: list[Effect] = [
+            Recorded(
+                "aborted",
+                {"round": self.plan.round, "code": str(aborted.reason), "text": str(aborted)},
+            )
+        ]
         message = AbortRound(round=self.plan.round, code=aborted.reason)
         return effects + [Send(message, who) for who in self.plan.cohort]
 

@@ -2,8 +2,8 @@
 
     joining → synchronising → round → reporting → synchronising → … → finished
 
-It trusts no hospital to be there or to stand where the others do: that is what synchronising is for. Hospitals check all of it again for
-themselves.
+It trusts no hospital to be there or to stand where the others do: that is what synchronising is
+for. Hospitals check all of it again for themselves.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Phase(StrEnum):
 
 
 class Run:
-    """`receive`, `disconnected` and `tick` return effects. `run` is 16 bytes; `completed` rounds are behind, `round` was the last begun."""
+    """`receive`, `disconnected` and `tick` return effects. `run` is 16 bytes; `completed` rounds
+    are behind, `round` was the last begun.
+    """
 
     def __init__(
         self,
@@ -65,15 +67,19 @@ class Run:
         self.since = now
         self.round: Round | None = None
         self.epoch = last_begun + 1
-        """The group key's: the first round that it serves. A restarted coordinator begins a new one."""
+        """The group key's: the first round that it serves. A restarted coordinator begins a new
+        one.
+        """
         self._reported: set[int] = set()
         self._refused: set[int] = set()
         self._before = 0
         """The round that all stood at before the last aggregate."""
         self._upload_bytes = vector_bytes(config, layout)[0]
-        self.synchroniser = Synchroniser(run, self.peers, config.federation.patience, state_bytes(layout) / SLOWEST_LINK)
+        self.synchroniser = Synchroniser(
+            run, self.peers, config.federation.patience, state_bytes(layout) / SLOWEST_LINK
+        )
 
-    # ---- what the service calls ------------------------------------------------------------------------------------
+    # ---- what the service calls ------------------------------------------------------
 
     def receive(self, who: int, message: Message, now: float) -> list[Effect]:
         """A decoded message of hospital `who`, its authenticated number."""
@@ -96,7 +102,9 @@ class Run:
         return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
 
     def malformed(self, who: int, text: str, now: float) -> list[Effect]:
-        """Hospital `who` sent what is not a message: it is out of the round, and the federation goes on."""
+        """Hospital `who` sent what is not a message: it is out of the round, and the federation
+        goes on.
+        """
         self.peers[who].code = Reason.MALFORMED
         effects: list[Effect] = [Recorded("malformed", {"hospital": who, "text": text})]
         self.synchroniser.refused(who)
@@ -105,14 +113,17 @@ class Run:
         return [*effects, *self._advance(now)]
 
     def disconnected(self, who: int, text: str, now: float) -> list[Effect]:
-        """The transport has given this hospital up for now. It stays in its round until its patience is over: it may come back."""
+        """The transport has given this hospital up for now. It stays in its round until its
+        patience is over: it may come back.
+        """
         return [Recorded("disconnected", {"hospital": who, "text": text})]
 
     def tick(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
         if self.round is not None:
             effects = self.round.tick(now)
-            for who in self.round.silent:  # given up until they are heard again, which may be before this round is over
+            # given up until they are heard again, which may be before this round is over
+            for who in self.round.silent:
                 self.peers[who].connected = False
             self.round.silent.clear()
         return [*effects, *self._advance(now)]
@@ -134,7 +145,7 @@ class Run:
     def reachable(self) -> frozenset[int]:
         return frozenset(who for who, peer in enumerate(self.peers) if peer.connected)
 
-    # ---- joining and synchronising ---------------------------------------------------------------------------------
+    # ---- joining and synchronising ---------------------------------------------------
 
     def _hello(self, who: int, peer: Peer, message: Hello, now: float) -> list[Effect]:
         for mine, theirs, code in (
@@ -145,49 +156,77 @@ class Run:
                 peer.code, peer.connected, peer.session = code, False, b""
                 name = "federation.toml" if code == Reason.CONFIG else "roster.toml"
                 text = f"was turned away: its {name} is another one than the coordinator's"
-                return [Recorded("turned", {"hospital": who, "code": str(code), "text": text}), Send(Turned(code=code), who)]
+                return [
+                    Recorded("turned", {"hospital": who, "code": str(code), "text": text}),
+                    Send(Turned(code=code), who),
+                ]
         if message.run == self.run and message.applied > self.applied:
             return self.malformed(who, "claims a round that has not been", now)
         effects: list[Effect] = []
         if peer.session != message.session:
             if not peer.session and self.phase == Phase.JOINING:
-                self.since = now  # others are on their way, too: who is here waits `patience` for the next one
+                # others are on their way, too: who is here waits `patience` for the next one
+                self.since = now
             if peer.session and self.round is not None:
                 effects += self.round.lose(who, Reason.LOST, "was restarted", now)
-            peer.session, peer.epoch, peer.group_key, peer.model, peer.code = message.session, -1, b"", b"", ""
+            peer.session, peer.epoch, peer.group_key, peer.model, peer.code = (
+                message.session,
+                -1,
+                b"",
+                b"",
+                "",
+            )
             peer.applied = message.applied if message.run == self.run else 0
             peer.late, peer.doubted = 0, False
             self.synchroniser.forget(who)
-            self._reported.add(who)  # a fresh process has no aggregate to report on: it will be synchronised before the next round
+            # a fresh process has no aggregate to report on: it will be synchronised before the next
+            # round
+            self._reported.add(who)
             effects.append(Recorded("joined", {"hospital": who}))
         elif message.run == self.run:
             peer.applied = message.applied
         self._heard(who, peer)
         if self.phase == Phase.FINISHED:
             return [*effects, Send(Finish(completed=self.completed, code=""), who)]
-        welcome = Welcome(run=self.run, next_round=self.last_begun + 1, rounds=self.config.federation.rounds)
+        welcome = Welcome(
+            run=self.run, next_round=self.last_begun + 1, rounds=self.config.federation.rounds
+        )
         return [*effects, Send(welcome, who), *self._advance(now)]
 
     def _heard(self, who: int, peer: Peer) -> None:
-        """A hospital that was given up is there again: it was not sent the last aggregate, so it has nothing to report on."""
+        """A hospital that was given up is there again: it was not sent the last aggregate, so it
+        has nothing to report on.
+        """
         if not peer.connected:
             peer.connected = True
             self.synchroniser.forget(who)
             self._reported.add(who)
 
     def _relay(self, who: int, message: StateRequest | StateGrant, now: float) -> list[Effect]:
-        sender, receiver = (message.asker, message.source) if isinstance(message, StateRequest) else (message.source, message.asker)
+        sender, receiver = (
+            (message.asker, message.source)
+            if isinstance(message, StateRequest)
+            else (message.source, message.asker)
+        )
         if who != sender or receiver >= len(self.peers) or receiver == who:
-            return [Recorded("malformed", {"hospital": who, "text": "asks or answers in another's name"})]
+            return [
+                Recorded(
+                    "malformed", {"hospital": who, "text": "asks or answers in another's name"}
+                )
+            ]
         if isinstance(message, StateRequest) and not asked_by(self.run, self.roster, message):
             return self.malformed(who, "did not sign its request for key and model", now)
         if isinstance(message, StateRequest) and not sealable(self.roster, message):
-            return self.malformed(who, "asks for key and model with a key to which nothing can be sealed", now)
+            return self.malformed(
+                who, "asks for key and model with a key to which nothing can be sealed", now
+            )
         if not self.synchroniser.relays(message, now):
             return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
         return [Send(message, receiver)]
 
-    def _synchronised(self, who: int, peer: Peer, message: Synchronised, now: float) -> list[Effect]:
+    def _synchronised(
+        self, who: int, peer: Peer, message: Synchronised, now: float
+    ) -> list[Effect]:
         if message.applied > self.applied:
             return self.malformed(who, "claims a round that has not been", now)
         self.synchroniser.synchronised(who, message)
@@ -201,7 +240,9 @@ class Run:
         return Plan.of(self.config, self.roster, self.layout, self.run, round_)
 
     def _synchronise(self, now: float) -> list[Effect]:
-        """Bring all that are there to one key and one model; begin the round when all are served that can be."""
+        """Bring all that are there to one key and one model; begin the round when all are served
+        that can be.
+        """
         if self.last_begun + 1 - self.epoch >= self.config.protection.key_rounds:
             self._replace_key()
         if (self.synchroniser.epoch, self.synchroniser.applied) != (self.epoch, self.applied):
@@ -212,27 +253,42 @@ class Run:
             return effects
         if not ready:
             return [*effects, *self._look_back(now)]
-        plan, late = self._plan(self.last_begun + 1), now - self.since > self.config.federation.patience
+        plan, late = (
+            self._plan(self.last_begun + 1),
+            now - self.since > self.config.federation.patience,
+        )
         trusted = frozenset(who for who in ready if not self.peers[who].doubted)
         for able in (trusted, ready):
             if len(able & set(plan.cohort)) >= self._needed():
                 return [*effects, *self._begin(plan, able, now)]
         if self.synchroniser.doubt():
             self.since = now
-        elif len(ready) >= self._needed() and late:  # enough are here, but they are not this round's
+        # enough are here, but they are not this round's
+        elif len(ready) >= self._needed() and late:
             self.last_begun, self.since = plan.round, now
-            text = f"{len(ready & set(plan.cohort))} of its cohort are connected, {self._needed()} are needed"
+            text = (
+                f"{len(ready & set(plan.cohort))} of its cohort are connected, {self._needed()} are"
+                " needed"
+            )
             effects.append(Recorded("begin", {"round": plan.round}))
-            effects.append(Recorded("aborted", {"round": plan.round, "code": str(Reason.THRESHOLD), "text": text}))
+            effects.append(
+                Recorded(
+                    "aborted", {"round": plan.round, "code": str(Reason.THRESHOLD), "text": text}
+                )
+            )
         elif late:
             self._to_synchronise(now)  # whoever could not be served before is told again
         return effects
 
     def _look_back(self, now: float) -> list[Effect]:
-        """Nobody that is known stands at the last round that gave an aggregate: it never reached anybody, so there was no such round."""
+        """Nobody that is known stands at the last round that gave an aggregate: it never reached
+        anybody, so there was no such round.
+        """
         stand = max(peer.applied for peer in self.peers)
         late = now - self.since > self.config.federation.patience
-        known = len(self.reachable) == len(self.peers) or (len(self.reachable) >= self._needed() and late)
+        known = len(self.reachable) == len(self.peers) or (
+            len(self.reachable) >= self._needed() and late
+        )
         return self._take_back(max(stand, 0)) if known and stand < self.applied else []
 
     def _take_back(self, stand: int) -> list[Effect]:
@@ -240,15 +296,19 @@ class Run:
         return [Recorded("discarded", {"round": refused})]
 
     def _replace_key(self) -> None:
-        """The next round gets a new key: this one is old, or a hospital has refused a sum that it decrypted. At most once a round."""
+        """The next round gets a new key: this one is old, or a hospital has refused a sum that it
+        decrypted. At most once a round.
+        """
         if self.epoch <= self.last_begun:
             self.epoch = self.last_begun + 1
 
-    # ---- rounds ----------------------------------------------------------------------------------------------------
+    # ---- rounds ----------------------------------------------------------------------
 
     def _begin(self, plan: Plan, ready: frozenset[int], now: float) -> list[Effect]:
         self.last_begun, self.phase = plan.round, Phase.ROUND
-        self.round = Round(plan, self.protection, self.config.federation.patience, self._upload_bytes)
+        self.round = Round(
+            plan, self.protection, self.config.federation.patience, self._upload_bytes
+        )
         return [Recorded("begin", {"round": plan.round}), *self.round.start(ready, now)]
 
     def _end_round(self, ended: Round, now: float) -> list[Effect]:
@@ -263,8 +323,12 @@ class Run:
         self._before, self.applied = self.applied, ended.plan.round
         self.phase, self.since, self._refused = Phase.REPORTING, now, set()
         holders = [who for who in sorted(self.reachable) if self.peers[who].epoch == self.epoch]
-        self._reported = set(self.reachable) - set(holders)  # they could not open it: they are synchronised before the next round
-        return [Applied(self.applied, counted=True, total=ended.total), *(Send(aggregate, who) for who in holders)]
+        # they could not open it: they are synchronised before the next round
+        self._reported = set(self.reachable) - set(holders)
+        return [
+            Applied(self.applied, counted=True, total=ended.total),
+            *(Send(aggregate, who) for who in holders),
+        ]
 
     def _reported_by(self, who: int, peer: Peer, message: RoundReport, now: float) -> list[Effect]:
         if message.round > self.applied:
@@ -284,7 +348,9 @@ class Run:
             self._refused.add(who)
         elif self.phase == Phase.SYNCHRONISING:
             self.synchroniser.refused(who)
-        effects: list[Effect] = [Recorded("refusal", {"hospital": who, "round": message.round, "code": message.code})]
+        effects: list[Effect] = [
+            Recorded("refusal", {"hospital": who, "round": message.round, "code": message.code})
+        ]
         if self.round is not None and message.round == self.round.plan.round:
             effects += self.round.receive(who, message, now)
         return [*effects, *self._advance(now)]
@@ -307,7 +373,9 @@ class Run:
         patience = self.config.federation.patience
         match self.phase:
             case Phase.JOINING:
-                if len(self.reachable) == len(self.peers) or (len(self.reachable) >= self._needed() and now - self.since > patience):
+                if len(self.reachable) == len(self.peers) or (
+                    len(self.reachable) >= self._needed() and now - self.since > patience
+                ):
                     return self._to_synchronise(now)
                 return []
             case Phase.SYNCHRONISING:
@@ -323,9 +391,17 @@ class Run:
                 if not silent or now - self.since > patience:
                     for who in silent:
                         self.peers[who].connected = False
-                    took = silent | {who for who, peer in enumerate(self.peers) if peer.applied == self.applied}  # who is silent may have
-                    ended: list[Effect] = [Recorded("reported", {"round": self.applied, "accuracy": self._accuracies()})]
-                    if len(self._refused) > len(took):  # most would not have it: there is no such round
+                    # who is silent may have
+                    took = silent | {
+                        who for who, peer in enumerate(self.peers) if peer.applied == self.applied
+                    }
+                    ended: list[Effect] = [
+                        Recorded(
+                            "reported", {"round": self.applied, "accuracy": self._accuracies()}
+                        )
+                    ]
+                    # most would not have it: there is no such round
+                    if len(self._refused) > len(took):
                         ended = self._take_back(self._before)
                     return [*ended, *self._to_synchronise(now)]
                 return []
@@ -333,7 +409,11 @@ class Run:
 
     def _accuracies(self) -> dict[int, float]:
         """Scores of those that share them."""
-        return {who: peer.accuracy for who, peer in enumerate(self.peers) if peer.connected and peer.accuracy >= 0}
+        return {
+            who: peer.accuracy
+            for who, peer in enumerate(self.peers)
+            if peer.connected and peer.accuracy >= 0
+        }
 
     def _to_all(self, message: Message) -> list[Effect]:
         return [Send(message, who) for who in sorted(self.reachable)]

@@ -1,4 +1,6 @@
-"""The coordinator as a process: performs its run's effects over ZeroMQ and writes down what happened. Never loads torch."""
+"""The coordinator as a process: performs its run's effects over ZeroMQ and writes down what
+happened. Never loads torch.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,15 @@ from federation.coding import Coding
 from federation.effects import Applied, Effect, Finished, Recorded, Send
 from federation.errors import ConfigError, MalformedMessage, Reason
 from federation.limits import from_coordinator, from_hospital, vector_bytes
-from federation.link import Connected, CoordinatorLink, CurveKeys, Disconnected, Malformed, Received, Refused
+from federation.link import (
+    Connected,
+    CoordinatorLink,
+    CurveKeys,
+    Disconnected,
+    Malformed,
+    Received,
+    Refused,
+)
 from federation.messages import Aggregate, Message, Turned, Update
 
 Tell = Callable[[str], None]
@@ -32,7 +42,9 @@ AT_ANY_TIME = ("late", "malformed", "refusal", "joined", "turned", "disconnected
 
 
 class Coordinator:
-    """`serve` returns 0 when the run is over or was stopped; the folder is valid either way, and a later start goes on from it."""
+    """`serve` returns 0 when the run is over or was stopped; the folder is valid either way, and a
+    later start goes on from it.
+    """
 
     def __init__(
         self,
@@ -49,12 +61,18 @@ class Coordinator:
         self.roster = federation_roster.read(config_path.parent / "roster.toml")
         if len(self.roster) < self.config.federation.cohort:
             raise ConfigError(
-                f"{config_path.parent / 'roster.toml'}: has {len(self.roster)} hospitals, federation.cohort asks for "
-                f"{self.config.federation.cohort}; add hospitals with `flop roster add`"
+                f"{config_path.parent / 'roster.toml'}: has {len(self.roster)} hospitals,"
+                f" federation.cohort asks for {self.config.federation.cohort}; add hospitals with"
+                " `flop roster add`"
             )
-        secrets = federation_keys.read_secret(secret or config_path.parent / f"{self.roster.coordinator.id}.secret")
+        secrets = federation_keys.read_secret(
+            secret or config_path.parent / f"{self.roster.coordinator.id}.secret"
+        )
         if secrets.transport_public != self.roster.coordinator.transport:
-            raise ConfigError(f"{config_path.parent / 'roster.toml'}: holds another coordinator's keys than this secret's")
+            raise ConfigError(
+                f"{config_path.parent / 'roster.toml'}: holds another coordinator's keys than this"
+                " secret's"
+            )
         self.tell, self.began = tell, time.monotonic()
         self.store = Store(out, self.config)
         self.recorder = Recorder(out) if record else None
@@ -96,7 +114,7 @@ class Coordinator:
         allowed = 0 if who is None else self.run.buffers_allowed(who)
         return from_hospital(self.config, self.layout, len(self.roster), allowed).total + 65_536
 
-    # ---- the loop --------------------------------------------------------------------------------------------------
+    # ---- the loop --------------------------------------------------------------------
 
     def serve(self, watch: Callable[[dict[str, Any]], None] | None = None) -> int:
         """Serve until the run is over; `watch` is given a snapshot a few times a second."""
@@ -118,7 +136,9 @@ class Coordinator:
         return 0
 
     def stop(self) -> None:
-        """From a signal handler or another thread: end the run. Asked twice, the process ends at once."""
+        """From a signal handler or another thread: end the run. Asked twice, the process ends at
+        once.
+        """
         if self.stopping:
             os._exit(130)
         self.stopping = True
@@ -148,13 +168,18 @@ class Coordinator:
                 if who is not None:
                     self._perform(self.run.malformed(who, reason, now))
             case Refused(peer=peer, reason=reason):
-                if self.store.add({"event": "refused", "text": reason}, peer if isinstance(peer, str) else peer.hex()):
+                if self.store.add(
+                    {"event": "refused", "text": reason},
+                    peer if isinstance(peer, str) else peer.hex(),
+                ):
                     self.tell(reason)
             case Connected():
                 pass
 
     def _received(self, who: int, frames: Sequence[Any], now: float) -> None:
-        limits = from_hospital(self.config, self.layout, len(self.roster), self.run.buffers_allowed(who))
+        limits = from_hospital(
+            self.config, self.layout, len(self.roster), self.run.buffers_allowed(who)
+        )
         try:
             message = codec.decode(frames, limits)
         except MalformedMessage as error:
@@ -171,7 +196,7 @@ class Coordinator:
         self.seconds["aggregate"] += time.monotonic() - started
         self._perform(effects)
 
-    # ---- effects ---------------------------------------------------------------------------------------------------
+    # ---- effects ---------------------------------------------------------------------
 
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -186,13 +211,25 @@ class Coordinator:
                         self.model.apply(total, self.coding, self.config, round_)
                         self.model.save(self.store.folder / "shared.safetensors")
                     if total is not None:
-                        self.store.add({"event": "sum", "round": round_, "examples": total.examples, "clipped": total.clipped})
+                        self.store.add(
+                            {
+                                "event": "sum",
+                                "round": round_,
+                                "examples": total.examples,
+                                "clipped": total.clipped,
+                            }
+                        )
                     self.progress.applied, self.progress.completed = round_, self.run.completed
                     self.store.write(self.progress)
                 case Finished():
                     self.finished = effect
-                    rounds, why = self.config.federation.rounds, f" ({effect.code})" if effect.code else ""
-                    self.tell(f"the run is over: {effect.completed} of {rounds} rounds succeeded{why}")
+                    rounds, why = (
+                        self.config.federation.rounds,
+                        (f" ({effect.code})" if effect.code else ""),
+                    )
+                    self.tell(
+                        f"the run is over: {effect.completed} of {rounds} rounds succeeded{why}"
+                    )
 
     def _send(self, message: Message, who: int) -> None:
         frames = codec.encode(message)
@@ -217,10 +254,18 @@ class Coordinator:
             case "reported":
                 scores = list(facts["accuracy"].values())
                 self.accuracy = sum(scores) / len(scores) if scores else None
-                shown = "" if self.accuracy is None else f", mean local test {100 * self.accuracy:.1f} %"
-                self.tell(f"round {facts['round']} of {self.config.federation.rounds} is done{shown}")
+                shown = (
+                    ""
+                    if self.accuracy is None
+                    else f", mean local test {100 * self.accuracy:.1f} %"
+                )
+                self.tell(
+                    f"round {facts['round']} of {self.config.federation.rounds} is done{shown}"
+                )
             case "lost" | "fault" | "malformed" | "turned" | "disconnected":
-                self.tell(f"{self.ids[facts['hospital']]}: {facts.get('text') or facts.get('code')}")
+                self.tell(
+                    f"{self.ids[facts['hospital']]}: {facts.get('text') or facts.get('code')}"
+                )
             case "aborted":
                 self.tell(f"round {facts['round']} was aborted: {facts['text']}")
             case "discarded":
@@ -257,14 +302,21 @@ class Coordinator:
                 "stopped": self.finished.code if self.finished else "",
                 "mean_shared_accuracy": self.accuracy,
                 "bytes": {
-                    "upload_per_hospital_per_round": round(self.bytes["up"] / hospitals) if self.bytes["up"] else up,
+                    "upload_per_hospital_per_round": (
+                        round(self.bytes["up"] / hospitals) if self.bytes["up"] else up
+                    ),
                     "download_per_hospital_per_round": down,
                     "plain_float32": plain,
                     "expansion": up / plain if plain else None,
                 },
-                "seconds": {"total": time.monotonic() - self.began, "aggregate": self.seconds["aggregate"]},
-                "limits": {"body_from_coordinator": from_coordinator(self.config, self.layout, len(self.roster)).body},
+                "seconds": {
+                    "total": time.monotonic() - self.began,
+                    "aggregate": self.seconds["aggregate"],
+                },
+                "limits": {
+                    "body_from_coordinator": (
+                        from_coordinator(self.config, self.layout, len(self.roster)).body
+                    )
+                },
             }
         )
-
-

@@ -1,4 +1,6 @@
-"""The live table: where the run is, what each hospital does, how long it will take. A snapshot is plain JSON; drawing it is separate."""
+"""The live table: where the run is, what each hospital does, how long it will take. A snapshot is
+plain JSON; drawing it is separate.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from coordinator.run import Phase, Run
 BARS = 12
 
 
-def snapshot(run: Run, ids: list[str], seconds: float, mean_accuracy: float | None) -> dict[str, Any]:
+def snapshot(
+    run: Run, ids: list[str], seconds: float, mean_accuracy: float | None
+) -> dict[str, Any]:
     """What a table shows of `run` now. `seconds` since it began."""
     current = run.round
     hospitals = []
@@ -58,7 +62,11 @@ def _state(run: Run, who: int) -> str:
         return "waiting for the others"
     if state.granted:
         return "uploading" if who in current.granted else "waiting for its turn"
-    return "training" if current.progress.get(who, 0.0) < 1.0 and state.phase in ("ready", "advertise_keys") else state.phase
+    return (
+        "training"
+        if current.progress.get(who, 0.0) < 1.0 and state.phase in ("ready", "advertise_keys")
+        else state.phase
+    )
 
 
 def named(facts: dict[str, Any], ids: list[str]) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""What the coordinator keeps on disk: enough to go on after a SIGKILL, and what it saw if it was told to record."""
+"""What the coordinator keeps on disk: enough to go on after a SIGKILL, and what it saw if it was
+told to record.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,16 @@ from federation.messages import Aggregate, Update
 from federation.model import SharedModel
 
 LINES = 10_000
-"""In events.jsonl by one hospital's own doing since the coordinator was started: nobody fills the disk by sending rubbish."""
+"""In events.jsonl by one hospital's own doing since the coordinator was started: nobody fills the
+disk by sending rubbish.
+"""
 
 
 @dataclass
 class Progress:
-    """Which run, the last round begun (never begun again), the last one that gave a result, how many did."""
+    """Which run, the last round begun (never begun again), the last one that gave a result, how
+    many did.
+    """
 
     run: bytes
     last_begun: int = 0
@@ -43,17 +49,29 @@ class Store:
         (folder / "config.toml").write_text(federation_config.to_toml(config))
 
     def resume(self, run: bytes | None = None) -> Progress:
-        """The run that this folder was left in, or a new one (`run`: its id, given only by a simulation). Raises ConfigError."""
+        """The run that this folder was left in, or a new one (`run`: its id, given only by a
+        simulation). Raises ConfigError.
+        """
         path = self.folder / "progress.json"
         if not path.exists():
             return Progress(run or secrets.token_bytes(16))
         try:
             found = json.loads(path.read_text())
-            progress = Progress(bytes.fromhex(found["run"]), found["last_begun"], found["applied"], found["completed"])
+            progress = Progress(
+                bytes.fromhex(found["run"]),
+                found["last_begun"],
+                found["applied"],
+                found["completed"],
+            )
         except (ValueError, KeyError, TypeError):
-            raise ConfigError(f"{path}: is damaged; move {self.folder} away to begin a new run") from None
+            raise ConfigError(
+                f"{path}: is damaged; move {self.folder} away to begin a new run"
+            ) from None
         if found.get("config") != self._digest:
-            raise ConfigError(f"{self.folder}: holds a run of another federation.toml; take another --out, or move it away")
+            raise ConfigError(
+                f"{self.folder}: holds a run of another federation.toml; take another --out, or"
+                " move it away"
+            )
         return progress
 
     def write(self, progress: Progress) -> None:
@@ -68,17 +86,24 @@ class Store:
         self._replace("progress.json", json.dumps(content).encode())
 
     def read_model(self, start: SharedModel, applied: int) -> SharedModel:
-        """The shared model where the run stood, the start before any round. Raises ConfigError where they do not fit."""
+        """The shared model where the run stood, the start before any round. Raises ConfigError
+        where they do not fit.
+        """
         path = self.folder / "shared.safetensors"
         if not applied:
             return start
         found = model.read(path)
         if found.round != applied or found.layout != start.layout:
-            raise ConfigError(f"{path}: is not the model of round {applied}; move {self.folder} away to begin a new run")
+            raise ConfigError(
+                f"{path}: is not the model of round {applied}; move {self.folder} away to begin a"
+                " new run"
+            )
         return found
 
     def add(self, event: dict[str, Any], by: str = "") -> bool:
-        """One line in events.jsonl. False, and no line, where `by`, who causes it and can do so at any time, has caused LINES."""
+        """One line in events.jsonl. False, and no line, where `by`, who causes it and can do so at
+        any time, has caused LINES.
+        """
         self._caused[by] += 1
         if by and self._caused[by] > LINES:
             return False
@@ -107,10 +132,12 @@ class Store:
 
 
 class Recorder:
-    """`--record`: what the coordinator saw of a round, frame by frame, for the leakage benchmark. Nothing that it did not see.
+    """`--record`: what the coordinator saw of a round, frame by frame, for the leakage benchmark.
+    Nothing that it did not see.
 
-    observations/round-N/: `before.safetensors` (the shared model, unless it is hidden from the coordinator), `update-ID.bin` and
-    `aggregate.bin` (the frames as they came and went), `observation.json`.
+    observations/round-N/: `before.safetensors` (the shared model, unless it is hidden from the
+    coordinator), `update-ID.bin` and `aggregate.bin` (the frames as they came and went),
+    `observation.json`.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -1,8 +1,10 @@
-"""Before a round: everybody that is there comes to hold one group key and to stand at one model, whoever fails on the way.
+"""Before a round: everybody that is there comes to hold one group key and to stand at one model,
+whoever fails on the way.
 
-One hospital makes the key; the others get it, sealed, from one that holds it, and the model with it where they stand elsewhere. The
-coordinator only says who asks whom. It believes the largest group that says the same; who serves nobody, or answers nothing for longer
-than `patience`, is left aside until it is heard again.
+One hospital makes the key; the others get it, sealed, from one that holds it, and the model with it
+where they stand elsewhere. The coordinator only says who asks whom. It believes the largest group
+that says the same; who serves nobody, or answers nothing for longer than `patience`, is left aside
+until it is heard again.
 """
 
 from __future__ import annotations
@@ -30,14 +32,20 @@ class Peer:
     accuracy: float = -1.0
     clipped: int = -1
     late: int = 0
-    """How often in a row it did not answer in time when it was told to synchronise: after the second time it is not waited for."""
+    """How often in a row it did not answer in time when it was told to synchronise: after the
+    second time it is not waited for.
+    """
     doubted: bool = False
-    """It made a round fail: no round begins with it while others are enough, until its process is started again."""
+    """It made a round fail: no round begins with it while others are enough, until its process is
+    started again.
+    """
 
 
 @dataclass
 class _Asked:
-    """A hospital was told to ask `source`; `requested` once it has, until the answer has passed. `requests`: how many have passed."""
+    """A hospital was told to ask `source`; `requested` once it has, until the answer has passed.
+    `requests`: how many have passed.
+    """
 
     source: int
     since: float
@@ -46,24 +54,32 @@ class _Asked:
 
 
 REQUESTS = 2
-"""Of one hospital to one source, for the key and then for the model, count as progress. More pass, and its time runs out."""
+"""Of one hospital to one source, for the key and then for the model, count as progress. More pass,
+and its time runs out.
+"""
 
 RETURNS = 3
 """After coming back so often in one phase a hospital is not waited for: it may do so for ever."""
 
 
 class Synchroniser:
-    """`begin` a phase, then `step`; `ready` are those that hold the key and stand where they should, `waiting` whether to wait."""
+    """`begin` a phase, then `step`; `ready` are those that hold the key and stand where they
+    should, `waiting` whether to wait.
+    """
 
     def __init__(self, run: bytes, peers: Sequence[Peer], patience: float, transfer: float) -> None:
-        """Seconds: `patience` for an answer, and `transfer` besides for one sealed state to pass a slow line."""
+        """Seconds: `patience` for an answer, and `transfer` besides for one sealed state to pass a
+        slow line.
+        """
         self.run, self.peers, self.patience, self.transfer = run, peers, patience, transfer
         self._owed: Counter[tuple[int, int]] = Counter()
         """(asker, source): sealed states that may still come, whatever has become of the asker."""
         self.begin(0, 0)
 
     def begin(self, epoch: int, applied: int) -> None:
-        """All are to hold the key of `epoch` and to stand at round `applied`. Nobody has been asked yet."""
+        """All are to hold the key of `epoch` and to stand at round `applied`. Nobody has been asked
+        yet.
+        """
         self.epoch, self.applied = epoch, applied
         self.maker: int | None = None
         self.maker_since = 0.0
@@ -76,23 +92,35 @@ class Synchroniser:
         self._asked: dict[int, _Asked] = {}
         self._answered: set[int] = set()
 
-    # ---- what hospitals say ----------------------------------------------------------------------------------------
+    # ---- what hospitals say ----------------------------------------------------------
 
     def synchronised(self, who: int, message: Synchronised) -> None:
         """Counts only where it was asked for: nobody puts a key or a model forward by itself."""
         if who in self._asked or who == self.maker:
             peer = self.peers[who]
-            peer.epoch, peer.applied, peer.group_key, peer.model = message.epoch, message.applied, message.group_key, message.model
+            peer.epoch, peer.applied, peer.group_key, peer.model = (
+                message.epoch,
+                message.applied,
+                message.group_key,
+                message.model,
+            )
             peer.late = 0
             self._answered.add(who)
 
     def relays(self, message: StateRequest | StateGrant, now: float) -> bool:
-        """Whether this request or answer passes: it is what its asker was told to ask, or waits for. Nobody is sent another's."""
+        """Whether this request or answer passes: it is what its asker was told to ask, or waits
+        for. Nobody is sent another's.
+        """
         asked, request = self._asked.get(message.asker), isinstance(message, StateRequest)
         pair = message.asker, message.source
         if not request and self._owed[pair]:
             self._owed[pair] -= 1
-        if asked is None or asked.source != message.source or asked.requested == request or message.epoch != self.epoch:
+        if (
+            asked is None
+            or asked.source != message.source
+            or asked.requested == request
+            or message.epoch != self.epoch
+        ):
             return False
         if request:
             asked.requests += 1
@@ -103,7 +131,9 @@ class Synchroniser:
         return True
 
     def refused(self, who: int) -> None:
-        """Hospital `who` could not do as it was told: it asks another source, its own askers do too, the key gets another maker."""
+        """Hospital `who` could not do as it was told: it asks another source, its own askers do
+        too, the key gets another maker.
+        """
         if who == self.maker and who not in self._answered:
             self._pass_over(who)
         for asker, asked in list(self._asked.items()):
@@ -112,35 +142,52 @@ class Synchroniser:
                 self._failed.setdefault(asker, set()).add(asked.source)
 
     def forget(self, who: int) -> None:
-        """Its process is a new one, or it is heard again: it is asked afresh, and who asked it asks somebody else."""
+        """Its process is a new one, or it is heard again: it is asked afresh, and who asked it asks
+        somebody else.
+        """
         self._returned[who] += 1
-        self._asked = {asker: asked for asker, asked in self._asked.items() if who not in (asker, asked.source)}
+        self._asked = {
+            asker: asked for asker, asked in self._asked.items() if who not in (asker, asked.source)
+        }
         self._answered.discard(who)
 
-    # ---- what follows ----------------------------------------------------------------------------------------------
+    # ---- what follows ----------------------------------------------------------------
 
     @property
     def ready(self) -> list[int]:
-        """The largest group that holds one key of this epoch and one model of this round; the maker's where two are as large."""
+        """The largest group that holds one key of this epoch and one model of this round; the
+        maker's where two are as large.
+        """
         groups: dict[tuple[bytes, bytes], list[int]] = {}
         for who, peer in enumerate(self.peers):
             if peer.connected and (peer.epoch, peer.applied) == (self.epoch, self.applied):
                 groups.setdefault((peer.group_key, peer.model), []).append(who)
-        return max(groups.values(), key=lambda group: (len(group), self.maker in group, -group[0]), default=[])
+        return max(
+            groups.values(),
+            key=lambda group: (len(group), self.maker in group, -group[0]),
+            default=[],
+        )
 
     @property
     def waiting(self) -> bool:
         return any(
-            who not in self._answered and peer.connected and peer.late < 2 and self._returned[who] < RETURNS
+            who not in self._answered
+            and peer.connected
+            and peer.late < 2
+            and self._returned[who] < RETURNS
             for who, peer in ((who, self.peers[who]) for who in self._asked)
         )
 
     def asks(self, source: int) -> bool:
-        """Whether this hospital was asked for its sealed state. It may send it although its asker is gone by now, and not be to blame."""
+        """Whether this hospital was asked for its sealed state. It may send it although its asker
+        is gone by now, and not be to blame.
+        """
         return any(count and pair[1] == source for pair, count in self._owed.items())
 
     def step(self, now: float) -> list[Effect]:
-        """Tell everybody who lacks the key or the model whom to ask; have a key made where nobody holds one."""
+        """Tell everybody who lacks the key or the model whom to ask; have a key made where nobody
+        holds one.
+        """
         self._leave_late(now)
         holders = self.ready
         if not holders:
@@ -150,19 +197,27 @@ class Synchroniser:
         for who, peer in enumerate(self.peers):
             if not peer.connected or who in holders or who in self._asked or who in self._answered:
                 continue
-            source = next((holder for holder in holders if holder not in self._failed.get(who, ())), None)
+            source = next(
+                (holder for holder in holders if holder not in self._failed.get(who, ())), None
+            )
             if source is None:
                 self._answered.add(who)  # nobody could serve it: the round begins without it
                 continue
             self._asked[who] = _Asked(source, now)
             message = Synchronise(
-                epoch=self.epoch, source=source, applied=self.applied, group_key=stands.group_key, model=stands.model
+                epoch=self.epoch,
+                source=source,
+                applied=self.applied,
+                group_key=stands.group_key,
+                model=stands.model,
             )
             effects.append(Send(message, who))
         return effects
 
     def doubt(self) -> bool:
-        """More have failed to be served than hold the key: the holders are to blame, and somebody else makes a new key."""
+        """More have failed to be served than hold the key: the holders are to blame, and somebody
+        else makes a new key.
+        """
         holders = self.ready
         unserved = [who for who in self._failed if self.peers[who].connected and who not in holders]
         if not holders or len(unserved) <= len(holders):
@@ -175,7 +230,11 @@ class Synchroniser:
 
     def _leave_late(self, now: float) -> None:
         for who, asked in self._asked.items():
-            queue = sum(other.source == asked.source for other in self._asked.values()) if asked.requests else 0
+            queue = (
+                sum(other.source == asked.source for other in self._asked.values())
+                if asked.requests
+                else 0
+            )
             if who in self._answered or now - asked.since <= self.patience + queue * self.transfer:
                 continue
             late = asked.source if asked.requested else who
@@ -194,7 +253,11 @@ class Synchroniser:
             if self.peers[self.maker].connected and now - self.maker_since <= self.patience:
                 return []
             self._pass_over(self.maker)
-        able = [who for who, peer in enumerate(self.peers) if peer.connected and peer.applied == self.applied]
+        able = [
+            who
+            for who, peer in enumerate(self.peers)
+            if peer.connected and peer.applied == self.applied
+        ]
         candidates = [who for who in able if who not in self._passed_over]
         if not candidates:
             if able and now - self.maker_since > self.patience:
@@ -203,4 +266,15 @@ class Synchroniser:
             return []
         self.maker = candidates[cohort(self.epoch, 0, [str(who) for who in candidates], 1)[0]]
         self.maker_since = now
-        return [Send(Synchronise(epoch=self.epoch, source=self.maker, applied=self.applied, group_key=b"", model=b""), self.maker)]
+        return [
+            Send(
+                Synchronise(
+                    epoch=self.epoch,
+                    source=self.maker,
+                    applied=self.applied,
+                    group_key=b"",
+                    model=b"",
+                ),
+                self.maker,
+            )
+        ]

@@ -37,14 +37,15 @@ def public_of(private: bytes) -> bytes:
 def shared_secret(private: bytes, public: bytes) -> bytes:
     """X25519(private, public): 32 bytes, to be fed to `kdf.derive` and never used as a key itself.
 
-    Raises CryptoError for a wrong length, and when the result is all zero: the peer sent a point of low order, so
-    that anybody knows the "secret" (RFC 7748, section 6.1).
+    Raises CryptoError for a wrong length, and when the result is all zero: the peer sent a point of
+    low order, so that anybody knows the "secret" (RFC 7748, section 6.1).
     """
     return _exchange(_load(private), public)
 
 
 class Agreements:
-    """`shared_secret` of one private key with many peers: the key is loaded once, and every secret computed once.
+    """`shared_secret` of one private key with many peers: the key is loaded once, and every secret
+    computed once.
 
     Holds those secrets: to be dropped together with the private key.
     """
@@ -67,6 +68,7 @@ def _exchange(key: X25519PrivateKey, public: bytes) -> bytes:
         secret = key.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError as error:
         raise CryptoError("the peer's X25519 public key is a point of low order") from error
-    if not any(secret):  # OpenSSL has refused it by now; RFC 7748 asks for the check, and it costs nothing
+    # OpenSSL has refused it by now; RFC 7748 asks for the check, and it costs nothing
+    if not any(secret):
         raise CryptoError("the peer's X25519 public key is a point of low order")
     return secret

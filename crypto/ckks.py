@@ -1,20 +1,23 @@
 """Add-only CKKS through SEAL itself: exact integer sums at the size of float32.
 
-The only file that imports tenseal. `tenseal.sealapi` is Microsoft SEAL. Addition needs no relinearisation, no
-rescaling and no special prime, so one 60-bit prime is all; SEAL refuses parameters below 128-bit security. In a
-symmetric ciphertext (c0, c1), c1 is expanded from a seed, and the seed is what travels.
+The only file that imports tenseal. `tenseal.sealapi` is Microsoft SEAL. Addition needs no
+relinearisation, no rescaling and no special prime, so one 60-bit prime is all; SEAL refuses
+parameters below 128-bit security. In a symmetric ciphertext (c0, c1), c1 is expanded from a seed,
+and the seed is what travels.
 
-**Wire.** SEAL's own blobs carry nested headers, a compression mode and metadata that a peer could bend: its loader
-accepts trailing bytes, and a few bytes of zstd unpack to gigabytes. None of this travels. A ciphertext is 16 bytes
-that name kind and packing, compared as a whole, then little-endian 64-bit words below the prime: c0 and a 64-byte
-seed on the way up, c0 and c1 on the way down. The receiver checks size, header and words (`Packing.payload`), puts
-its *own* SEAL metadata with mode "none" before them, and lets SEAL load that. Nothing is ever unpacked, and no
+**Wire.** SEAL's own blobs carry nested headers, a compression mode and metadata that a peer could
+bend: its loader accepts trailing bytes, and a few bytes of zstd unpack to gigabytes. None of this
+travels. A ciphertext is 16 bytes that name kind and packing, compared as a whole, then
+little-endian 64-bit words below the prime: c0 and a 64-byte seed on the way up, c0 and c1 on the
+way down. The receiver checks size, header and words (`Packing.payload`), puts its *own* SEAL
+metadata with mode "none" before them, and lets SEAL load that. Nothing is ever unpacked, and no
 field is left to lie in.
 
-**Randomness.** SEAL draws seed and noise afresh from the operating system for every call, also after a fork.
-Nothing here sets a generator, and no two ciphertexts share c1 (c0 - c0' would be m - m'). Decoded parts are rounded
-to the exact integer sum before anybody sees them, which is what the attack of Li and Micciancio (eprint 2020/1533)
-must not find wanting; how far they were from the integers is neither reported nor decided on.
+**Randomness.** SEAL draws seed and noise afresh from the operating system for every call, also
+after a fork. Nothing here sets a generator, and no two ciphertexts share c1 (c0 - c0' would be m -
+m'). Decoded parts are rounded to the exact integer sum before anybody sees them, which is what the
+attack of Li and Micciancio (eprint 2020/1533) must not find wanting; how far they were from the
+integers is neither reported nor decided on.
 """
 
 import os
@@ -37,7 +40,9 @@ _ATTEMPTS = 16
 
 
 def generate_secret_key(packing: Packing) -> bytes:
-    """A new group key of `packing.key_bytes`, from the operating system. Who holds it reads all that it encrypts."""
+    """A new group key of `packing.key_bytes`, from the operating system. Who holds it reads all
+    that it encrypts.
+    """
     scheme = _scheme(packing.degree, packing.scale)
     with _Scratch() as scratch:
         body = _saved(lambda: seal.KeyGenerator(scheme.context).secret_key(), scratch)
@@ -45,7 +50,9 @@ def generate_secret_key(packing: Packing) -> bytes:
 
 
 class Encryptor:
-    """What a hospital does with the group key: encrypt parts, decrypt the sum. OpenFailed for a key that is not one."""
+    """What a hospital does with the group key: encrypt parts, decrypt the sum. OpenFailed for a key
+    that is not one.
+    """
 
     def __init__(self, secret_key: Blob, packing: Packing) -> None:
         self.packing, self._scale = packing, float(packing.scale)
@@ -62,17 +69,26 @@ class Encryptor:
         self._decryptor = seal.Decryptor(self._scheme.context, key)
 
     def encrypt(self, parts: NDArray[np.int64]) -> list[bytes]:
-        """int64 parts (`packing.pack`, then under masks `packing.wrap`) -> blobs of `packing.ciphertext_bytes` each.
+        """int64 parts (`packing.pack`, then under masks `packing.wrap`) -> blobs of
+        `packing.ciphertext_bytes` each.
 
-        The last one is filled up with zeros. Raises OutOfRange for a part above `packing.part_limit`.
+        The last one is filled up with zeros. Raises OutOfRange for a part above
+        `packing.part_limit`.
         """
         degree, limit = self.packing.degree, self.packing.part_limit
         if parts.ndim != 1 or parts.dtype != np.int64:
-            raise OutOfRange(f"encrypt takes a flat int64 array, not {parts.dtype} of shape {parts.shape}.")
+            raise OutOfRange(
+                f"encrypt takes a flat int64 array, not {parts.dtype} of shape {parts.shape}."
+            )
         if parts.size and not (-limit <= int(parts.min()) and int(parts.max()) <= limit):
-            raise OutOfRange("a part is larger than this packing allows; under masks, wrap before encrypting.")
+            raise OutOfRange(
+                "a part is larger than this packing allows; under masks, wrap before encrypting."
+            )
         with _Scratch() as scratch:
-            return [self._encrypt(parts[start : start + degree], scratch) for start in range(0, parts.size, degree)]
+            return [
+                self._encrypt(parts[start : start + degree], scratch)
+                for start in range(0, parts.size, degree)
+            ]
 
     def _encrypt(self, parts: NDArray[np.int64], scratch: "_Scratch") -> bytes:
         plain = _encoded(self._encoder, parts, self.packing.degree, self._scale)
@@ -82,12 +98,13 @@ class Encryptor:
         return self.packing.header(SEEDED) + c0 + body[-SEED_BYTES:]
 
     def decrypt(self, blobs: Sequence[Blob]) -> NDArray[np.int64]:
-        """Ciphertexts of a sum (`Adder.result`) -> int64[len(blobs) * degree], the exact sums of the parts.
+        """Ciphertexts of a sum (`Adder.result`) -> int64[len(blobs) * degree], the exact sums of
+        the parts.
 
-        Every failure is the same OpenFailed. That the result *is* the sum of what the hospitals sent is not known
-        here: whoever adds ciphertexts can add others. The caller checks a tag before it uses the numbers, and replaces
-        the key after a refusal: whether a sum with a small offset still rounds to the same integers is one bit about
-        the noise.
+        Every failure is the same OpenFailed. That the result *is* the sum of what the hospitals
+        sent is not known here: whoever adds ciphertexts can add others. The caller checks a tag
+        before it uses the numbers, and replaces the key after a refusal: whether a sum with a small
+        offset still rounds to the same integers is one bit about the noise.
         """
         degree, limit = self.packing.degree, self.packing.sum_limit
         try:
@@ -104,7 +121,9 @@ class Encryptor:
 
     def _decrypt(self, blob: Blob, scratch: "_Scratch") -> NDArray[np.float64]:
         cipher, plain = seal.Ciphertext(), seal.Plaintext()
-        scratch.load(cipher, self._scheme.context, self._scheme.sum_head, self.packing.payload(blob, SUM))
+        scratch.load(
+            cipher, self._scheme.context, self._scheme.sum_head, self.packing.payload(blob, SUM)
+        )
         self._decryptor.decrypt(cipher, plain)
         slots = np.array(self._encoder.decode_complex(plain), np.complex128)
         rounded: NDArray[np.float64] = np.rint(slots.view(np.float64))
@@ -112,10 +131,11 @@ class Encryptor:
 
 
 class Adder:
-    """What the coordinator does, without a key: check uploads and add them into one sum of `length` values.
+    """What the coordinator does, without a key: check uploads and add them into one sum of `length`
+    values.
 
-    Memory: 16 * degree bytes for each of the `packing.ciphertexts(length)`, however many uploads are added. Not
-    safe between threads.
+    Memory: 16 * degree bytes for each of the `packing.ciphertexts(length)`, however many uploads
+    are added. Not safe between threads.
     """
 
     def __init__(self, packing: Packing, length: int) -> None:
@@ -129,21 +149,33 @@ class Adder:
         self._broken = False
 
     def add(self, blobs: Sequence[Blob]) -> None:
-        """Add one hospital's whole upload. CryptoError, and the sum as it was, for an upload that is not one."""
+        """Add one hospital's whole upload. CryptoError, and the sum as it was, for an upload that
+        is not one.
+        """
         if self._broken:
             raise CryptoError("this sum met an error in SEAL and cannot be used any more.")
         if self.added == self.packing.parties:
-            raise CryptoError(f"this packing sums {self.packing.parties} uploads, and all are there.")
+            raise CryptoError(
+                f"this packing sums {self.packing.parties} uploads, and all are there."
+            )
         if len(blobs) != self._count:
             raise CryptoError(f"an upload has {len(blobs)} ciphertexts where {self._count} belong.")
         payloads = [self.packing.payload(blob, SEEDED) for blob in blobs]
-        # What SEAL could refuse has been refused by now. Should it raise all the same, half an upload is in the sum.
+        # What SEAL could refuse has been refused by now. Should it raise all the same, half an
+        # upload is in the sum.
         self._broken = True
         with _Scratch() as scratch:
             for i, payload in enumerate(payloads):
                 cipher = seal.Ciphertext()
                 c0, seed = payload[:-SEED_BYTES], payload[-SEED_BYTES:]
-                scratch.load(cipher, self._scheme.context, self._scheme.seeded_head, c0, self._scheme.seed_head, seed)
+                scratch.load(
+                    cipher,
+                    self._scheme.context,
+                    self._scheme.seeded_head,
+                    c0,
+                    self._scheme.seed_head,
+                    seed,
+                )
                 if self.added:
                     self._evaluator.add_inplace(self._sums[i], cipher)
                 else:
@@ -152,30 +184,44 @@ class Adder:
         self.added += 1
 
     def subtract(self, parts: NDArray[np.int64]) -> None:
-        """Take int64 parts (`packing.wrap`ped, one vector of `length` values) out of a sum of masked ones, once.
+        """Take int64 parts (`packing.wrap`ped, one vector of `length` values) out of a sum of
+        masked ones, once.
 
         Raises CryptoError where nothing was added, OutOfRange for other parts.
         """
         if self._broken or not self.added:
             raise CryptoError("there is no sum: no upload was added.")
-        degree, limit, scale = self.packing.degree, self.packing.part_limit, float(self.packing.scale)
+        degree, limit, scale = (
+            self.packing.degree,
+            self.packing.part_limit,
+            float(self.packing.scale),
+        )
         fits = parts.dtype == np.int64 and -(-parts.size // degree) == self._count
         if not fits or not (-limit <= int(parts.min()) and int(parts.max()) <= limit):
-            raise OutOfRange("what is subtracted has the length and the range of one party's parts.")
+            raise OutOfRange(
+                "what is subtracted has the length and the range of one party's parts."
+            )
         for i, cipher in enumerate(self._sums):
             plain = _encoded(self._encoder, parts[i * degree : (i + 1) * degree], degree, scale)
             self._evaluator.sub_plain_inplace(cipher, plain)
 
     def result(self) -> list[bytes]:
-        """The sum: ciphertexts of `packing.sum_bytes` each. Raises CryptoError where nothing was added."""
+        """The sum: ciphertexts of `packing.sum_bytes` each. Raises CryptoError where nothing was
+        added.
+        """
         if self._broken or not self.added:
             raise CryptoError("there is no sum: no upload was added.")
         with _Scratch() as scratch:
-            return [self.packing.header(SUM) + self._scheme.words(cipher, scratch) for cipher in self._sums]
+            return [
+                self.packing.header(SUM) + self._scheme.words(cipher, scratch)
+                for cipher in self._sums
+            ]
 
 
 def _encoded(encoder: Any, parts: NDArray[np.int64], degree: int, scale: float) -> Any:
-    """At most `degree` parts as a plaintext, filled up with zeros; neighbours are the real and the imaginary part of a slot."""
+    """At most `degree` parts as a plaintext, filled up with zeros; neighbours are the real and the
+    imaginary part of a slot.
+    """
     padded = np.zeros(degree, np.float64)
     padded[: parts.size] = parts
     plain = seal.Plaintext()
@@ -187,7 +233,8 @@ def _encoded(encoder: Any, parts: NDArray[np.int64], degree: int, scale: float) 
 
 
 class _Scratch:
-    """A file for SEAL, which saves and loads by path only: nameless memory (Linux), else a private temporary file.
+    """A file for SEAL, which saves and loads by path only: nameless memory (Linux), else a private
+    temporary file.
 
     One for each call, so that neither threads nor forked processes ever meet in it.
     """
@@ -220,7 +267,9 @@ class _Scratch:
 
 
 def _saved(make: Callable[[], Any], scratch: _Scratch) -> bytes:
-    """The body of a fresh random object as SEAL saves it; of another, should zstd have found the first compressible."""
+    """The body of a fresh random object as SEAL saves it; of another, should zstd have found the
+    first compressible.
+    """
     for _ in range(_ATTEMPTS):
         body = _body(scratch.save(make()))
         if body is not None:
@@ -229,10 +278,12 @@ def _saved(make: Callable[[], Any], scratch: _Scratch) -> bytes:
 
 
 def _body(blob: bytes) -> bytes | None:
-    """What *our own* SEAL has just saved, less header and compression; None where zstd did compress.
+    """What *our own* SEAL has just saved, less header and compression; None where zstd did
+    compress.
 
-    SEAL saves with its build's default: none, zlib or (TenSEAL's wheels) zstd. zstd stores 60-bit random words as raw
-    blocks (RFC 8878, section 3.1.1), and a frame of raw blocks comes off by hand. No peer's bytes come here.
+    SEAL saves with its build's default: none, zlib or (TenSEAL's wheels) zstd. zstd stores 60-bit
+    random words as raw blocks (RFC 8878, section 3.1.1), and a frame of raw blocks comes off by
+    hand. No peer's bytes come here.
     """
     mode, body = blob[5], blob[16:]
     if mode == 0:
@@ -254,7 +305,9 @@ def _body(blob: bytes) -> bytes | None:
 
 
 class _Scheme:
-    """The SEAL context of a degree, and what SEAL wants to read before our words, taken from objects of its own."""
+    """The SEAL context of a degree, and what SEAL wants to read before our words, taken from
+    objects of its own.
+    """
 
     def __init__(self, degree: int, scale: int) -> None:
         self._words = 8 * degree
@@ -263,7 +316,9 @@ class _Scheme:
         parameters.set_coeff_modulus(seal.CoeffModulus.Create(degree, [PRIME_BITS]))
         self.context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
         if not self.context.parameters_set():
-            raise CryptoError(f"SEAL refuses the parameters: {self.context.parameters_error_message()}.")
+            raise CryptoError(
+                f"SEAL refuses the parameters: {self.context.parameters_error_message()}."
+            )
         if [modulus.value() for modulus in parameters.coeff_modulus()] != [PRIME]:
             raise CryptoError("SEAL chose another prime than the wire format has.")
 
@@ -310,10 +365,11 @@ def _scheme(degree: int, scale: int) -> _Scheme:
 
 
 class CommonSettings:
-    """What federated CKKS commonly costs: TenSEAL `ckks_vector`, N = 8192, [60, 40, 40], scale 2^40, symmetric.
+    """What federated CKKS commonly costs: TenSEAL `ckks_vector`, N = 8192, [60, 40, 40], scale
+    2^40, symmetric.
 
-    NVFlare's settings, one vector per tensor. Nothing in the product uses it: its sums are approximate, and its
-    blobs are loaded unchecked.
+    NVFlare's settings, one vector per tensor. Nothing in the product uses it: its sums are
+    approximate, and its blobs are loaded unchecked.
     """
 
     def __init__(self) -> None:

@@ -18,8 +18,8 @@ class SharingError(CryptoError):
 
 
 class OutOfRange(CryptoError):
-    """A number or a shape lies outside what was agreed: NaN, infinity, a wrong length, a sum no honest parties can
-    have.
+    """A number or a shape lies outside what was agreed: NaN, infinity, a wrong length, a sum no
+    honest parties can have.
     """
 
 

@@ -1,14 +1,16 @@
 """An update as signed fixed-point integers, rounded at random so that the mean is unbiased.
 
-A value x with clip c becomes an integer in -levels..levels, levels = 2^(bits-1) - 1: floor(x / c * levels + u), u
-uniform in [0, 1). The same update, clip and rounding key give the same integers on every processor: all steps are
-elementwise float32 or int32 numpy operations in one order, with nothing for a compiler to fuse or to reorder.
+A value x with clip c becomes an integer in -levels..levels, levels = 2^(bits-1) - 1: floor(x / c *
+levels + u), u uniform in [0, 1). The same update, clip and rounding key give the same integers on
+every processor: all steps are elementwise float32 or int32 numpy operations in one order, with
+nothing for a compiler to fuse or to reorder.
 
-How fine the randomness is: x * (levels / c) is rounded to the nearest 1/256 of a step, and u is a uniform multiple of
-1/256, one keystream byte per element. The expectation is therefore x / c * levels within 1/512 of a step, to either side
-alike, and within float32's own relative error of 5 * 2^-24; the result is less than a step away, but for the same
-float32 error. Up to 13 bits a value on the grid (`dequantise_mean` of an integer k) always stays what it is; with more
-bits it moves by a step with a probability of at most |k| * 5 * 2^-24 + 1/512.
+How fine the randomness is: x * (levels / c) is rounded to the nearest 1/256 of a step, and u is a
+uniform multiple of 1/256, one keystream byte per element. The expectation is therefore x / c *
+levels within 1/512 of a step, to either side alike, and within float32's own relative error of 5 *
+2^-24; the result is less than a step away, but for the same float32 error. Up to 13 bits a value on
+the grid (`dequantise_mean` of an integer k) always stays what it is; with more bits it moves by a
+step with a probability of at most |k| * 5 * 2^-24 + 1/512.
 """
 
 import math
@@ -49,8 +51,8 @@ class FixedPoint:
         headroom = (self.parties - 1).bit_length()
         if self.ring < self.bits + headroom:
             raise ConfigOverflow(
-                f"bits = {self.bits} and {self.parties} hospitals need a ring of {self.bits + headroom} bits, not {self.ring}: "
-                "take a larger ring or fewer bits"
+                f"bits = {self.bits} and {self.parties} hospitals need a ring of"
+                f" {self.bits + headroom} bits, not {self.ring}: take a larger ring or fewer bits"
             )
 
     @property
@@ -59,12 +61,17 @@ class FixedPoint:
         return (1 << (self.bits - 1)) - 1
 
     def quantise(
-        self, values: Floats, clip: ArrayLike, rounding_key: bytes, lengths: Sequence[int] | None = None
+        self,
+        values: Floats,
+        clip: ArrayLike,
+        rounding_key: bytes,
+        lengths: Sequence[int] | None = None,
     ) -> tuple[Ints, int]:
         """(int32[d], how many values lay outside their clip and were moved to it).
 
-        values: float32[d]. clip: one positive number, or one for each tensor when `lengths` says how many values each
-        has. Raises OutOfRange for NaN, infinity, another dtype or shape, and a clip that is not positive.
+        values: float32[d]. clip: one positive number, or one for each tensor when `lengths` says
+        how many values each has. Raises OutOfRange for NaN, infinity, another dtype or shape, and a
+        clip that is not positive.
         """
         check_values(values)
         quantiser = Quantiser(self, clip, rounding_key, len(values), lengths)
@@ -74,18 +81,27 @@ class FixedPoint:
         return result, quantiser.clipped
 
     def check_sum(self, total: NDArray[Any], survivors: int) -> None:
-        """Raises OutOfRange when an element of `total` cannot be the sum of `survivors` quantised values."""
+        """Raises OutOfRange when an element of `total` cannot be the sum of `survivors` quantised
+        values.
+        """
         bound = survivors * self.levels
         if len(total) and (int(total.max()) > bound or int(total.min()) < -bound):
-            raise OutOfRange(f"the sum leaves the range of {survivors} hospitals, -{bound} to {bound}")
+            raise OutOfRange(
+                f"the sum leaves the range of {survivors} hospitals, -{bound} to {bound}"
+            )
 
     def dequantise_mean(
-        self, total: NDArray[Any], clip: ArrayLike, weight: float, lengths: Sequence[int] | None = None
+        self,
+        total: NDArray[Any],
+        clip: ArrayLike,
+        weight: float,
+        lengths: Sequence[int] | None = None,
     ) -> Floats:
-        """total * clip / (levels * weight), float32[d]: the mean when `weight` is the number of survivors.
+        """total * clip / (levels * weight), float32[d]: the mean when `weight` is the number of
+        survivors.
 
-        The same on every processor (float64 elementwise, rounded once). Raises OutOfRange for a weight or clip that
-        is not positive.
+        The same on every processor (float64 elementwise, rounded once). Raises OutOfRange for a
+        weight or clip that is not positive.
         """
         if not (weight > 0 and math.isfinite(weight)):
             raise OutOfRange(f"a mean needs a positive weight, not {weight}")
@@ -104,7 +120,9 @@ def check_values(values: NDArray[Any]) -> None:
         raise OutOfRange(f"an update is a flat array of float32, not {values.dtype}{values.shape}")
 
 
-def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list[tuple[int, int, float]]:
+def segments(
+    clip: ArrayLike, count: int, lengths: Sequence[int] | None
+) -> list[tuple[int, int, float]]:
     """(start, stop, clip) of each run of values with one clip.
 
     Raises OutOfRange when clips and lengths do not fit `count` values.
@@ -113,8 +131,16 @@ def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list
     parts = [count] if lengths is None else [int(length) for length in lengths]
     if clips.shape == (1,):
         parts = [sum(parts)]
-    if clips.ndim != 1 or len(clips) != len(parts) or sum(parts) != count or any(part < 0 for part in parts):
-        raise OutOfRange(f"{clips.size} clips for tensors of {sum(parts)} values in all do not fit a vector of {count}")
+    if (
+        clips.ndim != 1
+        or len(clips) != len(parts)
+        or sum(parts) != count
+        or any(part < 0 for part in parts)
+    ):
+        raise OutOfRange(
+            f"{clips.size} clips for tensors of {sum(parts)} values in all do not fit a vector of"
+            f" {count}"
+        )
     if not (np.isfinite(clips).all() and (clips > 1e-28).all() and (clips < 1e28).all()):
         raise OutOfRange("a clip is a positive finite number")
     runs: list[tuple[int, int, float]] = []
@@ -129,12 +155,17 @@ def segments(clip: ArrayLike, count: int, lengths: Sequence[int] | None) -> list
 
 
 class Quantiser:
-    """Quantises a vector of `count` values chunk by chunk, from its start onwards; `clipped` counts what was clipped
-    so far.
+    """Quantises a vector of `count` values chunk by chunk, from its start onwards; `clipped` counts
+    what was clipped so far.
     """
 
     def __init__(
-        self, fixed: FixedPoint, clip: ArrayLike, rounding_key: bytes, count: int, lengths: Sequence[int] | None = None
+        self,
+        fixed: FixedPoint,
+        clip: ArrayLike,
+        rounding_key: bytes,
+        count: int,
+        lengths: Sequence[int] | None = None,
     ) -> None:
         self.clipped = 0
         self._top = np.float32(fixed.levels << _FRACTION_BITS)
@@ -146,7 +177,9 @@ class Quantiser:
         self._noise = np.empty(CHUNK, np.uint8)
 
     def next(self, values: Floats, out: Ints) -> None:
-        """Quantises the next len(values) <= CHUNK values into `out`. Raises OutOfRange for NaN and infinity."""
+        """Quantises the next len(values) <= CHUNK values into `out`. Raises OutOfRange for NaN and
+        infinity.
+        """
         scaled, noise = self._scaled[: len(values)], self._noise[: len(values)]
         done = 0
         while done < len(values):

@@ -1,8 +1,8 @@
 """Hashes, derived keys and MACs over typed parts.
 
-Every function takes a domain (what the result is for) and parts. Each part is written as a type byte, an eight-byte
-length and its bytes, so that the encoding is injective: no two different lists of parts, and no two domains, are ever
-the same input.
+Every function takes a domain (what the result is for) and parts. Each part is written as a type
+byte, an eight-byte length and its bytes, so that the encoding is injective: no two different lists
+of parts, and no two domains, are ever the same input.
 """
 
 import hashlib
@@ -57,12 +57,16 @@ def digest(domain: str, *parts: Part) -> bytes:
 
 
 def derive(secret: bytes, domain: str, *info: Part, length: int = 32) -> bytes:
-    """HKDF-SHA256 (RFC 5869) without salt; the encoded domain and info are its info. `length` 1 to 8160 bytes."""
+    """HKDF-SHA256 (RFC 5869) without salt; the encoded domain and info are its info. `length` 1 to
+    8160 bytes.
+    """
     return hkdf(secret, salt=None, info=encode(domain, *info), length=length)
 
 
 def hkdf(secret: bytes, salt: bytes | None, info: bytes, length: int) -> bytes:
-    """HKDF-SHA256 as RFC 5869 writes it; everything but the RFC's own vectors goes through `derive`."""
+    """HKDF-SHA256 as RFC 5869 writes it; everything but the RFC's own vectors goes through
+    `derive`.
+    """
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=salt, info=info).derive(secret)
 
 

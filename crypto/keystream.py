@@ -1,13 +1,13 @@
 """AES-256 in counter mode (NIST SP 800-38A) as a source of exactly uniform ring elements.
 
-A key of 32 bytes, all of them random, is one stream: the counter block starts at zero, and a key makes ONE stream,
-for one vector, ever. Element j of the mask is the stream's j-th little-endian word of `ring.dtype`, modulo 2^bits: a
-power of two that divides the word's range, so that uniform bytes are exactly uniform elements. (24 bits: four bytes
-per element, of which one is thrown away. Three would save a quarter of the keystream and cost twice that in taking
-them apart.)
+A key of 32 bytes, all of them random, is one stream: the counter block starts at zero, and a key
+makes ONE stream, for one vector, ever. Element j of the mask is the stream's j-th little-endian
+word of `ring.dtype`, modulo 2^bits: a power of two that divides the word's range, so that uniform
+bytes are exactly uniform elements. (24 bits: four bytes per element, of which one is thrown away.
+Three would save a quarter of the keystream and cost twice that in taking them apart.)
 
-All streams run over one chunk before the next chunk, so that the chunk stays in the processor's cache, and one buffer
-takes every keystream.
+All streams run over one chunk before the next chunk, so that the chunk stays in the processor's
+cache, and one buffer takes every keystream.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,9 @@ def _counter_mode(key: bytes, first_block: bytes) -> CipherContext:
 
 
 class Stream:
-    """The keystream of one key, from its start onwards. Raises CryptoError for a key that has not 32 bytes."""
+    """The keystream of one key, from its start onwards. Raises CryptoError for a key that has not
+    32 bytes.
+    """
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
@@ -51,9 +53,11 @@ def fill(buffer: bytearray | memoryview | NDArray[np.uint8], key: bytes) -> None
 
 
 class Masks:
-    """The signed sum of several streams' masks, to be added to a vector chunk by chunk, from its start onwards.
+    """The signed sum of several streams' masks, to be added to a vector chunk by chunk, from its
+    start onwards.
 
-    Each stream is (key, sign): sign 1 adds the mask, -1 subtracts it, anything else raises CryptoError.
+    Each stream is (key, sign): sign 1 adds the mask, -1 subtracts it, anything else raises
+    CryptoError.
     """
 
     def __init__(self, streams: Iterable[tuple[bytes, int]], ring: Ring) -> None:
@@ -68,7 +72,8 @@ class Masks:
     def add_to(self, chunk: Elements) -> None:
         """Adds the masks of the next len(chunk) <= CHUNK elements, in place.
 
-        Raises OutOfRange for another dtype: elements that are wider than the ring would not wrap, and show through.
+        Raises OutOfRange for another dtype: elements that are wider than the ring would not wrap,
+        and show through.
         """
         self._ring.check(chunk)
         words = self._words[: len(chunk)]
@@ -80,8 +85,9 @@ class Masks:
 def apply(vector: Elements, streams: Iterable[tuple[bytes, int]], ring: Ring) -> None:
     """Adds the masks of all (key, sign) streams to the whole vector of ring elements, in place.
 
-    vector: `ring.dtype`, flat. For 24 bits the elements' top bytes are left undefined, as everywhere (`ring.reduce`).
-    Raises OutOfRange for another dtype or shape, CryptoError for a key or sign that is none.
+    vector: `ring.dtype`, flat. For 24 bits the elements' top bytes are left undefined, as
+    everywhere (`ring.reduce`). Raises OutOfRange for another dtype or shape, CryptoError for a key
+    or sign that is none.
     """
     ring.check(vector)
     masks = Masks(streams, ring)

@@ -1,8 +1,9 @@
-"""Counts as limbs: small digits that travel, masked and summed, at the end of the vector of quantised values.
+"""Counts as limbs: small digits that travel, masked and summed, at the end of the vector of
+quantised values.
 
-A count is written in base 2^(bits - 1), least digit first, so that every limb lies in 0..2^(bits - 1) - 1, the range
-of a quantised value; whatever headroom holds the sum of the values holds the sum of the limbs. Limbs are summed
-without carrying; `decode` carries.
+A count is written in base 2^(bits - 1), least digit first, so that every limb lies in 0..2^(bits -
+1) - 1, the range of a quantised value; whatever headroom holds the sum of the values holds the sum
+of the limbs. Limbs are summed without carrying; `decode` carries.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from crypto.errors import OutOfRange
 
 COUNT_BITS = 48  # a count is below 2^48
-_FLOAT_BASE_BITS = 11  # unquantised: the sum of 4096 limbs below 2^11 stays below 2^23, where float32 is exact
+# unquantised: the sum of 4096 limbs below 2^11 stays below 2^23, where float32 is exact
+_FLOAT_BASE_BITS = 11
 
 
 def _base_bits(bits: int) -> int:
@@ -30,19 +32,26 @@ def limbs_needed(bits: int) -> int:
 
 
 def encode(counts: Sequence[int], bits: int) -> NDArray[np.int32]:
-    """The limbs of all counts, int32[len(counts) * limbs_needed(bits)]. Raises OutOfRange unless 0 <= count < 2^48."""
+    """The limbs of all counts, int32[len(counts) * limbs_needed(bits)]. Raises OutOfRange unless 0
+    <= count < 2^48.
+    """
     base, needed = _base_bits(bits), limbs_needed(bits)
     for count in counts:
         if not 0 <= count < 1 << COUNT_BITS:
             raise OutOfRange(f"a count lies in 0 to 2^{COUNT_BITS} - 1, not {count}")
-    digits = [(int(count) >> (base * k)) & ((1 << base) - 1) for count in counts for k in range(needed)]
+    digits = [
+        (int(count) >> (base * k)) & ((1 << base) - 1) for count in counts for k in range(needed)
+    ]
     return np.array(digits, np.int32)
 
 
-def decode(sums: Sequence[int] | Sequence[float] | NDArray[np.generic], bits: int, how_many: int) -> list[int]:
+def decode(
+    sums: Sequence[int] | Sequence[float] | NDArray[np.generic], bits: int, how_many: int
+) -> list[int]:
     """The sums of `how_many` counts, from the sums of their limbs.
 
-    Raises OutOfRange for a wrong number of limbs and for a limb that no sum of counts has: negative, not whole, NaN.
+    Raises OutOfRange for a wrong number of limbs and for a limb that no sum of counts has:
+    negative, not whole, NaN.
     """
     base, needed = _base_bits(bits), limbs_needed(bits)
     values = np.asarray(sums).tolist()
@@ -50,4 +59,7 @@ def decode(sums: Sequence[int] | Sequence[float] | NDArray[np.generic], bits: in
         raise OutOfRange(f"{how_many} counts have {how_many * needed} limbs, not {len(values)}")
     if any(not 0 <= value < float("inf") or value != int(value) for value in values):
         raise OutOfRange("the sum of counts holds a limb that is negative or not whole")
-    return [sum(int(values[i * needed + k]) << (base * k) for k in range(needed)) for i in range(how_many)]
+    return [
+        sum(int(values[i * needed + k]) << (base * k) for k in range(needed))
+        for i in range(how_many)
+    ]

@@ -1,11 +1,13 @@
-"""How many signed integers fit into one CKKS slot so that the decrypted sum is exact, and what travels.
+"""How many signed integers fit into one CKKS slot so that the decrypted sum is exact, and what
+travels.
 
-A CKKS slot is a complex number. Its real and its imaginary part each carry one *part*: `fields` signed integers of
-`bits` bits, written as the digits of one number in base `radix` = parties * 2^bits, which is how many values the sum
-over all parties may have. `Packing(bits, parties, masked)` derives the rest; two who agree on the three numbers agree
-on the wire.
+A CKKS slot is a complex number. Its real and its imaginary part each carry one *part*: `fields`
+signed integers of `bits` bits, written as the digits of one number in base `radix` = parties *
+2^bits, which is how many values the sum over all parties may have. `Packing(bits, parties, masked)`
+derives the rest; two who agree on the three numbers agree on the wire.
 
-With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 2017, eprint 2016/421, section 3):
+With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 2017, eprint 2016/421,
+section 3):
 
 - **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) * sum_limit, whatever the
   values. The scale is the largest integer that keeps this under q/2, less one part in 1024 for the noise.
@@ -18,14 +20,15 @@ With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 20
   (log2(N) + 2) * 2^-52 * sum_limit.
   Admitted is what has 12 * sigma + (log2(N) + 2) * 2^-52 * sum_limit <= 1/2: a part is rounded wrongly once in 1e32.
 
-`fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits for a 60-bit prime
-at 128-bit security; a larger one costs noise and granularity and gains nothing.
+`fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits
+for a 60-bit prime at 128-bit security; a larger one costs noise and granularity and gains nothing.
 
-**masked** is for parties that share the decryption key but must not read each other: the whole packed part is
-masked mod 2^modulus_bits *inside* the ciphertext, the smallest such modulus that tells all sums apart. A masked part
-is uniform, so the encrypted sum needs log2(parties + 1) more bits, once a part and not once a field; the one that is
-not a party is the sum of the masks, which the adder subtracts inside the ciphertext too (as a plaintext: rounded,
-without noise). What is decrypted is reduced.
+**masked** is for parties that share the decryption key but must not read each other: the whole
+packed part is masked mod 2^modulus_bits *inside* the ciphertext, the smallest such modulus that
+tells all sums apart. A masked part is uniform, so the encrypted sum needs log2(parties + 1) more
+bits, once a part and not once a field; the one that is not a party is the sum of the masks, which
+the adder subtracts inside the ciphertext too (as a plaintext: rounded, without noise). What is
+decrypted is reduced.
 """
 
 import math
@@ -56,11 +59,12 @@ _CHUNK = 1 << 14  # parts: what is done to one field after the other stays in th
 
 @dataclass(frozen=True)
 class Packing:
-    """The wire format of an encrypted sum, a function of three agreed numbers (and the ring degree, 4096 unless told).
+    """The wire format of an encrypted sum, a function of three agreed numbers (and the ring degree,
+    4096 unless told).
 
-    bits: a party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1], 2 to 32 bits. parties: how many are
-    summed at most, 1 to 2^20. masked: every party's packed parts are masked inside the ciphertext. Raises
-    ConfigOverflow for numbers whose sum cannot be decoded exactly.
+    bits: a party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1], 2 to 32 bits.
+    parties: how many are summed at most, 1 to 2^20. masked: every party's packed parts are masked
+    inside the ciphertext. Raises ConfigOverflow for numbers whose sum cannot be decoded exactly.
     """
 
     bits: int
@@ -82,9 +86,9 @@ class Packing:
                 return
         under = " under masks" if self.masked else ""
         raise ConfigOverflow(
-            f"bits = {self.bits} with a cohort of {self.parties}{under}: the encrypted sum needs "
-            f"{self.sum_limit.bit_length() + 1} bits, and the noise is then too large to decode it exactly. "
-            "Use fewer bits or a smaller cohort."
+            f"bits = {self.bits} with a cohort of {self.parties}{under}: the encrypted sum needs"
+            f" {self.sum_limit.bit_length() + 1} bits, and the noise is then too large to decode it"
+            " exactly. Use fewer bits or a smaller cohort."
         )
 
     @property
@@ -111,24 +115,35 @@ class Packing:
 
     @property
     def scale(self) -> int:
-        """Largest s with sqrt(2) * sum_limit * s <= 2^59 * (1 - 2^-10). One part counts as two: SEAL encodes up to 2^58 only."""
-        room, most = (1 << (PRIME_BITS - 1)) - (1 << (PRIME_BITS - 11)), max(2 * self.part_limit, self.sum_limit)
+        """Largest s with sqrt(2) * sum_limit * s <= 2^59 * (1 - 2^-10). One part counts as two:
+        SEAL encodes up to 2^58 only.
+        """
+        room, most = (
+            (1 << (PRIME_BITS - 1)) - (1 << (PRIME_BITS - 11)),
+            max(2 * self.part_limit, self.sum_limit),
+        )
         return math.isqrt(room * room // (2 * most * most))
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the noise in a decoded part of the sum of `parties` ciphertexts; parts are integers."""
+        """Standard deviation of the noise in a decoded part of the sum of `parties` ciphertexts;
+        parts are integers.
+        """
         variance = self.parties * NOISE_VARIANCE + self.masked * ROUNDING_VARIANCE
         return math.sqrt(variance * self.degree / 2) / self.scale
 
     @property
     def rounding_error(self) -> float:
-        """What a decoded part may be away from its integer: 12 sigma and the error of the doubles. At most 1/2."""
+        """What a decoded part may be away from its integer: 12 sigma and the error of the doubles.
+        At most 1/2.
+        """
         return MARGIN_SIGMAS * self.sigma + (math.log2(self.degree) + 2) * 2.0**-52 * self.sum_limit
 
     @property
     def ciphertext_bytes(self) -> int:
-        """Exact size of one ciphertext on the way up: header, one polynomial, the seed of the other."""
+        """Exact size of one ciphertext on the way up: header, one polynomial, the seed of the
+        other.
+        """
         return HEADER_BYTES + 8 * self.degree + SEED_BYTES
 
     @property
@@ -146,16 +161,21 @@ class Packing:
         return -(-length // self.fields)
 
     def ciphertexts(self, length: int) -> int:
-        """How many ciphertexts hold `length` values: `degree` parts go into one (degree / 2 complex slots)."""
+        """How many ciphertexts hold `length` values: `degree` parts go into one (degree / 2 complex
+        slots).
+        """
         return -(-self.parts(length) // self.degree)
 
     def header(self, kind: int) -> bytes:
-        """The 16 bytes before a blob of this kind (SEEDED, SUM, KEY): two packings never share them."""
+        """The 16 bytes before a blob of this kind (SEEDED, SUM, KEY): two packings never share
+        them.
+        """
         agreed = (self.degree.bit_length() - 1, self.bits, self.fields, self.masked, self.parties)
         return struct.pack("<5s5BI2x", MAGIC, kind, *agreed)
 
     def payload(self, blob: Blob, kind: int) -> memoryview:
-        """What follows the header, once size, header and words are right: all that is checked before SEAL sees a byte.
+        """What follows the header, once size, header and words are right: all that is checked
+        before SEAL sees a byte.
 
         Raises CryptoError.
         """
@@ -171,9 +191,13 @@ class Packing:
         return view[HEADER_BYTES:]
 
     def pack(self, values: NDArray[np.int32]) -> NDArray[np.int64]:
-        """int32[length] -> int64[parts(length)]; field i of part p is value i * parts + p. Raises OutOfRange."""
+        """int32[length] -> int64[parts(length)]; field i of part p is value i * parts + p. Raises
+        OutOfRange.
+        """
         if values.ndim != 1 or values.dtype != np.int32:
-            raise OutOfRange(f"pack takes a flat int32 array, not {values.dtype} of shape {values.shape}.")
+            raise OutOfRange(
+                f"pack takes a flat int32 array, not {values.dtype} of shape {values.shape}."
+            )
         half = 1 << (self.bits - 1)
         if values.size and not (-half <= int(values.min()) and int(values.max()) < half):
             raise OutOfRange(f"a value lies outside {self.bits} signed bits.")
@@ -188,7 +212,9 @@ class Packing:
         return parts
 
     def wrap(self, parts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Reduce mod 2^modulus_bits into the balanced range, as masked parts must be before encryption."""
+        """Reduce mod 2^modulus_bits into the balanced range, as masked parts must be before
+        encryption.
+        """
         half = np.int64(1 << (self.modulus_bits - 1))
         reduced = parts + half
         reduced &= np.int64((1 << self.modulus_bits) - 1)
@@ -196,12 +222,12 @@ class Packing:
         return reduced
 
     def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[Any]:
-        """int64 parts of the sum (the padding of the last ciphertext included or not) -> int[length], the exact sums.
+        """int64 parts of the sum (the padding of the last ciphertext included or not) ->
+        int[length], the exact sums.
 
-        int32 if every sum fits, else int64.
-        Under masks, what is left of them has been subtracted (`Adder.subtract`); the parts are reduced here. Raises
-        OpenFailed for a sum that honest parties cannot have, in the same words as for a ciphertext that does not
-        decrypt.
+        int32 if every sum fits, else int64. Under masks, what is left of them has been subtracted
+        (`Adder.subtract`); the parts are reduced here. Raises OpenFailed for a sum that honest
+        parties cannot have, in the same words as for a ciphertext that does not decrypt.
         """
         count = self.parts(length)
         if parts.ndim != 1 or parts.size not in (count, self.ciphertexts(length) * self.degree):

@@ -1,4 +1,6 @@
-"""A hospital's whole protection in one pass over the update: clip, quantise, counts, tag, masks, wire bytes."""
+"""A hospital's whole protection in one pass over the update: clip, quantise, counts, tag, masks,
+wire bytes.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -37,16 +39,18 @@ def quantise_and_mask(
     tagger: Tagger | None = None,
     out: NDArray[np.uint8] | None = None,
 ) -> Protected:
-    """The masked vector of d values, then the limbs of `counts`, then those of the number of clipped values.
+    """The masked vector of d values, then the limbs of `counts`, then those of the number of
+    clipped values.
 
-    update, clip, rounding_key, lengths: as for `FixedPoint.quantise`. streams: (key, sign) each, as for
-    `keystream.apply`; no stream, no mask. counts: below 2^48 each. tagger, if given, is fed every element before it
-    is masked. The result equals quantising, appending, masking and packing one after another, but touches memory
-    once.
+    update, clip, rounding_key, lengths: as for `FixedPoint.quantise`. streams: (key, sign) each, as
+    for `keystream.apply`; no stream, no mask. counts: below 2^48 each. tagger, if given, is fed
+    every element before it is masked. The result equals quantising, appending, masking and packing
+    one after another, but touches memory once.
 
-    out: where the wire bytes go, uint8 of exactly their number; by default a fresh array. It may begin at the update's
-    own first byte (rings up to 32 bits): the update is then overwritten, which saves a tenth of the time and leaves no
-    clear copy behind. Raises OutOfRange as `FixedPoint.quantise` and `limbs.encode` do, and for an `out` that does not fit.
+    out: where the wire bytes go, uint8 of exactly their number; by default a fresh array. It may
+    begin at the update's own first byte (rings up to 32 bits): the update is then overwritten,
+    which saves a tenth of the time and leaves no clear copy behind. Raises OutOfRange as
+    `FixedPoint.quantise` and `limbs.encode` do, and for an `out` that does not fit.
     """
     check_values(update)
     ring, d = Ring(fixed.ring), len(update)
@@ -83,11 +87,25 @@ def quantise_and_mask(
     return Protected(wire.data, quantiser.clipped)
 
 
-def _output(out: NDArray[np.uint8] | None, size: int, update: Floats, ring: Ring) -> NDArray[np.uint8]:
+def _output(
+    out: NDArray[np.uint8] | None, size: int, update: Floats, ring: Ring
+) -> NDArray[np.uint8]:
     if out is None:
         return np.empty(size, np.uint8)
-    if out.dtype != np.uint8 or out.shape != (size,) or not out.flags.c_contiguous or not out.flags.writeable:
-        raise OutOfRange(f"the masked vector needs a writable uint8[{size}], not {out.dtype}{out.shape}")
-    if np.may_share_memory(out, update) and (ring.wire_bytes > 4 or out.ctypes.data != update.ctypes.data):
-        raise OutOfRange("the masked vector may overwrite the update only from its first byte on, and in a ring of at most 32 bits")
+    if (
+        out.dtype != np.uint8
+        or out.shape != (size,)
+        or not out.flags.c_contiguous
+        or not out.flags.writeable
+    ):
+        raise OutOfRange(
+            f"the masked vector needs a writable uint8[{size}], not {out.dtype}{out.shape}"
+        )
+    if np.may_share_memory(out, update) and (
+        ring.wire_bytes > 4 or out.ctypes.data != update.ctypes.data
+    ):
+        raise OutOfRange(
+            "the masked vector may overwrite the update only from its first byte on, and in a ring"
+            " of at most 32 bits"
+        )
     return out

@@ -2,12 +2,13 @@
 
 Modulo 2^16, 2^32 and 2^64 the wire is the array, little-endian, and nothing is copied.
 
-Modulo 2^24 an element is held as uint32 (its top byte means nothing until `reduce`) and takes three bytes on the
-wire. Byte triples are slow to take apart, so four elements share three 32-bit words instead: of every `BLOCK`
-elements, split into four equal quarters, the words are the first three quarters, and the top bytes of the three words
-at one place are the low, middle and high byte of the fourth quarter's element there. A last block that is short has
-its quarters shorter; the up to three elements that remain are plain little-endian byte triples. Hence n elements take
-exactly 3 n bytes, and slices of the wire that begin and end at multiples of `BLOCK` elements stand alone.
+Modulo 2^24 an element is held as uint32 (its top byte means nothing until `reduce`) and takes three
+bytes on the wire. Byte triples are slow to take apart, so four elements share three 32-bit words
+instead: of every `BLOCK` elements, split into four equal quarters, the words are the first three
+quarters, and the top bytes of the three words at one place are the low, middle and high byte of the
+fourth quarter's element there. A last block that is short has its quarters shorter; the up to three
+elements that remain are plain little-endian byte triples. Hence n elements take exactly 3 n bytes,
+and slices of the wire that begin and end at multiples of `BLOCK` elements stand alone.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ _LOW_24 = np.uint32(0xFFFFFF)
 
 @dataclass(frozen=True)
 class Ring:
-    """The ring of integers modulo 2^bits; bits is 16, 24, 32 or 64, anything else raises ConfigOverflow."""
+    """The ring of integers modulo 2^bits; bits is 16, 24, 32 or 64, anything else raises
+    ConfigOverflow.
+    """
 
     bits: int
 
@@ -83,7 +86,8 @@ class Ring:
     def add_into(self, accumulator: Elements, wire_buffer: Buffer) -> None:
         """Adds the elements on the wire to the accumulator, in place and modulo 2^bits.
 
-        Raises OutOfRange, before anything is changed, unless the buffer holds exactly as many elements as the accumulator.
+        Raises OutOfRange, before anything is changed, unless the buffer holds exactly as many
+        elements as the accumulator.
         """
         self.check(accumulator)
         wire = self._bytes(wire_buffer, len(accumulator))
@@ -102,7 +106,9 @@ class Ring:
             _pack_block(wire[3 * start : 3 * (start + BLOCK)], array[start : start + BLOCK])
 
     def reduce(self, array: Elements) -> None:
-        """Makes every element its representative in 0..2^bits - 1, in place. Only 24 bits need it, to compare or print."""
+        """Makes every element its representative in 0..2^bits - 1, in place. Only 24 bits need it,
+        to compare or print.
+        """
         if self.packed:
             np.bitwise_and(array, _LOW_24, out=array)
 
@@ -124,17 +130,25 @@ class Ring:
     def check(self, array: Elements) -> None:
         """Raises OutOfRange unless `array` is a flat, contiguous array of the ring's dtype."""
         if array.dtype != self.dtype or array.ndim != 1 or not array.flags.c_contiguous:
-            raise OutOfRange(f"the ring of {self.bits} bits needs a flat array of {self.dtype}, not {array.dtype}{array.shape}")
+            raise OutOfRange(
+                f"the ring of {self.bits} bits needs a flat array of {self.dtype}, not"
+                f" {array.dtype}{array.shape}"
+            )
 
     def _bytes(self, buffer: Buffer, count: int) -> NDArray[np.uint8]:
         wire = np.frombuffer(buffer, np.uint8)
         if len(wire) != count * self.wire_bytes:
-            raise OutOfRange(f"{count} elements of {self.bits} bits take {count * self.wire_bytes} bytes, not {len(wire)}")
+            raise OutOfRange(
+                f"{count} elements of {self.bits} bits take {count * self.wire_bytes} bytes, not"
+                f" {len(wire)}"
+            )
         return wire
 
 
 def _add_block(block: NDArray[np.uint32], wire: NDArray[np.uint8]) -> None:
-    """Adds one block of at most BLOCK 24-bit elements; the top bytes in memory fill with carries that mean nothing."""
+    """Adds one block of at most BLOCK 24-bit elements; the top bytes in memory fill with carries
+    that mean nothing.
+    """
     quarter = len(block) // 4
     words = wire[: 12 * quarter].view("<u4")
     whole, fourth = block[: 3 * quarter], block[3 * quarter : 4 * quarter]
@@ -155,7 +169,8 @@ def _pack_block(wire: NDArray[np.uint8], block: NDArray[np.uint32]) -> None:
     fourth = block[3 * quarter : 4 * quarter]
     for k in range(3):
         part = words[k * quarter : (k + 1) * quarter]
-        top = np.left_shift(fourth, np.uint32(24 - 8 * k))  # byte k of the element becomes the top byte
+        # byte k of the element becomes the top byte
+        top = np.left_shift(fourth, np.uint32(24 - 8 * k))
         np.bitwise_and(top, np.uint32(0xFF000000), out=top)
         np.bitwise_or(part, top, out=part)
     if rest := len(block) % 4:

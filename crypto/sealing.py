@@ -1,12 +1,13 @@
 """Sealed boxes: ChaCha20-Poly1305 (RFC 8439) under keys that seal exactly once.
 
-THE NONCE IS ALWAYS ZERO. That is safe for one reason only: the caller derives a key of its own for every (run, round,
-from, to, purpose) from a fresh key agreement, and seals ONE plaintext with it. A retry seals the same plaintext again
-and gets the same bytes, which tells nobody anything and lets the receiver treat it as the same message.
+THE NONCE IS ALWAYS ZERO. That is safe for one reason only: the caller derives a key of its own for
+every (run, round, from, to, purpose) from a fresh key agreement, and seals ONE plaintext with it. A
+retry seals the same plaintext again and gets the same bytes, which tells nobody anything and lets
+the receiver treat it as the same message.
 
-It is NOT safe to seal two different plaintexts (or one plaintext with two different associated data) under one key:
-their XOR is then in clear and the Poly1305 key can be solved for, so that boxes can be forged. Never seal with a
-long-lived key: derive one.
+It is NOT safe to seal two different plaintexts (or one plaintext with two different associated
+data) under one key: their XOR is then in clear and the Poly1305 key can be solved for, so that
+boxes can be forged. Never seal with a long-lived key: derive one.
 """
 
 from cryptography.exceptions import InvalidTag
@@ -26,7 +27,8 @@ def _cipher(key: bytes) -> ChaCha20Poly1305:
 
 
 def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
-    """The box: ciphertext and tag, `OVERHEAD` bytes longer than the plaintext. One plaintext per key, see above.
+    """The box: ciphertext and tag, `OVERHEAD` bytes longer than the plaintext. One plaintext per
+    key, see above.
 
     `associated` is authenticated and not sent. Raises CryptoError for a key that has not 32 bytes.
     """
@@ -34,7 +36,9 @@ def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
 
 
 def open_sealed(key: bytes, sealed: bytes, associated: bytes) -> bytes:
-    """The plaintext. Raises OpenFailed when a single bit of the box, the key or `associated` is not the sealer's."""
+    """The plaintext. Raises OpenFailed when a single bit of the box, the key or `associated` is not
+    the sealer's.
+    """
     try:
         return _cipher(key).decrypt(_ONLY_NONCE, sealed, associated)
     except (InvalidTag, ValueError) as error:

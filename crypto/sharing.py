@@ -1,7 +1,8 @@
-"""Shamir's secret sharing (Shamir 1979) of 32-byte secrets over the integers modulo p = 2^256 + 297.
+"""Shamir's secret sharing (Shamir 1979) of 32-byte secrets over the integers modulo p = 2^256 +
+297.
 
-p is the smallest prime above 2^256, so that every 32-byte secret is an element. Holder h gets the value at x = h + 1:
-nobody holds the value at zero, which is the secret.
+p is the smallest prime above 2^256, so that every 32-byte secret is an element. Holder h gets the
+value at x = h + 1: nobody holds the value at zero, which is the secret.
 """
 
 import secrets
@@ -25,18 +26,24 @@ def _check_holders(holders: Sequence[int], threshold: int) -> None:
 
 
 def split(
-    secret: bytes, holders: Sequence[int], threshold: int, randbelow: Callable[[int], int] = secrets.randbelow
+    secret: bytes,
+    holders: Sequence[int],
+    threshold: int,
+    randbelow: Callable[[int], int] = secrets.randbelow,
 ) -> dict[int, bytes]:
     """Shares of 33 bytes each: any `threshold` of them give the secret, fewer say nothing about it.
 
-    `randbelow(n)` draws uniformly from 0..n-1 and is called threshold - 1 times, from the coefficient of x upwards;
-    only tests replace it. Raises SharingError for a secret that has not 32 bytes and for a threshold or holders that
-    do not fit.
+    `randbelow(n)` draws uniformly from 0..n-1 and is called threshold - 1 times, from the
+    coefficient of x upwards; only tests replace it. Raises SharingError for a secret that has not
+    32 bytes and for a threshold or holders that do not fit.
     """
     if len(secret) != SECRET_BYTES:
         raise SharingError(f"a secret has {SECRET_BYTES} bytes, not {len(secret)}")
     _check_holders(holders, threshold)
-    coefficients = [int.from_bytes(secret, "big"), *(randbelow(PRIME) for _ in range(threshold - 1))]
+    coefficients = [
+        int.from_bytes(secret, "big"),
+        *(randbelow(PRIME) for _ in range(threshold - 1)),
+    ]
     shares = {}
     for holder in holders:
         value = 0
@@ -47,19 +54,23 @@ def split(
 
 
 def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
-    """The 32-byte secret, from the `threshold` lowest holders' shares (Lagrange interpolation at zero).
+    """The 32-byte secret, from the `threshold` lowest holders' shares (Lagrange interpolation at
+    zero).
 
-    Whether it is the *right* secret the caller must check against something public: any 33-byte values below p lie on
-    a polynomial. Raises SharingError for too few shares, a holder out of range, a wrong length, a value of p or more,
-    and for a result of 2^256 or more.
+    Whether it is the *right* secret the caller must check against something public: any 33-byte
+    values below p lie on a polynomial. Raises SharingError for too few shares, a holder out of
+    range, a wrong length, a value of p or more, and for a result of 2^256 or more.
     """
     _check_holders(list(shares), threshold)
     used = sorted(shares)[:threshold]
     points = [holder + 1 for holder in used]
     values = []
-    for holder, share in shares.items():  # also those beyond the threshold: a malformed share is somebody's fault
+    # also those beyond the threshold: a malformed share is somebody's fault
+    for holder, share in shares.items():
         if len(share) != SHARE_BYTES:
-            raise SharingError(f"the share of holder {holder} has {len(share)} bytes instead of {SHARE_BYTES}")
+            raise SharingError(
+                f"the share of holder {holder} has {len(share)} bytes instead of {SHARE_BYTES}"
+            )
         if int.from_bytes(share, "big") >= PRIME:
             raise SharingError(f"the share of holder {holder} is not below the prime")
     values = [int.from_bytes(shares[holder], "big") for holder in used]
@@ -82,7 +93,9 @@ def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
 
 
 def _inverses(values: Sequence[int]) -> list[int]:
-    """The inverse of every value modulo p, none of which is zero, for the price of one (Montgomery's trick)."""
+    """The inverse of every value modulo p, none of which is zero, for the price of one
+    (Montgomery's trick).
+    """
     prefix = [1]
     for value in values:
         prefix.append(prefix[-1] * value % PRIME)

@@ -1,6 +1,7 @@
 """Ed25519 signatures (RFC 8032) over typed parts.
 
-What is signed is `kdf.encode(domain, *parts)`, so that a signature for one purpose is never one for another.
+What is signed is `kdf.encode(domain, *parts)`, so that a signature for one purpose is never one for
+another.
 """
 
 from collections.abc import Iterable
@@ -41,13 +42,18 @@ def sign(private: bytes, domain: str, *parts: Part) -> bytes:
 
 
 def verify(public: bytes, signature: bytes, domain: str, *parts: Part) -> None:
-    """Returns nothing if the signature holds. Raises InvalidSignature for anything else, a malformed key included."""
+    """Returns nothing if the signature holds. Raises InvalidSignature for anything else, a
+    malformed key included.
+    """
     verify_raw(public, signature, encode(domain, *parts))
 
 
 def first_invalid(signed: Iterable[tuple[bytes, bytes]], domain: str, *parts: Part) -> int | None:
-    """Many (public key, signature) over the same parts: the place of the first that does not hold, None where all do."""
-    message = encode(domain, *parts)  # once, and not for each: the parts may be as many as the signers
+    """Many (public key, signature) over the same parts: the place of the first that does not hold,
+    None where all do.
+    """
+    # once, and not for each: the parts may be as many as the signers
+    message = encode(domain, *parts)
     for place, (public, signature) in enumerate(signed):
         try:
             verify_raw(public, signature, message)

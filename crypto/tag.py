@@ -1,28 +1,32 @@
 """The aggregate's tag: a linear MAC by which hospitals recognise the sum of the survivors' updates.
 
-The hospitals share a key K that the coordinator does not know. A hospital's tag over its integers x is
+The hospitals share a key K that the coordinator does not know. A hospital's tag over its integers x
+is
 
     tag(x) = sum_j r_j x_j + pad(hospital)   mod 2^64,
 
-r_j the 64-bit words of an AES-256-CTR stream and pad a PRF, both keyed by K and the context (run and round). The tags
-travel masked, in a stream of their own, so that their sum is what the sum of the updates must have: `expected`.
+r_j the 64-bit words of an AES-256-CTR stream and pad a PRF, both keyed by K and the context (run
+and round). The tags travel masked, in a stream of their own, so that their sum is what the sum of
+the updates must have: `expected`.
 
-What forging needs. Let an adversary without K present s + e for the true sum s, with e not zero. It has seen at most
-one tag per hospital and context, each hidden by its own pad, so that its view does not depend on r (up to the PRF's
-strength); e and its shift t of the tag are fixed before r. It passes if sum_j r_j e_j = t mod 2^64. Let 2^v be the
-largest power of two that divides every e_j. Then sum_j r_j e_j is uniform on the multiples of 2^v, and the forgery
-passes with probability at most 2^-(64 - v). Both s and what is accepted are integers of absolute value below 2^31,
-checked here, so 0 < |e_j| < 2^32 for some j, v <= 31, and the probability is at most
+What forging needs. Let an adversary without K present s + e for the true sum s, with e not zero. It
+has seen at most one tag per hospital and context, each hidden by its own pad, so that its view does
+not depend on r (up to the PRF's strength); e and its shift t of the tag are fixed before r. It
+passes if sum_j r_j e_j = t mod 2^64. Let 2^v be the largest power of two that divides every e_j.
+Then sum_j r_j e_j is uniform on the multiples of 2^v, and the forgery passes with probability at
+most 2^-(64 - v). Both s and what is accepted are integers of absolute value below 2^31, checked
+here, so 0 < |e_j| < 2^32 for some j, v <= 31, and the probability is at most
 
     2^-33, reached only by a sum that is wrong by exactly 2^31, up or down, wherever it is wrong.
 
-For sums that `Ring.signed` gave in a ring of b bits, |e_j| < 2^b, v < b and the bound is 2^-(65 - b): 2^-49 for 16
-bits, 2^-41 for 24, 2^-33 for 32. A sum that is wrong by an odd number anywhere passes with probability 2^-64.
+For sums that `Ring.signed` gave in a ring of b bits, |e_j| < 2^b, v < b and the bound is 2^-(65 -
+b): 2^-49 for 16 bits, 2^-41 for 24, 2^-33 for 32. A sum that is wrong by an odd number anywhere
+passes with probability 2^-64.
 
-There is no second try: a failed check ends the round, and the next context has another r. The argument is over the
-integers, so a sum must be compared after `Ring.signed` and not modulo the ring. A hospital must tag one vector per
-context: two tags with one pad give away sum_j r_j (x_j - x'_j). Any hospital that colludes can forge, as it knows K;
-privacy does not rest on this tag.
+There is no second try: a failed check ends the round, and the next context has another r. The
+argument is over the integers, so a sum must be compared after `Ring.signed` and not modulo the
+ring. A hospital must tag one vector per context: two tags with one pad give away sum_j r_j (x_j -
+x'_j). Any hospital that colludes can forge, as it knows K; privacy does not rest on this tag.
 """
 
 from collections.abc import Iterable
@@ -64,7 +68,9 @@ class Tagger:
             raise OutOfRange(f"a tag is over a flat array of integers, not {x.dtype}{x.shape}")
         for start in range(0, len(x), _CHUNK):
             piece = x[start : start + _CHUNK]
-            if x.dtype.itemsize >= 4 and not (int(piece.min()) > -_LIMIT and int(piece.max()) < _LIMIT):
+            if x.dtype.itemsize >= 4 and not (
+                int(piece.min()) > -_LIMIT and int(piece.max()) < _LIMIT
+            ):
                 raise OutOfRange("an integer under a tag lies between -2^31 and 2^31")
             r, wide = self._r[: len(piece)], self._x[: len(piece)]
             self._stream.read_into(r.view(np.uint8))
@@ -78,7 +84,9 @@ class Tagger:
 
     def expected(self, survivors: Iterable[Part]) -> int:
         """What the survivors' tags add up to if everything seen so far is the sum of their vectors."""
-        return (self._sum + sum(_pad(self._key, self._context, hospital) for hospital in survivors)) % MODULUS
+        return (
+            self._sum + sum(_pad(self._key, self._context, hospital) for hospital in survivors)
+        ) % MODULUS
 
 
 def _pad(key: bytes, context: bytes, hospital: Part) -> int:
@@ -93,8 +101,8 @@ def tag(key: bytes, context: bytes, hospital: int | str, x: NDArray[Any]) -> int
 
 
 def expected(key: bytes, context: bytes, survivors: Iterable[Part], sum_x: NDArray[Any]) -> int:
-    """The sum modulo 2^64 of the survivors' tags, if sum_x is the sum of their vectors (as integers, not modulo the
-    ring).
+    """The sum modulo 2^64 of the survivors' tags, if sum_x is the sum of their vectors (as
+    integers, not modulo the ring).
     """
     tagger = Tagger(key, context)
     tagger.update(sum_x)

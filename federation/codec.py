@@ -1,7 +1,8 @@
 """Messages to frames and back: `[header, body, raw buffers…]`.
 
-Header (8 bytes, big-endian): magic `FL`, protocol version u16, kind u16, number of buffers u16. The body is msgpack, decoded under hard
-limits by `msgpack` and then validated strictly by `msgspec`; nothing in it names a type.
+Header (8 bytes, big-endian): magic `FL`, protocol version u16, kind u16, number of buffers u16. The
+body is msgpack, decoded under hard limits by `msgpack` and then validated strictly by `msgspec`;
+nothing in it names a type.
 """
 
 from __future__ import annotations
@@ -43,34 +44,50 @@ def encode(message: Message) -> list[Frame]:
 
 
 def decode(frames: Sequence[Frame], limits: Limits) -> Message:
-    """The message in these frames. Raises MalformedMessage for anything that is not exactly one valid message."""
+    """The message in these frames. Raises MalformedMessage for anything that is not exactly one
+    valid message.
+    """
     if len(frames) < 2 or len(frames[0]) != _HEADER.size:
         raise MalformedMessage("a message needs a header of 8 bytes and a body")
     magic, version, kind, count = _HEADER.unpack(frames[0])
     if magic != _MAGIC:
         raise MalformedMessage("not a message of this protocol")
     if version != VERSION:
-        raise MalformedMessage(f"the peer speaks protocol version {version}, we speak {VERSION}; install the same release", Reason.VERSION)
+        raise MalformedMessage(
+            f"the peer speaks protocol version {version}, we speak {VERSION}; install the same"
+            " release",
+            Reason.VERSION,
+        )
     known = KINDS.get(kind)
     if known is None:
         raise MalformedMessage(f"unknown kind {kind}")
     buffers = frames[2:]
     if count != len(buffers) or count > known.buffers_allowed:
-        raise MalformedMessage(f"{known.__name__}: {len(buffers)} buffers, {count} announced, {known.buffers_allowed} allowed")
+        raise MalformedMessage(
+            f"{known.__name__}: {len(buffers)} buffers, {count} announced, {known.buffers_allowed}"
+            " allowed"
+        )
     if len(frames[1]) > limits.body or sum(len(buffer) for buffer in buffers) > limits.buffers:
-        raise MalformedMessage(f"{known.__name__}: larger than the {limits.body} + {limits.buffers} bytes allowed now")
+        raise MalformedMessage(
+            f"{known.__name__}: larger than the {limits.body} + {limits.buffers} bytes allowed now"
+        )
     fields = _unpack(known.__name__, frames[1])
     if known.buffers_allowed:
         fields.append(tuple(buffers))
     if len(fields) != len(known.__struct_fields__):
-        raise MalformedMessage(f"{known.__name__}: has {len(fields)} fields, not {len(known.__struct_fields__)}")
+        raise MalformedMessage(
+            f"{known.__name__}: has {len(fields)} fields, not {len(known.__struct_fields__)}"
+        )
     try:
         message: Message = msgspec.convert(fields, known, strict=True, builtin_types=(bytes,))
     except (msgspec.ValidationError, OverflowError) as error:
         raise MalformedMessage(f"{known.__name__}: {error}") from None
     for name, whole in WHOLE_OR_EMPTY[known].items():
         if len(getattr(message, name)) not in (0, whole):
-            raise MalformedMessage(f"{known.__name__}: {name} has {len(getattr(message, name))} bytes, not {whole} or none")
+            raise MalformedMessage(
+                f"{known.__name__}: {name} has {len(getattr(message, name))} bytes, not {whole} or"
+                " none"
+            )
     return message
 
 
@@ -88,7 +105,9 @@ def _unpack(name: str, body: Frame) -> list[object]:
             max_ext_len=0,
         )
     except (ValueError, msgpack.exceptions.UnpackException, RecursionError) as error:
-        raise MalformedMessage(f"{name}: body is not valid msgpack ({type(error).__name__})") from None
+        raise MalformedMessage(
+            f"{name}: body is not valid msgpack ({type(error).__name__})"
+        ) from None
     if not isinstance(fields, list):
         raise MalformedMessage(f"{name}: body is not a list of fields")
     return fields

@@ -1,6 +1,7 @@
 """How an update becomes integers and a sum becomes a mean again: one code for every protection.
 
-The coded vector is `[d quantised values | limbs of the counts]`, so that counts reach the coordinator only as sums.
+The coded vector is `[d quantised values | limbs of the counts]`, so that counts reach the
+coordinator only as sums.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ MOST_CLASSES_COUNTED = 32
 class Contribution:
     """One hospital's round before it is coded.
 
-    `update` float32[d] = local − global; `examples` and `steps` of the training; `confusion`: its local test's counts, row by row (true
-    class), of the model before this round; `clips` float32, one per tensor; `rounding_key`: 32 bytes that only this hospital knows.
+    `update` float32[d] = local − global; `examples` and `steps` of the training; `confusion`: its
+    local test's counts, row by row (true class), of the model before this round; `clips` float32,
+    one per tensor; `rounding_key`: 32 bytes that only this hospital knows.
 
-    `memory`: if given, the float32 array that `update` is the beginning of, with room for the counts behind it. A protection then codes in
-    place: the update is overwritten, no clear copy of it is left, and no fresh memory is touched.
+    `memory`: if given, the float32 array that `update` is the beginning of, with room for the
+    counts behind it. A protection then codes in place: the update is overwritten, no clear copy of
+    it is left, and no fresh memory is touched.
     """
 
     update: Vector
@@ -48,7 +51,9 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Sum:
-    """What a round gives: the sum over the survivors of values (integers, or float32 where bits is 0) and of counts."""
+    """What a round gives: the sum over the survivors of values (integers, or float32 where bits is
+    0) and of counts.
+    """
 
     values: NDArray[Any]
     survivors: int
@@ -60,7 +65,9 @@ class Sum:
 
 @dataclass(frozen=True)
 class Coding:
-    """`bits` per value (0: float32), `ring` bits per sum, `parties` whose sum must fit, the tensors' `lengths`."""
+    """`bits` per value (0: float32), `ring` bits per sum, `parties` whose sum must fit, the
+    tensors' `lengths`.
+    """
 
     bits: int
     ring: int
@@ -111,10 +118,17 @@ class Coding:
     def code(self) -> FixedPoint:
         return FixedPoint(self.bits, self.ring, self.parties)
 
-    def protect(self, given: Contribution, streams: Iterable[tuple[bytes, int]] = (), tagger: Tagger | None = None) -> Protected:
-        """Clip, quantise, append the counts, tag and mask in one pass: the wire bytes. No stream, no mask.
+    def protect(
+        self,
+        given: Contribution,
+        streams: Iterable[tuple[bytes, int]] = (),
+        tagger: Tagger | None = None,
+    ) -> Protected:
+        """Clip, quantise, append the counts, tag and mask in one pass: the wire bytes. No stream,
+        no mask.
 
-        Raises OutOfRange for NaN, infinity, wrong lengths, or more examples than `max_examples` under weighting.
+        Raises OutOfRange for NaN, infinity, wrong lengths, or more examples than `max_examples`
+        under weighting.
         """
         update, counts = self._weighted(given), self._counts(given)
         if self.bits:
@@ -131,7 +145,9 @@ class Coding:
             )
         if not np.isfinite(update).all():
             raise OutOfRange("the update holds NaN or infinity")
-        whole = np.concatenate([update, limbs.encode([*counts, 0], 0).astype(np.float32)]).astype("<f4")
+        whole = np.concatenate([update, limbs.encode([*counts, 0], 0).astype(np.float32)]).astype(
+            "<f4"
+        )
         return Protected(whole.view(np.uint8).data, 0)
 
     def _in_place(self, given: Contribution) -> NDArray[np.uint8] | None:
@@ -142,24 +158,32 @@ class Coding:
         return whole
 
     def integers(self, given: Contribution) -> tuple[NDArray[np.int32], int]:
-        """The coded vector itself, int32[elements], and the number of clipped values. Raises OutOfRange as `protect` does."""
+        """The coded vector itself, int32[elements], and the number of clipped values. Raises
+        OutOfRange as `protect` does.
+        """
         update, counts = self._weighted(given), self._counts(given)
         values, clipped = self.code.quantise(update, given.clips, given.rounding_key, self.lengths)
         return np.concatenate([values, limbs.encode([*counts, clipped], self.bits)]), clipped
 
     def check(self, given: Contribution) -> None:
-        """Raises OutOfRange where `protect` would for the counts, so that their owner hears of it before any key is made."""
+        """Raises OutOfRange where `protect` would for the counts, so that their owner hears of it
+        before any key is made.
+        """
         limbs.encode(self._counts(given), self.bits)
         self._check_weight(given)
 
     def _counts(self, given: Contribution) -> list[int]:
         if len(given.confusion) != self.confusion:
-            raise OutOfRange(f"{self.confusion} confusion counts are needed, got {len(given.confusion)}")
+            raise OutOfRange(
+                f"{self.confusion} confusion counts are needed, got {len(given.confusion)}"
+            )
         return [given.examples, given.steps, *given.confusion]
 
     def _weighted(self, given: Contribution) -> Vector:
         if given.update.shape != (self.values,):
-            raise OutOfRange(f"an update of {self.values} elements is needed, got {given.update.shape}")
+            raise OutOfRange(
+                f"an update of {self.values} elements is needed, got {given.update.shape}"
+            )
         if not self.weighted:
             return given.update
         self._check_weight(given)
@@ -167,10 +191,15 @@ class Coding:
 
     def _check_weight(self, given: Contribution) -> None:
         if self.weighted and not 0 < given.examples <= self.max_examples:
-            raise OutOfRange(f"{given.examples} examples; weighting takes 1 to protection.max_examples = {self.max_examples}")
+            raise OutOfRange(
+                f"{given.examples} examples; weighting takes 1 to protection.max_examples ="
+                f" {self.max_examples}"
+            )
 
     def decode(self, total: NDArray[Any], survivors: int) -> Sum:
-        """Split a decoded (signed) sum. Raises OutOfRange where it is not a sum of `survivors` coded vectors."""
+        """Split a decoded (signed) sum. Raises OutOfRange where it is not a sum of `survivors`
+        coded vectors.
+        """
         if total.shape != (self.elements,):
             raise OutOfRange(f"a sum of {self.elements} elements is needed, got {total.shape}")
         values = total[: self.values]
@@ -180,11 +209,16 @@ class Coding:
             raise OutOfRange("the sum holds NaN or infinity")
         counts = limbs.decode(total[self.values :], self.bits, self.how_many_counts)
         if self.weighted and not survivors <= counts[0] <= survivors * self.max_examples:
-            raise OutOfRange(f"{survivors} hospitals cannot have {counts[0]} examples, with protection.max_examples = {self.max_examples}")
+            raise OutOfRange(
+                f"{survivors} hospitals cannot have {counts[0]} examples, with"
+                f" protection.max_examples = {self.max_examples}"
+            )
         return Sum(values, survivors, counts[0], counts[1], tuple(counts[2:-1]), counts[-1])
 
     def mean(self, total: Sum, clips: Vector) -> Vector:
-        """float32[d]: the mean update, weighted where the config says so. Raises OutOfRange where no examples are there."""
+        """float32[d]: the mean update, weighted where the config says so. Raises OutOfRange where
+        no examples are there.
+        """
         divisor = total.examples / self.max_examples if self.weighted else float(total.survivors)
         if divisor <= 0:
             raise OutOfRange("the survivors hold no examples")

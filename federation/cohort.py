@@ -1,4 +1,6 @@
-"""The cohort of a round is a function of (run seed, round, roster) that everybody recomputes: nobody chooses it."""
+"""The cohort of a round is a function of (run seed, round, roster) that everybody recomputes:
+nobody chooses it.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,19 @@ from crypto.kdf import digest
 
 
 def cohort(seed: int, round_: int, ids: Sequence[str], size: int) -> tuple[int, ...]:
-    """`min(size, len(ids))` hospital numbers, ascending: those whose hash comes first. `ids`: the roster's, in its order.
+    """`min(size, len(ids))` hospital numbers, ascending: those whose hash comes first. `ids`: the
+    roster's, in its order.
 
-    Sorting by SHA-256 draws without replacement, uniformly in the random-oracle model, and needs no generator that two
-    library versions could implement differently. Ids, not keys, go in: the same seed gives the same cohorts to fresh keys.
+    Sorting by SHA-256 draws without replacement, uniformly in the random-oracle model, and needs no
+    generator that two library versions could implement differently. Ids, not keys, go in: the same
+    seed gives the same cohorts to fresh keys.
     """
     return _drawn(seed, round_, tuple(ids), size)
 
 
 @lru_cache(maxsize=16)  # a simulation's hundred hospitals all ask for the same one
 def _drawn(seed: int, round_: int, ids: tuple[str, ...], size: int) -> tuple[int, ...]:
-    order = sorted(range(len(ids)), key=lambda number: digest("cohort", seed, round_, len(ids), ids[number]))
+    order = sorted(
+        range(len(ids)), key=lambda number: digest("cohort", seed, round_, len(ids), ids[number])
+    )
     return tuple(sorted(order[:size]))

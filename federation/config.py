@@ -45,7 +45,10 @@ class Model(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The architecture, where it is cut, and the digest of the start that all hospitals load."""
 
     name: str = "cnn3"
-    classes: Annotated[tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...], Meta(min_length=2, max_length=1000)]
+    classes: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
+        Meta(min_length=2, max_length=1000),
+    ]
     channels: Literal[1, 3] = 1
     image_size: Annotated[int, Meta(ge=28, le=1024)] = 64
     private: tuple[str, ...] = ()
@@ -70,10 +73,11 @@ class Training(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class Protection(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How an update is coded and kept from the coordinator.
 
-    `bits` is the width of a value, 0 means float32 (only `plain`). `ring` is the width of a sum. `clip` is round 1's bound on
-    |update| per element, `buffer_clip` that of BatchNorm's running statistics, which move by whole units and not by learning rates; later
-    rounds use max(`clip_floor`, `clip_factor` · max|last mean|) per tensor.
-    `threshold` 0 means floor(2n/3) + 1. `corrupt` and `dropouts` size the sparse neighbour graph.
+    `bits` is the width of a value, 0 means float32 (only `plain`). `ring` is the width of a sum.
+    `clip` is round 1's bound on |update| per element, `buffer_clip` that of BatchNorm's running
+    statistics, which move by whole units and not by learning rates; later rounds use
+    max(`clip_floor`, `clip_factor` · max|last mean|) per tensor. `threshold` 0 means floor(2n/3) +
+    1. `corrupt` and `dropouts` size the sparse neighbour graph.
     """
 
     kind: ProtectionKind = "masked"
@@ -128,15 +132,31 @@ def validate(config: FederationConfig, source: str = "federation.toml") -> Feder
         return ConfigError(f"{source}: {key}: {text}")
 
     if rounds.min_cohort > rounds.cohort:
-        raise refuse("federation.min_cohort", f"{rounds.min_cohort} is more than the cohort of {rounds.cohort}; lower it")
+        raise refuse(
+            "federation.min_cohort",
+            f"{rounds.min_cohort} is more than the cohort of {rounds.cohort}; lower it",
+        )
     if config.threshold > rounds.cohort:
-        raise refuse("protection.threshold", f"{config.threshold} is more than the cohort of {rounds.cohort}")
-    if code.kind in ("masked", "masked+ckks") and code.threshold and 2 * code.threshold <= rounds.cohort:
-        raise refuse("protection.threshold", f"must be more than half of the cohort of {rounds.cohort}")
+        raise refuse(
+            "protection.threshold", f"{config.threshold} is more than the cohort of {rounds.cohort}"
+        )
+    if (
+        code.kind in ("masked", "masked+ckks")
+        and code.threshold
+        and 2 * code.threshold <= rounds.cohort
+    ):
+        raise refuse(
+            "protection.threshold", f"must be more than half of the cohort of {rounds.cohort}"
+        )
     if code.bits == 0 and code.kind != "plain":
-        raise refuse("protection.bits", "0 (float32) goes only with kind = 'plain'; masks and ciphertexts carry integers")
+        raise refuse(
+            "protection.bits",
+            "0 (float32) goes only with kind = 'plain'; masks and ciphertexts carry integers",
+        )
     if code.bits == 1 or code.bits > code.ring:
-        raise refuse("protection.bits", f"{code.bits} must be 0, or between 2 and the ring's {code.ring}")
+        raise refuse(
+            "protection.bits", f"{code.bits} must be 0, or between 2 and the ring's {code.ring}"
+        )
     least = least_ring(code.bits, rounds.cohort)
     if code.bits and least > code.ring:
         raise refuse(
@@ -152,7 +172,10 @@ def validate(config: FederationConfig, source: str = "federation.toml") -> Feder
     if len(set(config.model.classes)) != len(config.model.classes):
         raise refuse("model.classes", "a class is named twice")
     if rounds.algorithm == "fedavg" and config.model.private:
-        raise refuse("model.private", "fedavg shares every layer; remove the patterns or take algorithm = 'flop'")
+        raise refuse(
+            "model.private",
+            "fedavg shares every layer; remove the patterns or take algorithm = 'flop'",
+        )
     return config
 
 
@@ -163,7 +186,9 @@ def decode_toml(text: bytes, kind: type[T], source: str) -> T:
     except msgspec.ValidationError as error:
         where = str(error).partition(" - at `$")
         key = where[2].rstrip("`").lstrip(".")
-        raise ConfigError(f"{source}: {key or 'top level'}: {where[0]}{_choices(kind, key)}") from None
+        raise ConfigError(
+            f"{source}: {key or 'top level'}: {where[0]}{_choices(kind, key)}"
+        ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{source}: is not valid TOML: {error}") from None
 
@@ -173,7 +198,9 @@ def _choices(kind: type, key: str) -> str:
     found = msgspec.inspect.type_info(kind)
     for name in key.split(".") if key else ():
         fields = found.fields if isinstance(found, msgspec.inspect.StructType) else ()
-        found = next((field.type for field in fields if field.encode_name == name), msgspec.inspect.AnyType())
+        found = next(
+            (field.type for field in fields if field.encode_name == name), msgspec.inspect.AnyType()
+        )
     if isinstance(found, msgspec.inspect.LiteralType):
         return f"; it is one of {', '.join(str(value) for value in found.values)}"
     if isinstance(found, msgspec.inspect.StructType):

@@ -1,8 +1,10 @@
-"""Who is connected, over which connection, and what the operator should know about it. No I/O; time comes in as `now`.
+"""Who is connected, over which connection, and what the operator should know about it. No I/O; time
+comes in as `now`.
 
-A hospital says HELLO on each new connection, the coordinator WELCOME; from then on both send what the other has not yet
-acknowledged. `Reception` is the coordinator's side, `Dialling` a hospital's. A `route` is where a packet for a peer goes:
-the routing id of its newest connection, or nothing where there is only one way.
+A hospital says HELLO on each new connection, the coordinator WELCOME; from then on both send what
+the other has not yet acknowledged. `Reception` is the coordinator's side, `Dialling` a hospital's.
+A `route` is where a packet for a peer goes: the routing id of its newest connection, or nothing
+where there is only one way.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ class Contacts:
 
     def __init__(self, limit: Callable[[bytes], int]) -> None:
         self.announcements = Announcements()
-        self.signals: dict[tuple[bytes, Route], Signal] = {}  # to be sent when possible; the latest one is enough
+        # to be sent when possible; the latest one is enough
+        self.signals: dict[tuple[bytes, Route], Signal] = {}
         self.heard: dict[bytes, float] = {}  # when a packet last came
         self.closing = False
         self._limit = limit
@@ -68,7 +71,9 @@ class Contacts:
         """Queue a message; False, and an event, if too many wait."""
         if self.conversation(peer).send(frames, urgent):
             return True
-        self.announcements.say(Refused(peer, "too many messages wait for this peer: the newest one was dropped"))
+        self.announcements.say(
+            Refused(peer, "too many messages wait for this peer: the newest one was dropped")
+        )
         return False
 
     def forget(self, peer: bytes) -> None:
@@ -81,7 +86,11 @@ class Contacts:
         due = []
         for peer, route in self.routes():
             questions = self.conversation(peer).probes()
-            if questions and now - max(self.heard.get(peer, 0.0), self._quiet.setdefault(peer, now)) <= PROBE_S:
+            if (
+                questions
+                and now - max(self.heard.get(peer, 0.0), self._quiet.setdefault(peer, now))
+                <= PROBE_S
+            ):
                 continue
             self._quiet[peer] = now
             due += [(peer, route, question) for question in questions]
@@ -93,34 +102,50 @@ class Contacts:
         outcome = self.conversation(peer).receive(packet, self._limit(peer))
         if isinstance(outcome, TooLong):
             sizes = f"a message of {outcome.size:,} bytes, where {outcome.limit:,} are allowed now"
-            ours, theirs = Refused(peer, f"it did not take {sizes}"), Malformed(peer, f"it wanted to send {sizes}")
+            ours, theirs = (
+                Refused(peer, f"it did not take {sizes}"),
+                Malformed(peer, f"it wanted to send {sizes}"),
+            )
             self.announcements.say(ours if outcome.ours else theirs)
         elif outcome is not None:
             self.announcements.say(Received(peer, outcome))
 
 
 class Reception(Contacts):
-    """The coordinator's side. Two live connections with one key: the newest wins, and the other one is told."""
+    """The coordinator's side. Two live connections with one key: the newest wins, and the other one
+    is told.
+    """
 
     def __init__(self, admits: Callable[[bytes], bool], limit: Callable[[bytes], int]) -> None:
         super().__init__(limit)
         self._admits = admits
         self._routes: dict[bytes, Route] = {}
-        self._lines: dict[int, tuple[bytes, Route]] = {}  # file descriptor -> whose connection it is
+        # file descriptor -> whose connection it is
+        self._lines: dict[int, tuple[bytes, Route]] = {}
 
     def routes(self) -> list[tuple[bytes, Route]]:
         return list(self._routes.items())
 
     def authenticate(self, key: bytes, address: str, now: float) -> bool:
-        """May this key in? Asked before a handshake ends; a stranger gets nothing, not even an answer of ours."""
+        """May this key in? Asked before a handshake ends; a stranger gets nothing, not even an
+        answer of ours.
+        """
         if self._admits(key):
             return True
-        what = f"a hospital at {address} with the key {key.hex()} is not in the roster; it got nothing"
-        self.announcements.say_seldom(Refused(key, f"{what}. If you know it, admit it with `flop roster add`"), now)
+        what = (
+            f"a hospital at {address} with the key {key.hex()} is not in the roster; it got nothing"
+        )
+        self.announcements.say_seldom(
+            Refused(key, f"{what}. If you know it, admit it with `flop roster add`"), now
+        )
         return False
 
-    def receive(self, peer: bytes, route: Route, line: int, frames: Sequence[Buffer], now: float) -> None:
-        """A packet of an authenticated peer, from the connection `route` over the file descriptor `line`."""
+    def receive(
+        self, peer: bytes, route: Route, line: int, frames: Sequence[Buffer], now: float
+    ) -> None:
+        """A packet of an authenticated peer, from the connection `route` over the file descriptor
+        `line`.
+        """
         if not self._admits(peer):
             self.signals[peer, route] = BYE_REMOVED
             self.lost(peer, route, "it is no longer in the roster")
@@ -171,10 +196,17 @@ class Stage(Enum):
 
 
 class Dialling(Contacts):
-    """A hospital's side. libzmq never says why there is silence; what its monitor lets slip is put into sentences here."""
+    """A hospital's side. libzmq never says why there is silence; what its monitor lets slip is put
+    into sentences here.
+    """
 
     def __init__(
-        self, endpoint: str, key: bytes, coordinator: bytes, limit: Callable[[bytes], int], now: float
+        self,
+        endpoint: str,
+        key: bytes,
+        coordinator: bytes,
+        limit: Callable[[bytes], int],
+        now: float,
     ) -> None:
         super().__init__(limit)
         self._endpoint, self._where = endpoint, endpoint.removeprefix("tcp://")
@@ -183,9 +215,17 @@ class Dialling(Contacts):
         self._again_at: float | None = None  # when to say hello, or to dial, again
         self._explained = False  # why the last attempt failed
         self._farewells = {
-            BYE_REPLACED: "another process uses this hospital's key and has taken its place: stop one of the two",
-            BYE_REMOVED: "the coordinator has taken this hospital out of its roster: ask its operator",
-            BYE_VERSION: "the coordinator runs another version of this program: install the same release on both sides",
+            BYE_REPLACED: (
+                "another process uses this hospital's key and has taken its place: stop one of"
+                " the two"
+            ),
+            BYE_REMOVED: (
+                "the coordinator has taken this hospital out of its roster: ask its operator"
+            ),
+            BYE_VERSION: (
+                "the coordinator runs another version of this program: install the same release on"
+                " both sides"
+            ),
         }
 
     def routes(self) -> list[tuple[bytes, Route]]:
@@ -203,25 +243,45 @@ class Dialling(Contacts):
 
     def not_admitted(self, now: float) -> None:
         """The coordinator's ZAP handler said no."""
-        what = f"the coordinator at {self._where} does not admit this hospital, whose key is {self._key.hex()}"
-        mend = "send this hospital's .pub file to its operator, who admits it with `flop roster add`"
+        what = (
+            f"the coordinator at {self._where} does not admit this hospital, whose key is"
+            f" {self._key.hex()}"
+        )
+        mend = (
+            "send this hospital's .pub file to its operator, who admits it with `flop roster add`"
+        )
         self._explain(Refused(self._peer, f"{what}: {mend}"), now)
 
     def not_recognised(self, silent: bool, now: float) -> None:
         """The handshake failed without a word: it was cut off, or (`silent`) never answered."""
         if silent:
-            why = f"{self._where} takes the connection but says nothing: the coordinator hangs, or it is another program"
+            why = (
+                f"{self._where} takes the connection but says nothing: the coordinator hangs, or it"
+                " is another program"
+            )
         else:
             wrong = f"it is not the coordinator with the key {self._peer.hex()}"
-            why = f"{self._where} hung up during the handshake: {wrong}; compare fingerprints with its operator"
+            why = (
+                f"{self._where} hung up during the handshake: {wrong}; compare fingerprints with"
+                " its operator"
+            )
         self._explain(Refused(self._endpoint, why), now)
 
     def hung_up(self, now: float) -> None:
-        """The TCP connection is gone. After a refusal libzmq does not dial again, so we may have to."""
+        """The TCP connection is gone. After a refusal libzmq does not dial again, so we may have
+        to.
+        """
         if self._stage in (Stage.SECURE, Stage.JOINED):
-            self.announcements.say(Disconnected(self._peer, f"the connection to {self._where} is lost; trying again"))
+            self.announcements.say(
+                Disconnected(self._peer, f"the connection to {self._where} is lost; trying again")
+            )
         elif self._stage is Stage.REACHED and not self._explained:
-            self._explain(Refused(self._endpoint, f"what listens at {self._where} is not a coordinator of ours"), now)
+            self._explain(
+                Refused(
+                    self._endpoint, f"what listens at {self._where} is not a coordinator of ours"
+                ),
+                now,
+            )
         self._enter(Stage.DOWN, now)
         self.signals.clear()
         self._again_at = now + REDIAL_S
@@ -242,10 +302,16 @@ class Dialling(Contacts):
         due = self._again_at is not None and now >= self._again_at
         if not self._explained and now - self._since > SILENCE_S:
             if self._stage is Stage.SECURE:
-                what = f"the coordinator at {self._where} admits this hospital but does not answer: it is busy, or hangs"
+                what = (
+                    f"the coordinator at {self._where} admits this hospital but does not answer: it"
+                    " is busy, or hangs"
+                )
                 self._explain(Disconnected(self._peer, f"{what} (trying again)"), now)
             elif self._stage is Stage.DOWN:
-                what = f"there is no connection to {self._where}: is the name or address right, and does DNS answer?"
+                what = (
+                    f"there is no connection to {self._where}: is the name or address right, and"
+                    " does DNS answer?"
+                )
                 self._explain(Disconnected(self._peer, f"{what} (trying again)"), now)
         if due and self._stage in (Stage.SECURE, Stage.CAST_OUT):
             self.signals[self._peer, ()] = HELLO

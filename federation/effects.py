@@ -1,4 +1,6 @@
-"""What a session or a round asks its service to do. The protocol itself never does I/O, never looks at a clock."""
+"""What a session or a round asks its service to do. The protocol itself never does I/O, never looks
+at a clock.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Discard:
 
 @dataclass(frozen=True)
 class Applied:
-    """The shared model stands at `round`. A hospital keeps its private layers' changes if `counted`; `total` is None after a copy."""
+    """The shared model stands at `round`. A hospital keeps its private layers' changes if
+    `counted`; `total` is None after a copy.
+    """
 
     round: int
     counted: bool

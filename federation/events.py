@@ -1,4 +1,6 @@
-"""What a link tells its owner. A `reason` is a sentence for this side's operator; none of it crosses the wire."""
+"""What a link tells its owner. A `reason` is a sentence for this side's operator; none of it
+crosses the wire.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from federation.packets import Buffer
 
 @dataclass(frozen=True)
 class Received:
-    """A whole message. Frames up to 1 MiB are `bytes`; longer ones are read-only memoryviews of a buffer of their own."""
+    """A whole message. Frames up to 1 MiB are `bytes`; longer ones are read-only memoryviews of a
+    buffer of their own.
+    """
 
     peer: bytes
     frames: list[Buffer]
@@ -24,7 +28,9 @@ class Connected:
 
 @dataclass(frozen=True)
 class Disconnected:
-    """There is no connection. A hospital goes on trying; what is not acknowledged is sent again on the next one."""
+    """There is no connection. A hospital goes on trying; what is not acknowledged is sent again on
+    the next one.
+    """
 
     peer: bytes
     reason: str
@@ -32,7 +38,9 @@ class Disconnected:
 
 @dataclass(frozen=True)
 class Refused:
-    """We or our message were turned away, or we turned somebody away. `reason` is a sentence for the operator."""
+    """We or our message were turned away, or we turned somebody away. `reason` is a sentence for
+    the operator.
+    """
 
     peer: bytes | str  # a public key, or an address where no key is known
     reason: str
@@ -53,7 +61,9 @@ _REMEMBERED = 512  # sentences
 
 
 class Announcements:
-    """The events that wait for the owner; a sentence that comes again and again is said once in a while."""
+    """The events that wait for the owner; a sentence that comes again and again is said once in a
+    while.
+    """
 
     def __init__(self) -> None:
         self._events: list[Event] = []
@@ -70,8 +80,12 @@ class Announcements:
     def say(self, event: Event) -> None:
         self._events.append(event)
 
-    def say_seldom(self, event: Refused | Disconnected | Malformed, now: float, every_s: float = REPEAT_S) -> None:
-        """Unless the same was said less than `every_s` ago, or somebody makes us say too many different things."""
+    def say_seldom(
+        self, event: Refused | Disconnected | Malformed, now: float, every_s: float = REPEAT_S
+    ) -> None:
+        """Unless the same was said less than `every_s` ago, or somebody makes us say too many
+        different things.
+        """
         key = (type(event), event.peer, event.reason)
         self._said = {old: until for old, until in self._said.items() if until > now}
         if key not in self._said and len(self._said) < _REMEMBERED:

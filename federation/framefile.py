@@ -1,4 +1,6 @@
-"""Messages on disk exactly as their frames crossed the wire: what `--record` writes and an attack reads."""
+"""Messages on disk exactly as their frames crossed the wire: what `--record` writes and an attack
+reads.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A party's keys: three pairs with one use each, and the secret that its private randomness comes from.
+"""A party's keys: three pairs with one use each, and the secret that its private randomness comes
+from.
 
-CURVE (transport), Ed25519 (signing) and X25519 (sealing) are never exchanged for one another. Files: `ID.secret` (mode 0600, never
-leaves the machine) and `ID.pub` (goes to the coordinator).
+CURVE (transport), Ed25519 (signing) and X25519 (sealing) are never exchanged for one another.
+Files: `ID.secret` (mode 0600, never leaves the machine) and `ID.pub` (goes to the coordinator).
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ Identifier = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
 
 
 class PublicKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the roster holds of one party. 32-byte keys in hex. `address` is the coordinator's host:port, empty for hospitals."""
+    """What the roster holds of one party. 32-byte keys in hex. `address` is the coordinator's
+    host:port, empty for hospitals.
+    """
 
     id: Identifier
     role: Role = "hospital"
@@ -38,11 +41,23 @@ class PublicKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """128 bits in eight groups of four, to be read aloud over the telephone."""
-        return readable(digest("party", self.id, self.role, self.address, self.transport, self.signing, self.sealing))
+        return readable(
+            digest(
+                "party",
+                self.id,
+                self.role,
+                self.address,
+                self.transport,
+                self.signing,
+                self.sealing,
+            )
+        )
 
 
 class Secrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One party's secret keys. `own` seeds what only this party may know: its head's start, shuffling, rounding."""
+    """One party's secret keys. `own` seeds what only this party may know: its head's start,
+    shuffling, rounding.
+    """
 
     id: Identifier
     transport: Hex32
@@ -78,9 +93,11 @@ class Secrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 def generate(identifier: str, transport: tuple[bytes, bytes], own: bytes | None = None) -> Secrets:
-    """Fresh keys from the operating system. `transport` is a CURVE pair (public, secret), 32 bytes each.
+    """Fresh keys from the operating system. `transport` is a CURVE pair (public, secret), 32 bytes
+    each.
 
-    `own` is given only by a simulation, which derives it from its seed; keys never come from a seed.
+    `own` is given only by a simulation, which derives it from its seed; keys never come from a
+    seed.
     """
     try:
         return msgspec.convert(
@@ -96,12 +113,15 @@ def generate(identifier: str, transport: tuple[bytes, bytes], own: bytes | None 
         )
     except msgspec.ValidationError:
         raise ConfigError(
-            f"--id {identifier!r}: must be 1 to 32 small letters, digits, '-' or '_', and begin with a letter or digit"
+            f"--id {identifier!r}: must be 1 to 32 small letters, digits, '-' or '_', and begin"
+            " with a letter or digit"
         ) from None
 
 
 def write(directory: Path, keys: Secrets, public: PublicKeys) -> tuple[Path, Path]:
-    """Write `ID.secret` (only its owner may read it) and `ID.pub`. Never overwrites. Raises ConfigError."""
+    """Write `ID.secret` (only its owner may read it) and `ID.pub`. Never overwrites. Raises
+    ConfigError.
+    """
     secret_path, public_path = directory / f"{keys.id}.secret", directory / f"{keys.id}.pub"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -110,9 +130,13 @@ def write(directory: Path, keys: Secrets, public: PublicKeys) -> tuple[Path, Pat
         descriptor = os.open(secret_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         taken = public_path if public_path.exists() else secret_path
-        raise ConfigError(f"{taken}: exists; keys are never overwritten, move it away first") from None
+        raise ConfigError(
+            f"{taken}: exists; keys are never overwritten, move it away first"
+        ) from None
     except OSError as error:
-        raise ConfigError(f"{directory}: cannot be written to: {error.strerror}; check the path") from None
+        raise ConfigError(
+            f"{directory}: cannot be written to: {error.strerror}; check the path"
+        ) from None
     with os.fdopen(descriptor, "w") as file:
         file.write(tomli_w.dumps(msgspec.to_builtins(keys)))
     write_text(public_path, tomli_w.dumps(msgspec.to_builtins(public)))
@@ -133,7 +157,9 @@ def read_public(path: Path) -> PublicKeys:
 
 
 def private_randomness(own_secret: bytes, purpose: str, *info: Part, length: int = 32) -> bytes:
-    """Bytes that only the holder of this secret can repeat: its head's start, its shuffling, its rounding. Never keys or masks."""
+    """Bytes that only the holder of this secret can repeat: its head's start, its shuffling, its
+    rounding. Never keys or masks.
+    """
     return derive(own_secret, purpose, *info, length=length)
 
 

@@ -1,4 +1,6 @@
-"""The agreed layout of the shared parameters: names, shapes and order. Shapes never come from a peer."""
+"""The agreed layout of the shared parameters: names, shapes and order. Shapes never come from a
+peer.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,18 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Layout:
-    """Shared tensors in their fixed order. A vector is their concatenation, row-major, d = `size` float32 elements."""
+    """Shared tensors in their fixed order. A vector is their concatenation, row-major, d = `size`
+    float32 elements.
+    """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
     def of(cls, tensors: Mapping[str, NDArray[np.float32]], names: Sequence[str]) -> Layout:
-        return cls(tuple(names), tuple(tuple(int(n) for n in tensors[name].shape) for name in names))
+        return cls(
+            tuple(names), tuple(tuple(int(n) for n in tensors[name].shape) for name in names)
+        )
 
     @cached_property
     def lengths(self) -> tuple[int, ...]:
@@ -36,7 +42,10 @@ class Layout:
 
     @cached_property
     def digest(self) -> bytes:
-        return digest("layout", *(f"{name}:{shape}" for name, shape in zip(self.names, self.shapes, strict=True)))
+        return digest(
+            "layout",
+            *(f"{name}:{shape}" for name, shape in zip(self.names, self.shapes, strict=True)),
+        )
 
     def flatten(self, tensors: Mapping[str, NDArray[np.float32]]) -> Vector:
         """One float32 vector of `size` elements. Raises ValueError where a name or a shape differs."""
@@ -44,14 +53,19 @@ class Layout:
         for name, shape in zip(self.names, self.shapes, strict=True):
             tensor = tensors.get(name)
             if tensor is None or tuple(tensor.shape) != shape:
-                raise ValueError(f"layout: {name} should be {shape}, is {None if tensor is None else tuple(tensor.shape)}")
+                raise ValueError(
+                    f"layout: {name} should be {shape}, is"
+                    f" {None if tensor is None else tuple(tensor.shape)}"
+                )
             parts.append(np.ascontiguousarray(tensor, dtype=np.float32).reshape(-1))
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     def unflatten(self, vector: Vector) -> dict[str, NDArray[np.float32]]:
         """Views into `vector`, by name. Raises ValueError on a wrong length."""
         if vector.shape != (self.size,):
-            raise ValueError(f"layout: a vector of {self.size} elements is needed, got {vector.shape}")
+            raise ValueError(
+                f"layout: a vector of {self.size} elements is needed, got {vector.shape}"
+            )
         tensors, at = {}, 0
         for name, shape, length in zip(self.names, self.shapes, self.lengths, strict=True):
             tensors[name] = vector[at : at + length].reshape(shape)

@@ -11,20 +11,26 @@ from federation.plan import Coding
 def _bodies(hospitals: int, cohort: int) -> tuple[int, int]:
     """(largest body from a hospital, largest body from the coordinator), in bytes.
 
-    A ShareKeys row is at most 98 + 16 + 64 + 64 bytes and their headers; an advertisement in a KeyList at most 300 bytes and 3 for each
-    holder; signatures 70 bytes each.
+    A ShareKeys row is at most 98 + 16 + 64 + 64 bytes and their headers; an advertisement in a
+    KeyList at most 300 bytes and 3 for each holder; signatures 70 bytes each.
     """
     row, advert = 300, 400 + 3 * cohort
     return 4096 + row * cohort, 8192 + cohort * (advert + row + 80) + 8 * hospitals
 
 
 def vector_bytes(config: FederationConfig, layout: Layout) -> tuple[int, int]:
-    """(upload, aggregate): bytes of the buffers of one protected vector on the way up and of the sum on the way down."""
+    """(upload, aggregate): bytes of the buffers of one protected vector on the way up and of the
+    sum on the way down.
+    """
     coding = Coding.of(config, layout)
     if config.protection.kind in ("ckks", "masked+ckks"):
         from federation.protections.ckks import packing
 
-        how = packing(config.protection.bits, config.federation.cohort, config.protection.kind == "masked+ckks")
+        how = packing(
+            config.protection.bits,
+            config.federation.cohort,
+            config.protection.kind == "masked+ckks",
+        )
         count = how.ciphertexts(coding.elements)
         return count * how.ciphertext_bytes, count * how.sum_bytes
     return coding.wire_bytes, coding.wire_bytes
@@ -35,8 +41,12 @@ def state_bytes(layout: Layout) -> int:
     return 4 * layout.size + 200 * len(layout.names) + 400_000
 
 
-def from_hospital(config: FederationConfig, layout: Layout, hospitals: int, buffers: int = 0) -> Limits:
-    """What the coordinator takes from a hospital; `buffers` is 0 unless an upload was granted or a state asked for."""
+def from_hospital(
+    config: FederationConfig, layout: Layout, hospitals: int, buffers: int = 0
+) -> Limits:
+    """What the coordinator takes from a hospital; `buffers` is 0 unless an upload was granted or a
+    state asked for.
+    """
     return Limits(_bodies(hospitals, config.federation.cohort)[0], buffers)
 
 

@@ -1,11 +1,14 @@
-"""Sockets: authenticated, reliable, ordered messages between one coordinator and its hospitals (the only file with zmq).
+"""Sockets: authenticated, reliable, ordered messages between one coordinator and its hospitals (the
+only file with zmq).
 
-ROUTER and DEALER with CURVE. Every handshake is put to our own ZAP handler; `ZAP_ENFORCE_DOMAIN` makes libzmq refuse all if
-it is missing. The sender of a packet is the `User-Id` that the handler gave with the key; the routing id is only where the
-answer goes. What the packets mean is in `contact` and `transfer`; here they are moved.
+ROUTER and DEALER with CURVE. Every handshake is put to our own ZAP handler; `ZAP_ENFORCE_DOMAIN`
+makes libzmq refuse all if it is missing. The sender of a packet is the `User-Id` that the handler
+gave with the key; the routing id is only where the answer goes. What the packets mean is in
+`contact` and `transfer`; here they are moved.
 
-Nothing here blocks: a peer that does not read fills its own queue, and only what waits for it waits. A peer's mistake is an
-event, never an exception out of `poll`. One thread owns a link; `wake` alone may be called from others.
+Nothing here blocks: a peer that does not read fills its own queue, and only what waits for it
+waits. A peer's mistake is an event, never an exception out of `poll`. One thread owns a link;
+`wake` alone may be called from others.
 """
 
 from __future__ import annotations
@@ -30,16 +33,26 @@ from federation.contact import SILENCE_S, Contacts, Dialling, Reception, Route
 from federation.events import REPEAT_S, Connected, Disconnected, Event, Malformed, Received, Refused
 from federation.packets import CHUNK, Buffer, Packet, encode
 
-__all__ = ["AddressError", "Connected", "CoordinatorLink", "CurveKeys", "Disconnected", "Event", "HospitalLink"]
+__all__ = [
+    "AddressError",
+    "Connected",
+    "CoordinatorLink",
+    "CurveKeys",
+    "Disconnected",
+    "Event",
+    "HospitalLink",
+]
 __all__ += ["Link", "Malformed", "Received", "Refused", "parse_address"]
 
-Tap = Callable[[str, bytes, Sequence[Buffer]], None]  # "in" or "out", peer, the decrypted frames of one packet
+# "in" or "out", peer, the decrypted frames of one packet
+Tap = Callable[[str, bytes, Sequence[Buffer]], None]
 
 ZAP = "inproc://zeromq.zap.01"
 DOMAIN = b"flop"
 QUEUE = 16  # packets in a socket's queue, per peer: above two windows and their answers
 BATCH = 64  # packets taken in one go
-LONGEST = CHUNK + (1 << 14)  # a chunk, and what CURVE adds to it; also above the longest header, 8 bytes for each of MAX_FRAMES
+# a chunk, and what CURVE adds to it; also above the longest header, 8 bytes for each of MAX_FRAMES
+LONGEST = CHUNK + (1 << 14)
 HEARTBEAT_S, DEAD_S = 5, 30  # one chunk must pass within DEAD_S: 0.3 Mbit/s
 CONNECT_S = 4
 BLOCKED_S = 0.02  # a full queue is tried again after this
@@ -48,7 +61,9 @@ FAREWELL_S = 0.2  # for the last acknowledgements to leave
 
 @dataclass(frozen=True)
 class CurveKeys:
-    """A CURVE key pair: two times 32 raw bytes. `public` is the party's identity everywhere else in the project."""
+    """A CURVE key pair: two times 32 raw bytes. `public` is the party's identity everywhere else in
+    the project.
+    """
 
     public: bytes
     secret: bytes = field(repr=False)
@@ -88,10 +103,11 @@ class Link:
             self._poller.register(source, zmq.POLLIN)
 
     def send(self, peer: bytes, frames: Sequence[Buffer], urgent: bool = False) -> bool:
-        """Queue a message; never blocks. The frames are not copied, and must not change before the peer has them.
+        """Queue a message; never blocks. The frames are not copied, and must not change before the
+        peer has them.
 
-        `urgent` overtakes what waits (urgent ones keep their order). False, and a Refused event: too many messages wait.
-        Raises ValueError for no frames, or more than `packets.MAX_FRAMES`.
+        `urgent` overtakes what waits (urgent ones keep their order). False, and a Refused event:
+        too many messages wait. Raises ValueError for no frames, or more than `packets.MAX_FRAMES`.
         """
         self._own()
         return self._contacts.send(peer, frames, urgent)
@@ -121,16 +137,22 @@ class Link:
             self._wake_out.send(b"\0")
 
     def forget(self, peer: bytes) -> None:
-        """Drop what waits for this peer and what it has half sent. What it delivered stays delivered."""
+        """Drop what waits for this peer and what it has half sent. What it delivered stays
+        delivered.
+        """
         self._own()
         self._contacts.forget(peer)
 
     def heard(self, peer: bytes) -> float | None:
-        """When a packet last came from this peer, on `time.monotonic`'s clock: the progress of a long transfer."""
+        """When a packet last came from this peer, on `time.monotonic`'s clock: the progress of a
+        long transfer.
+        """
         return self._contacts.heard.get(peer)
 
     def close(self, linger_s: float = 0.0) -> None:
-        """Wait up to `linger_s` until connected peers have what was sent, then close. What they send then is not taken."""
+        """Wait up to `linger_s` until connected peers have what was sent, then close. What they
+        send then is not taken.
+        """
         if self._closed or (self._owner is not None and self._owner[0] != os.getpid()):
             return  # a forked child has no sockets to close
         self._owner, self._contacts.closing = None, True
@@ -181,7 +203,9 @@ class Link:
             self._put(peer, route, probe)
         for peer, route in self._contacts.routes():
             conversation = self._contacts.conversation(peer)
-            while (packet := conversation.next_packet()) is not None and self._put(peer, route, packet):
+            while (packet := conversation.next_packet()) is not None and self._put(
+                peer, route, packet
+            ):
                 conversation.sent(packet)
 
     def _put(self, peer: bytes, route: Route, packet: Packet) -> bool:
@@ -203,9 +227,11 @@ class Link:
 
 
 class CoordinatorLink(Link):
-    """The listening side. `admits(public key)` is asked at every handshake and for every packet, so it must be quick.
+    """The listening side. `admits(public key)` is asked at every handshake and for every packet, so
+    it must be quick.
 
-    `limit(peer)`: bytes that may arrive from this peer and be unfinished, now. Raises AddressError if it cannot listen.
+    `limit(peer)`: bytes that may arrive from this peer and be unfinished, now. Raises AddressError
+    if it cannot listen.
     """
 
     def __init__(
@@ -244,7 +270,8 @@ class CoordinatorLink(Link):
             views = [frame.buffer for frame in body]
             if self._tap is not None:
                 self._tap("in", peer, views)
-            self._watch(now)  # first the end of a connection, then a new one with the same descriptor
+            # first the end of a connection, then a new one with the same descriptor
+            self._watch(now)
             self._reception.receive(peer, (routing.bytes,), line, views, now)
 
     def _watch(self, now: float) -> None:
@@ -252,12 +279,20 @@ class CoordinatorLink(Link):
             event = parse_monitor_message(message)
             if event["event"] == zmq.EVENT_DISCONNECTED:
                 self._reception.hung_up(event["value"])
-            elif event["event"] in (zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL):
-                what = "somebody connected who is no hospital, or whose coordinator's key is not ours; it got nothing"
+            elif event["event"] in (
+                zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL,
+                zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
+            ):
+                what = (
+                    "somebody connected who is no hospital, or whose coordinator's key is not ours;"
+                    " it got nothing"
+                )
                 self._reception.announcements.say_seldom(Refused(self.address, what), now, REPEAT_S)
 
     def _authenticate(self, request: list[bytes], now: float) -> None:
-        """One ZAP request (RFC 27). Whatever happens it is answered, and the answer is no unless all is right."""
+        """One ZAP request (RFC 27). Whatever happens it is answered, and the answer is no unless
+        all is right.
+        """
         answer = [b"400", b"not in the roster", b"", b""]
         try:
             if len(request) == 7 and request[2] == DOMAIN and request[5] == b"CURVE":
@@ -287,9 +322,13 @@ class HospitalLink(Link):
     ) -> None:
         self.address = parse_address(connect)
         if "*" in self.address or self.address.endswith(":0"):
-            raise AddressError(f"{connect!r} is an address to listen at; write the coordinator's host and port")
+            raise AddressError(
+                f"{connect!r} is an address to listen at; write the coordinator's host and port"
+            )
         self._peer = coordinator_public
-        self._dialling = Dialling(self.address, keys.public, coordinator_public, limit, time.monotonic())
+        self._dialling = Dialling(
+            self.address, keys.public, coordinator_public, limit, time.monotonic()
+        )
         super().__init__(zmq.DEALER, keys, self._dialling, tap)
         self._findings: queue.SimpleQueue[Diagnosis] = queue.SimpleQueue()
         self._diagnose_at = 0.0

@@ -1,7 +1,9 @@
-"""Every message there is. Frozen, validated strictly, known by a small number; no type name is ever on the wire.
+"""Every message there is. Frozen, validated strictly, known by a small number; no type name is ever
+on the wire.
 
-Hospitals are spoken of by roster number, rounds count from 1. Lengths that depend on the run (d, n) are checked by the codec's
-limits and by the protection's steps; the fixed ones are checked here. docs/protocol.md lists each with its length.
+Hospitals are spoken of by roster number, rounds count from 1. Lengths that depend on the run (d, n)
+are checked by the codec's limits and by the protection's steps; the fixed ones are checked here.
+docs/protocol.md lists each with its length.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ MaybeBytes16 = Annotated[bytes, Meta(max_length=16)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Share = Annotated[bytes, Meta(min_length=33, max_length=33)]
 Numbers = Annotated[tuple[Number, ...], Meta(max_length=4096)]
-Code = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[a-z]+\Z")]  # shown in terminals: nothing that steers one
+# shown in terminals: nothing that steers one
+Code = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[a-z]+\Z")]
 Sealed = Annotated[bytes, Meta(max_length=4096)]
-Buffers = tuple[Any, ...]  # bytes-like frames, put there by the codec and measured by it; never decoded from a body
+# bytes-like frames, put there by the codec and measured by it; never decoded from a body
+Buffers = tuple[Any, ...]
 
 
 class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,11 +36,13 @@ class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
     buffers_allowed: ClassVar[int] = 0
 
 
-# ---- joining -----------------------------------------------------------------------------------------------------------
+# ---- joining -------------------------------------------------------------------------
 
 
 class Hello(Message, frozen=True):
-    """A hospital is here. `session` is new at each start of its process; `run` is empty before its first run."""
+    """A hospital is here. `session` is new at each start of its process; `run` is empty before its
+    first run.
+    """
 
     kind = 1
     config: Bytes32
@@ -62,14 +68,15 @@ class Turned(Message, frozen=True):
     code: Code
 
 
-# ---- group key and state, from hospital to hospital --------------------------------------------------------------------
+# ---- group key and state, from hospital to hospital ----------------------------------
 
 
 class Synchronise(Message, frozen=True):
-    """Coordinator: get epoch `epoch`'s group key (and the model of round `applied`, where you stand elsewhere) from hospital `source`.
+    """Coordinator: get epoch `epoch`'s group key (and the model of round `applied`, where you stand
+    elsewhere) from hospital `source`.
 
-    `source` equal to the receiver: make the key if you hold none. `group_key`: the identifier that most hold, `model`: where they stand,
-    as in the context that they sign; empty if nobody does.
+    `source` equal to the receiver: make the key if you hold none. `group_key`: the identifier that
+    most hold, `model`: where they stand, as in the context that they sign; empty if nobody does.
     """
 
     kind = 4
@@ -81,7 +88,9 @@ class Synchronise(Message, frozen=True):
 
 
 class StateRequest(Message, frozen=True):
-    """A hospital asks a peer for key and state. `public` is an X25519 key made for this one request."""
+    """A hospital asks a peer for key and state. `public` is an X25519 key made for this one
+    request.
+    """
 
     kind = 5
     epoch: Round
@@ -106,9 +115,11 @@ class StateGrant(Message, frozen=True):
 
 
 class Synchronised(Message, frozen=True):
-    """A hospital holds the epoch's key (`group_key` is its one-way identifier) and stands at round `applied`.
+    """A hospital holds the epoch's key (`group_key` is its one-way identifier) and stands at round
+    `applied`.
 
-    `model` is what it signs for it: a digest, or under ckks a MAC of the digest under the group's key.
+    `model` is what it signs for it: a digest, or under ckks a MAC of the digest under the group's
+    key.
     """
 
     kind = 7
@@ -118,7 +129,7 @@ class Synchronised(Message, frozen=True):
     model: Bytes32
 
 
-# ---- a round -----------------------------------------------------------------------------------------------------------
+# ---- a round -------------------------------------------------------------------------
 
 
 class StartRound(Message, frozen=True):
@@ -130,7 +141,9 @@ class StartRound(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """Hundredths of the training that are done, so that a deadline can be a deadline on progress. Not steps: they would count images."""
+    """Hundredths of the training that are done, so that a deadline can be a deadline on progress.
+    Not steps: they would count images.
+    """
 
     kind = 11
     round: Round
@@ -148,7 +161,9 @@ class Ready(Message, frozen=True):
 
 
 class AdvertiseKeys(Message, frozen=True):
-    """Trained; the round's public keys. Signed over the context: run, round, config, roster, cohort, model, group key."""
+    """Trained; the round's public keys. Signed over the context: run, round, config, roster,
+    cohort, model, group key.
+    """
 
     kind = 13
     round: Round
@@ -162,7 +177,9 @@ class AdvertiseKeys(Message, frozen=True):
 
 
 class KeyList(Message, frozen=True):
-    """The advertisements of the receiver's neighbours, and a digest of every one, in the order of the numbers."""
+    """The advertisements of the receiver's neighbours, and a digest of every one, in the order of
+    the numbers.
+    """
 
     kind = 14
     round: Round
@@ -172,8 +189,10 @@ class KeyList(Message, frozen=True):
 
 
 class ShareKeys(Message, frozen=True):
-    """Sealed shares of both secrets, in the order of the sender's holders (empty for itself and for those that are gone), with a signed
-    commitment (32 bytes for the self-mask share, 32 for the mask-key share) for each holder."""
+    """Sealed shares of both secrets, in the order of the sender's holders (empty for itself and for
+    those that are gone), with a signed commitment (32 bytes for the self-mask share, 32 for the
+    mask-key share) for each holder.
+    """
 
     kind = 15
     round: Round
@@ -184,7 +203,9 @@ class ShareKeys(Message, frozen=True):
 
 
 class Delivery(Message, frozen=True):
-    """To one holder: who has shared (`U2`), and what each dealer sealed for it. Parallel tuples, by dealer."""
+    """To one holder: who has shared (`U2`), and what each dealer sealed for it. Parallel tuples, by
+    dealer.
+    """
 
     kind = 16
     round: Round
@@ -204,7 +225,9 @@ class Grant(Message, frozen=True):
 
 
 class Update(Message, frozen=True):
-    """The protected vector: buffer 0 (plain, masked) or ciphertexts (ckks). `tag` is empty under plain."""
+    """The protected vector: buffer 0 (plain, masked) or ciphertexts (ckks). `tag` is empty under
+    plain.
+    """
 
     kind = 18
     buffers_allowed = 65_536
@@ -250,7 +273,9 @@ class RevealedShare(Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class UnmaskShares(Message, frozen=True):
-    """Self-mask shares of survivors, mask-key shares of dropouts; never both of one hospital. `bad_dealers`: unusable shares."""
+    """Self-mask shares of survivors, mask-key shares of dropouts; never both of one hospital.
+    `bad_dealers`: unusable shares.
+    """
 
     kind = 22
     round: Round
@@ -260,7 +285,9 @@ class UnmaskShares(Message, frozen=True):
 
 
 class Aggregate(Message, frozen=True):
-    """The sum over the survivors, with what proves it. Buffers: the sum's ring elements, or ciphertexts."""
+    """The sum over the survivors, with what proves it. Buffers: the sum's ring elements, or
+    ciphertexts.
+    """
 
     kind = 23
     buffers_allowed = 65_536
@@ -274,7 +301,9 @@ class Aggregate(Message, frozen=True):
 
 
 class RoundReport(Message, frozen=True):
-    """A hospital applied the aggregate and stands at `model` (as in Synchronised). The score only where its policy shares it, else -1."""
+    """A hospital applied the aggregate and stands at `model` (as in Synchronised). The score only
+    where its policy shares it, else -1.
+    """
 
     kind = 24
     round: Round
@@ -318,4 +347,6 @@ def _whole_or_empty(kind: type[Message]) -> dict[str, int]:
     }
 
 
-WHOLE_OR_EMPTY: dict[type[Message], dict[str, int]] = {kind: _whole_or_empty(kind) for kind in KINDS.values()}
+WHOLE_OR_EMPTY: dict[type[Message], dict[str, int]] = {
+    kind: _whole_or_empty(kind) for kind in KINDS.values()
+}

@@ -1,7 +1,8 @@
-"""The packets of the link: strict binary headers, and nothing that a peer could make us allocate or execute.
+"""The packets of the link: strict binary headers, and nothing that a peer could make us allocate or
+execute.
 
-A packet is a header frame of fixed layout (big-endian) and, for `Data`, pieces of a message. What is not exactly as here
-is refused.
+A packet is a header frame of fixed layout (big-endian) and, for `Data`, pieces of a message. What
+is not exactly as here is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ CHUNK = 1 << 20  # bytes of a message in one packet, at most
 MAX_FRAMES = 1 << 14  # of one message; under ckks it has one for each ciphertext
 MAX_NUMBER = 1 << 63  # of a message, and of bytes: what follows it must still fit its field
 
-_SIGNAL = struct.Struct(">4sBBB")  # magic, version, kind, code; this layout is the same in every version
+# magic, version, kind, code; this layout is the same in every version
+_SIGNAL = struct.Struct(">4sBBB")
 _STREAM = struct.Struct(">4sBB8s?QQQ")  # magic, version, kind, stream, urgent, three numbers
 _HELLO, _WELCOME, _BYE, _DATA, _ACK, _NACK, _PROBE = range(1, 8)
 _SIGNALS = (_HELLO, _WELCOME, _BYE)
@@ -33,7 +35,9 @@ class WrongVersion(MalformedPacket):
 
 @dataclass(frozen=True)
 class Signal:
-    """Opening and closing of a connection: `hello` (hospital), `welcome` and `bye` (coordinator; `code` says why)."""
+    """Opening and closing of a connection: `hello` (hospital), `welcome` and `bye` (coordinator;
+    `code` says why).
+    """
 
     kind: int
     code: int = 0
@@ -79,7 +83,9 @@ class Nack:
 
 @dataclass(frozen=True)
 class Probe:
-    """All before (seq, offset) was sent; where are you? Answered by an Ack, with `rewind` if some of it is missing."""
+    """All before (seq, offset) was sent; where are you? Answered by an Ack, with `rewind` if some
+    of it is missing.
+    """
 
     stream: bytes
     urgent: bool
@@ -92,7 +98,9 @@ Packet = Signal | Data | Ack | Nack | Probe
 
 
 def encode(packet: Packet) -> list[Buffer]:
-    """The packet on the wire: a header of 7 bytes (signals) or 39 + 8 per entry of `sizes`, then pieces of a message."""
+    """The packet on the wire: a header of 7 bytes (signals) or 39 + 8 per entry of `sizes`, then
+    pieces of a message.
+    """
     match packet:
         case Signal(kind, code):
             return [_SIGNAL.pack(MAGIC, VERSION, kind, code)]
@@ -131,7 +139,9 @@ def decode(frames: Sequence[Buffer]) -> Packet:
     if kind == _DATA:
         if (c == 0) != (rest > 0) or a > b or len(parts) > MAX_FRAMES:
             raise MalformedPacket("a chunk contradicts itself")
-        return Data(stream, urgent, a, b, c, struct.unpack(f">{rest // 8}Q", head[_STREAM.size :]), parts)
+        return Data(
+            stream, urgent, a, b, c, struct.unpack(f">{rest // 8}Q", head[_STREAM.size :]), parts
+        )
     if kind == _ACK and c <= 1:
         return Ack(stream, urgent, a, b, bool(c))
     if kind == _NACK and c == 0:

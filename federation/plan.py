@@ -1,4 +1,6 @@
-"""What everybody knows about a round before it begins, and the digest that binds every key, mask and signature to it."""
+"""What everybody knows about a round before it begins, and the digest that binds every key, mask
+and signature to it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from federation.roster import Roster
 class Binding:
     """Where a hospital stands: a digest of its shared model, and an identifier of its group key.
 
-    Under ckks, where the coordinator must not learn the model, `model` is a MAC of the digest under the group's key.
+    Under ckks, where the coordinator must not learn the model, `model` is a MAC of the digest under
+    the group's key.
     """
 
     model: bytes
@@ -28,7 +31,9 @@ class Binding:
 
 @dataclass(frozen=True)
 class Plan:
-    """One round. `cohort` holds roster numbers, ascending; `threshold` is t of Bonawitz et al. 2017."""
+    """One round. `cohort` holds roster numbers, ascending; `threshold` is t of Bonawitz et al.
+    2017.
+    """
 
     run: bytes
     round: int
@@ -45,11 +50,21 @@ class Plan:
 
     @classmethod
     def of(
-        cls, config: FederationConfig, roster: Roster, layout: Layout, run: bytes, round_: int, min_cohort: int | None = None
+        cls,
+        config: FederationConfig,
+        roster: Roster,
+        layout: Layout,
+        run: bytes,
+        round_: int,
+        min_cohort: int | None = None,
     ) -> Plan:
-        """The plan of a round. A hospital gives its own `min_cohort`, never lower than the config's."""
+        """The plan of a round. A hospital gives its own `min_cohort`, never lower than the
+        config's.
+        """
         settings = config.federation
-        members = cohort(settings.seed, round_, [party.id for party in roster.hospitals], settings.cohort)
+        members = cohort(
+            settings.seed, round_, [party.id for party in roster.hospitals], settings.cohort
+        )
         return cls(
             run=run,
             round=round_,
@@ -66,9 +81,19 @@ class Plan:
         )
 
     def context(self, binding: Binding) -> bytes:
-        """32 bytes: run, round, config, roster, cohort, model before the round, group key. Every signature needs it: it is kept."""
+        """32 bytes: run, round, config, roster, cohort, model before the round, group key. Every
+        signature needs it: it is kept.
+        """
         if binding not in self._contexts:
-            parts: tuple[Part, ...] = (self.run, self.round, self.config, self.roster, *self.cohort, binding.model, binding.group_key)
+            parts: tuple[Part, ...] = (
+                self.run,
+                self.round,
+                self.config,
+                self.roster,
+                *self.cohort,
+                binding.model,
+                binding.group_key,
+            )
             self._contexts[binding] = digest("context", *parts)
         return self._contexts[binding]
 

@@ -1,6 +1,8 @@
-"""The roster: who is in the federation, with which keys. Every party holds the same one and compares its fingerprint out of band.
+"""The roster: who is in the federation, with which keys. Every party holds the same one and
+compares its fingerprint out of band.
 
-A hospital's *number* is its place in the roster sorted by id; the protocol speaks of numbers, people of ids.
+A hospital's *number* is its place in the roster sorted by id; the protocol speaks of numbers,
+people of ids.
 """
 
 from __future__ import annotations
@@ -32,16 +34,25 @@ class Roster:
         for field in ("id", "transport", "signing", "sealing"):
             values = [getattr(party, field) for party in (coordinator, *self.hospitals)]
             if len(set(values)) != len(values):
-                raise ConfigError(f"roster: two parties have the same {field}; every party makes its own keys with `flop keygen`")
+                raise ConfigError(
+                    f"roster: two parties have the same {field}; every party makes its own keys"
+                    " with `flop keygen`"
+                )
         if coordinator.role != "coordinator" or not coordinator.address:
-            raise ConfigError("roster: [coordinator] needs role = 'coordinator' and an address; make it with `flop keygen --coordinator`")
+            raise ConfigError(
+                "roster: [coordinator] needs role = 'coordinator' and an address; make it with"
+                " `flop keygen --coordinator`"
+            )
         if any(party.role != "hospital" for party in self.hospitals):
             raise ConfigError("roster: only one party may have the role of coordinator")
 
     @cached_property
     def digest(self) -> bytes:
         """32 bytes that stand for all ids and keys, in the order of their ids."""
-        return digest("roster", *(msgspec.msgpack.encode(party) for party in (self.coordinator, *self.hospitals)))
+        return digest(
+            "roster",
+            *(msgspec.msgpack.encode(party) for party in (self.coordinator, *self.hospitals)),
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -49,7 +60,9 @@ class Roster:
 
     @cached_property
     def _numbers(self) -> dict[bytes, int]:
-        return {bytes.fromhex(party.transport): number for number, party in enumerate(self.hospitals)}
+        return {
+            bytes.fromhex(party.transport): number for number, party in enumerate(self.hospitals)
+        }
 
     @cached_property
     def verify_keys(self) -> tuple[bytes, ...]:
@@ -57,7 +70,9 @@ class Roster:
         return tuple(bytes.fromhex(party.signing) for party in self.hospitals)
 
     def number_of(self, transport: bytes) -> int | None:
-        """The number of the hospital with this CURVE key (the frame's authenticated user id), or None."""
+        """The number of the hospital with this CURVE key (the frame's authenticated user id), or
+        None.
+        """
         return self._numbers.get(transport)
 
     def number_named(self, identifier: str) -> int:
@@ -65,7 +80,10 @@ class Roster:
         for number, party in enumerate(self.hospitals):
             if party.id == identifier:
                 return number
-        raise ConfigError(f"roster: has no hospital {identifier!r}; it has {', '.join(p.id for p in self.hospitals) or 'none'}")
+        raise ConfigError(
+            f"roster: has no hospital {identifier!r}; it has"
+            f" {', '.join(p.id for p in self.hospitals) or 'none'}"
+        )
 
     def id_of(self, number: int) -> str:
         return self.hospitals[number].id
@@ -92,7 +110,9 @@ def read(path: Path) -> Roster:
 
 
 def add(path: Path, parties: list[PublicKeys]) -> Roster:
-    """Add parties to `roster.toml`, or begin one. An id that is there already is replaced only by the same keys. Raises ConfigError."""
+    """Add parties to `roster.toml`, or begin one. An id that is there already is replaced only by
+    the same keys. Raises ConfigError.
+    """
     coordinator: PublicKeys | None = None
     hospitals: list[PublicKeys] = []
     if path.exists():
@@ -103,7 +123,9 @@ def add(path: Path, parties: list[PublicKeys]) -> Roster:
             continue
         if party.role == "coordinator":
             if coordinator is not None:
-                raise ConfigError(f"{path}: has a coordinator already; begin a new roster for another one")
+                raise ConfigError(
+                    f"{path}: has a coordinator already; begin a new roster for another one"
+                )
             coordinator = party
         else:
             hospitals.append(party)

@@ -1,15 +1,18 @@
-"""Messages of any size over a pipe that takes small packets and may lose, repeat or reorder them. No I/O, no clock.
+"""Messages of any size over a pipe that takes small packets and may lose, repeat or reorder them.
+No I/O, no clock.
 
-A message is a list of frames. Its bytes travel in chunks. The receiver acknowledges its *position*, (message number,
-byte offset), and takes only the chunk that starts there (go-back-N: below is TCP, so a hole means a lost connection, not
-a lost packet). Three things make it exactly-once within the life of both ends, and let a restarted receiver catch up:
+A message is a list of frames. Its bytes travel in chunks. The receiver acknowledges its *position*,
+(message number, byte offset), and takes only the chunk that starts there (go-back-N: below is TCP,
+so a hole means a lost connection, not a lost packet). Three things make it exactly-once within the
+life of both ends, and let a restarted receiver catch up:
 
 - every `Outbox` has a random `stream` name; a receiver that does not know it starts afresh,
 - every chunk names `base`, the oldest message that is not settled, so that a fresh receiver knows where to start and a
   message that was refused is passed over,
 - a receiver that sees a hole, by a chunk or by a `Probe`, answers with its position and `rewind`.
 
-Normal and urgent messages are two independent streams, so that a short word overtakes a long upload.
+Normal and urgent messages are two independent streams, so that a short word overtakes a long
+upload.
 """
 
 from __future__ import annotations
@@ -21,7 +24,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from federation.packets import CHUNK, MAX_FRAMES, Ack, Buffer, Data, MalformedPacket, Nack, Packet, Probe
+from federation.packets import (
+    CHUNK,
+    MAX_FRAMES,
+    Ack,
+    Buffer,
+    Data,
+    MalformedPacket,
+    Nack,
+    Packet,
+    Probe,
+)
 
 Position = tuple[int, int]  # message number in its stream, offset in bytes
 
@@ -31,18 +44,24 @@ _SMALL = 1 << 16  # pieces below are joined: one copy is cheaper than many parts
 
 
 class _Message:
-    """A message on its way out: views of the caller's frames, which must not change until it is acknowledged."""
+    """A message on its way out: views of the caller's frames, which must not change until it is
+    acknowledged.
+    """
 
     def __init__(self, frames: Sequence[Buffer]) -> None:
         if not 1 <= len(frames) <= MAX_FRAMES:
             raise ValueError(f"a message has 1 to {MAX_FRAMES} frames, not {len(frames)}")
         views = [memoryview(frame) for frame in frames]
-        self.views = [view.toreadonly().cast("B") if view.nbytes else memoryview(b"") for view in views]
+        self.views = [
+            view.toreadonly().cast("B") if view.nbytes else memoryview(b"") for view in views
+        ]
         self.sizes = tuple(view.nbytes for view in self.views)
         *self.starts, self.total = accumulate(self.sizes, initial=0)
 
     def piece(self, offset: int, length: int) -> tuple[Buffer, ...]:
-        """At most `length` bytes from `offset`, as slices of the frames; joined if there are only a few bytes."""
+        """At most `length` bytes from `offset`, as slices of the frames; joined if there are only a
+        few bytes.
+        """
         parts: list[Buffer] = []
         index, length = bisect_right(self.starts, offset) - 1, min(length, self.total - offset)
         small = length <= _SMALL
@@ -58,13 +77,16 @@ class _Message:
 class Outbox:
     """One stream of messages on its way out."""
 
-    def __init__(self, urgent: bool = False, chunk: int = CHUNK, window: int = WINDOW, waiting: int = WAITING) -> None:
+    def __init__(
+        self, urgent: bool = False, chunk: int = CHUNK, window: int = WINDOW, waiting: int = WAITING
+    ) -> None:
         self.stream, self.urgent = secrets.token_bytes(8), urgent
         self._chunk, self._window, self._waiting = chunk, window, waiting
         self._messages: deque[_Message] = deque()
         self._acked: Position = (0, 0)  # _messages[0] is number _acked[0]
         self._next: Position = (0, 0)  # what to send next
-        self._furthest: Position = (0, 0)  # end of all that was ever sent: nothing beyond can be acknowledged
+        # end of all that was ever sent: nothing beyond can be acknowledged
+        self._furthest: Position = (0, 0)
         self._flight: deque[Position] = deque()  # ends of the packets under way
 
     def __len__(self) -> int:
@@ -77,7 +99,9 @@ class Outbox:
         return bool(self._flight)
 
     def split(self, frames: Sequence[Buffer]) -> bool:
-        """Queue a message, to be sent in chunks; False if too many wait already. The frames are not copied."""
+        """Queue a message, to be sent in chunks; False if too many wait already. The frames are not
+        copied.
+        """
         if len(self._messages) >= self._waiting:
             return False
         self._messages.append(_Message(frames))
@@ -91,7 +115,15 @@ class Outbox:
             return None
         message = self._messages[index]
         sizes = message.sizes if offset == 0 else ()
-        return Data(self.stream, self.urgent, self._acked[0], seq, offset, sizes, message.piece(offset, self._chunk))
+        return Data(
+            self.stream,
+            self.urgent,
+            self._acked[0],
+            seq,
+            offset,
+            sizes,
+            message.piece(offset, self._chunk),
+        )
 
     def sent(self, chunk: Data) -> None:
         """This chunk, the last that `next_chunk` gave, is on its way."""
@@ -124,7 +156,9 @@ class Outbox:
             self._flight.popleft()
 
     def refuse(self, nack: Nack) -> int | None:
-        """The receiver does not take this message: withdraw it. Returns its size, None if it is settled already."""
+        """The receiver does not take this message: withdraw it. Returns its size, None if it is
+        settled already.
+        """
         if nack.stream != self.stream or nack.seq < self._acked[0]:
             return None
         if (nack.seq, 0) >= self._furthest:
@@ -147,7 +181,9 @@ class Outbox:
 
 
 class Inbox:
-    """One stream on its way in. Holds the bytes of at most one message, and only after its size was allowed."""
+    """One stream on its way in. Holds the bytes of at most one message, and only after its size was
+    allowed.
+    """
 
     def __init__(self, urgent: bool = False) -> None:
         self._urgent = urgent
@@ -172,7 +208,8 @@ class Inbox:
     def receive(self, chunk: Data, limit: int) -> tuple[list[Buffer] | None, Ack | Nack | None]:
         """Take a chunk; returns (the message, if this completes one; what to answer).
 
-        `limit`: bytes allowed for one message now. Raises MalformedPacket, and then nothing has arrived.
+        `limit`: bytes allowed for one message now. Raises MalformedPacket, and then nothing has
+        arrived.
         """
         self._follow(chunk.stream, chunk.base)
         here, there = (self._seq, self._offset), (chunk.seq, chunk.offset)
@@ -198,7 +235,9 @@ class Inbox:
         self._offset += length
         if self._offset < total:
             return None, self._position()
-        message: list[Buffer] = [bytes(f) if len(f) <= CHUNK else memoryview(f).toreadonly() for f in self._frames]
+        message: list[Buffer] = [
+            bytes(f) if len(f) <= CHUNK else memoryview(f).toreadonly() for f in self._frames
+        ]
         self.drop()
         self._seq += 1
         return message, self._position()
@@ -228,7 +267,9 @@ class Inbox:
 
 @dataclass(frozen=True)
 class TooLong:
-    """A message of `size` bytes was not taken, since `limit` were allowed; `ours`: by the peer, of us."""
+    """A message of `size` bytes was not taken, since `limit` were allowed; `ours`: by the peer, of
+    us.
+    """
 
     size: int
     limit: int
@@ -243,7 +284,9 @@ class Conversation:
         self.forget()
 
     def forget(self) -> None:
-        """Drop what waits and what has half arrived; what was delivered stays delivered, and is not taken twice."""
+        """Drop what waits and what has half arrived; what was delivered stays delivered, and is not
+        taken twice.
+        """
         self._out = {False: Outbox(False), True: Outbox(True)}
         self._owed: dict[tuple[type, bool], Ack | Nack] = {}  # answers that are not on the wire yet
         for inbox in self._in.values():
@@ -259,7 +302,9 @@ class Conversation:
         return self._out[urgent].split(frames)
 
     def next_packet(self) -> Packet | None:
-        """What to put on the wire now: answers, then urgent messages, then the others. `sent` says that it went out."""
+        """What to put on the wire now: answers, then urgent messages, then the others. `sent` says
+        that it went out.
+        """
         if self._owed:
             return next(iter(self._owed.values()))
         return self._out[True].next_chunk() or self._out[False].next_chunk()
@@ -285,7 +330,8 @@ class Conversation:
     def receive(self, packet: Packet, limit: int) -> list[Buffer] | TooLong | None:
         """Take a packet; returns a message, or that one was too long, or nothing.
 
-        `limit`: bytes allowed for all that is unfinished, this message included. Raises MalformedPacket.
+        `limit`: bytes allowed for all that is unfinished, this message included. Raises
+        MalformedPacket.
         """
         match packet:
             case Data():
@@ -311,6 +357,10 @@ class Conversation:
     def _owe(self, answer: Ack | Nack) -> None:
         key = (type(answer), answer.urgent)
         before = self._owed.get(key)
-        if isinstance(before, Ack) and isinstance(answer, Ack) and before == replace(answer, rewind=True):
+        if (
+            isinstance(before, Ack)
+            and isinstance(answer, Ack)
+            and before == replace(answer, rewind=True)
+        ):
             return  # the same position, and the question to rewind to it still stands
         self._owed[key] = answer

@@ -18,40 +18,66 @@ from hospital_node.policy import Policy
 _options = {"add_completion": False, "pretty_exceptions_enable": False}
 keygen_app = typer.Typer(**_options)
 init_app = typer.Typer(**_options)
-roster_app = typer.Typer(**_options, no_args_is_help=True, help="The list of who is admitted, with which keys.")
+roster_app = typer.Typer(
+    **_options, no_args_is_help=True, help="The list of who is admitted, with which keys."
+)
 node_app = typer.Typer(**_options)
 doctor_app = typer.Typer(**_options)
 
 
 @keygen_app.command()
 def keygen(
-    id: Annotated[str, typer.Option(help="This party's name in the federation: small letters, digits, '-' and '_'.")],
+    id: Annotated[
+        str,
+        typer.Option(
+            help="This party's name in the federation: small letters, digits, '-' and '_'."
+        ),
+    ],
     coordinator: Annotated[bool, typer.Option(help="These are the coordinator's keys.")] = False,
-    address: Annotated[str, typer.Option(help="Coordinator only: host:port that hospitals connect to; an IP address will do.")] = "",
-    data: Annotated[str, typer.Option(help="Hospital only: where its images are, for hospital.toml.")] = "",
+    address: Annotated[
+        str,
+        typer.Option(
+            help="Coordinator only: host:port that hospitals connect to; an IP address will do."
+        ),
+    ] = "",
+    data: Annotated[
+        str, typer.Option(help="Hospital only: where its images are, for hospital.toml.")
+    ] = "",
     folder: Annotated[Path, typer.Option(help="Where the files are written.")] = Path("."),
 ) -> None:
     """Make one party's keys; a hospital also gets a hospital.toml to edit.
 
-    Example: flop keygen --id north --data /data/chest        flop keygen --id hub --coordinator --address 192.0.2.10:5555
+    Example: flop keygen --id north --data /data/chest        flop keygen --id hub --coordinator
+    --address 192.0.2.10:5555
     """
     from federation.link import CurveKeys, parse_address
 
     if coordinator and not address:
-        raise ConfigError("flop keygen --coordinator: --address is missing; give host:port that hospitals can reach")
+        raise ConfigError(
+            "flop keygen --coordinator: --address is missing; give host:port that hospitals can"
+            " reach"
+        )
     if address:
         parse_address(address)
     pair = CurveKeys.generate()
     secret = keys.generate(id, (pair.public, pair.secret))
     public = secret.public("coordinator", address) if coordinator else secret.public()
     secret_path, public_path = keys.write(folder, secret, public)
-    whom = "for `flop roster add`, with the hospitals' own" if coordinator else "send it to the coordinator's operator"
+    whom = (
+        "for `flop roster add`, with the hospitals' own"
+        if coordinator
+        else "send it to the coordinator's operator"
+    )
     print(f"{secret_path}: secret, stays on this machine\n{public_path}: {whom}")
     if not coordinator and not (folder / "hospital.toml").exists():
         content = {
             "hospital": {"secret": secret_path.name, "out": "run", "device": "auto"},
             "data": {"source": data or "phantom-cxr"},
-            "policy": {"min_cohort": 3, "share_metrics": False, "protections": list(Policy().protections)},
+            "policy": {
+                "min_cohort": 3,
+                "share_metrics": False,
+                "protections": list(Policy().protections),
+            },
         }
         (folder / "hospital.toml").write_text(tomli_w.dumps(content))
         print(f"{folder / 'hospital.toml'}: this hospital's own settings; they never leave")
@@ -60,19 +86,35 @@ def keygen(
 
 @init_app.command()
 def init(
-    classes: Annotated[str, typer.Option(help="Class names, separated by commas, in the order that all agree on.")],
+    classes: Annotated[
+        str, typer.Option(help="Class names, separated by commas, in the order that all agree on.")
+    ],
     cohort: Annotated[int, typer.Option(help="Hospitals in a round.")],
     model: Annotated[str, typer.Option(help="One of the models of `flop sim --help`.")] = "cnn3",
-    private: Annotated[list[str] | None, typer.Option(help="Name pattern of layers that stay private; give it again for more.")] = None,
-    private_last: Annotated[int | None, typer.Option(help="Keep the last K layers private.")] = None,
+    private: Annotated[
+        list[str] | None,
+        typer.Option(help="Name pattern of layers that stay private; give it again for more."),
+    ] = None,
+    private_last: Annotated[
+        int | None, typer.Option(help="Keep the last K layers private.")
+    ] = None,
     algorithm: Annotated[str, typer.Option(help="flop or fedavg.")] = "flop",
     protection: Annotated[str, typer.Option(help="plain, masked, ckks or masked+ckks.")] = "masked",
     rounds: Annotated[int, typer.Option(help="Rounds of the run.")] = 20,
     channels: Annotated[int, typer.Option(help="1 for grey images, 3 for colour.")] = 1,
-    image_size: Annotated[int, typer.Option(help="Images are resized to this many pixels a side.")] = 64,
-    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights; needs a connection to download them.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Run seed: fixes the cohorts. By default drawn at random.")] = None,
-    set: Annotated[list[str] | None, typer.Option(help="Any other key of federation.toml, e.g. training.lr=0.0005.")] = None,
+    image_size: Annotated[
+        int, typer.Option(help="Images are resized to this many pixels a side.")
+    ] = 64,
+    pretrained: Annotated[
+        bool, typer.Option(help="Start from ImageNet weights; needs a connection to download them.")
+    ] = False,
+    seed: Annotated[
+        int | None, typer.Option(help="Run seed: fixes the cohorts. By default drawn at random.")
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(help="Any other key of federation.toml, e.g. training.lr=0.0005."),
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Where the files are written.")] = Path("."),
 ) -> None:
     """Write federation.toml and start.safetensors, for everybody to copy.
@@ -83,7 +125,9 @@ def init(
 
     path = folder / "federation.toml"
     if path.exists():
-        raise ConfigError(f"{path}: exists; a federation is agreed once, move it away to begin another")
+        raise ConfigError(
+            f"{path}: exists; a federation is agreed once, move it away to begin another"
+        )
     names = tuple(name.strip() for name in classes.split(",") if name.strip())
     run_seed = int.from_bytes(os.urandom(7), "big") if seed is None else seed
     protection_settings = _convert({"kind": protection}, Protection, "protection")
@@ -102,7 +146,13 @@ def init(
         pretrained=pretrained,
     )
     tables = {
-        "federation": {"rounds": rounds, "cohort": cohort, "min_cohort": min(3, cohort), "algorithm": algorithm, "seed": run_seed},
+        "federation": {
+            "rounds": rounds,
+            "cohort": cohort,
+            "min_cohort": min(3, cohort),
+            "algorithm": algorithm,
+            "seed": run_seed,
+        },
         "model": {
             "name": model,
             "classes": names,
@@ -115,22 +165,34 @@ def init(
         "protection": {"kind": protection},
     }
     apply_settings(tables, set or [])
-    config = federation_config.validate(_convert(tables, FederationConfig, "flop init"), "flop init")
+    config = federation_config.validate(
+        _convert(tables, FederationConfig, "flop init"), "flop init"
+    )
     path.write_text(federation_config.to_toml(config))
     if cohort < 3:
-        print(f"warning: in a cohort of {cohort} each hospital can compute the other's update from the sum; 3 are the least that protect")
-    print(f"{path} and {folder / 'start.safetensors'}: copy both to every hospital\nconfig digest: {keys.readable(config.digest)}")
+        print(
+            f"warning: in a cohort of {cohort} each hospital can compute the other's update from"
+            " the sum; 3 are the least that protect"
+        )
+    print(
+        f"{path} and {folder / 'start.safetensors'}: copy both to every hospital\nconfig digest:"
+        f" {keys.readable(config.digest)}"
+    )
 
 
 def apply_settings(tables: dict[str, dict[str, object]], settings: list[str]) -> None:
-    """Put `table.key=value` settings into the tables; values are read as TOML, else as text. Raises ConfigError."""
+    """Put `table.key=value` settings into the tables; values are read as TOML, else as text. Raises
+    ConfigError.
+    """
     import tomllib
 
     for setting in settings:
         where, found, value = setting.partition("=")
         table, dot, key = where.strip().partition(".")
         if not (found and dot) or table not in tables:
-            raise ConfigError(f"--set {setting}: give TABLE.KEY=VALUE with one of the tables {', '.join(tables)}")
+            raise ConfigError(
+                f"--set {setting}: give TABLE.KEY=VALUE with one of the tables {', '.join(tables)}"
+            )
         try:
             tables[table][key] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -143,7 +205,10 @@ def _convert(tables: object, kind: type, source: str) -> object:
 
 @roster_app.command("add")
 def roster_add(
-    parties: Annotated[list[Path], typer.Argument(help=".pub files, the coordinator's among them when the roster is new.")],
+    parties: Annotated[
+        list[Path],
+        typer.Argument(help=".pub files, the coordinator's among them when the roster is new."),
+    ],
     file: Annotated[Path, typer.Option(help="The roster.")] = Path("roster.toml"),
 ) -> None:
     """Add parties to the roster and show every fingerprint, to be compared with each operator.
@@ -155,17 +220,24 @@ def roster_add(
 
 
 @roster_app.command("show")
-def roster_show(file: Annotated[Path, typer.Argument(help="The roster.")] = Path("roster.toml")) -> None:
+def roster_show(
+    file: Annotated[Path, typer.Argument(help="The roster.")] = Path("roster.toml"),
+) -> None:
     """Show the fingerprints of a roster and of everybody in it."""
     _show(roster.read(file), file)
 
 
 @roster_app.command("accept")
 def roster_accept(
-    file: Annotated[Path, typer.Argument(help="The roster that the coordinator's operator sent.")] = Path("roster.toml"),
-    fingerprint: Annotated[str, typer.Option(help="The fingerprint as the coordinator's operator reads it out to you.")] = "",
+    file: Annotated[
+        Path, typer.Argument(help="The roster that the coordinator's operator sent.")
+    ] = Path("roster.toml"),
+    fingerprint: Annotated[
+        str, typer.Option(help="The fingerprint as the coordinator's operator reads it out to you.")
+    ] = "",
 ) -> None:
-    """Accept a roster, after its fingerprint was compared over another channel than the file came by.
+    """Accept a roster, after its fingerprint was compared over another channel than the file came
+    by.
 
     Example: flop roster accept roster.toml --fingerprint '3f2a 77c1 …'
     """
@@ -173,11 +245,14 @@ def roster_accept(
 
     if not fingerprint:
         raise ConfigError(
-            f"{file}: its fingerprint is {roster.read(file).fingerprint}; call the coordinator's operator, compare it, and give it with "
-            "--fingerprint"
+            f"{file}: its fingerprint is {roster.read(file).fingerprint}; call the coordinator's"
+            " operator, compare it, and give it with --fingerprint"
         )
     admitted = accept_roster(file, fingerprint)
-    print(f"accepted: {len(admitted)} hospitals and the coordinator {admitted.coordinator.id!r} at {admitted.coordinator.address}")
+    print(
+        f"accepted: {len(admitted)} hospitals and the coordinator {admitted.coordinator.id!r} at"
+        f" {admitted.coordinator.address}"
+    )
 
 
 def _show(admitted: roster.Roster, file: Path) -> None:
@@ -188,9 +263,12 @@ def _show(admitted: roster.Roster, file: Path) -> None:
 
 @node_app.command()
 def node(
-    config: Annotated[Path, typer.Option(help="This hospital's hospital.toml.")] = Path("hospital.toml"),
+    config: Annotated[Path, typer.Option(help="This hospital's hospital.toml.")] = Path(
+        "hospital.toml"
+    ),
 ) -> None:
-    """Run one hospital until the federation's rounds are over. Started again, it goes on where it was.
+    """Run one hospital until the federation's rounds are over. Started again, it goes on where it
+    was.
 
     Example: flop node --config hospital.toml
     """
@@ -200,7 +278,11 @@ def node(
 
 
 @doctor_app.command()
-def doctor(config: Annotated[Path, typer.Option(help="This hospital's hospital.toml.")] = Path("hospital.toml")) -> None:
+def doctor(
+    config: Annotated[Path, typer.Option(help="This hospital's hospital.toml.")] = Path(
+        "hospital.toml"
+    ),
+) -> None:
     """Check everything that a hospital needs, hop by hop, and name the first one that fails.
 
     Example: flop doctor --config hospital.toml

@@ -25,7 +25,10 @@ def examine(path: Path, tell: Tell) -> bool:
     def files() -> str:
         nonlocal hospital
         hospital = Hospital(path)
-        return f"{hospital.secrets.id} in a roster of {len(hospital.roster)}, accepted: {hospital.roster.fingerprint}"
+        return (
+            f"{hospital.secrets.id} in a roster of {len(hospital.roster)}, accepted:"
+            f" {hospital.roster.fingerprint}"
+        )
 
     def start() -> str:
         found = model.read_start(_there(hospital).start_path, _there(hospital).config)
@@ -33,7 +36,10 @@ def examine(path: Path, tell: Tell) -> bool:
 
     def data() -> str:
         found = local_data.load(_there(hospital).settings.data, _there(hospital).config)
-        return f"{len(found.train)} images to train on, {len(found.test)} to test on, {len(found.skipped)} skipped"
+        return (
+            f"{len(found.train)} images to train on, {len(found.test)} to test on,"
+            f" {len(found.skipped)} skipped"
+        )
 
     def computing() -> str:
         return str(device.choose(_there(hospital).settings.hospital.device))
@@ -63,7 +69,10 @@ def _there(hospital: Hospital | None) -> Hospital:
 def _connect(hospital: Hospital) -> str:
     """Raises ConnectionError with the link's own sentence."""
     if in_use(hospital.out):
-        return "not tried: this hospital's node is running, and would lose its place; its log says how it stands"
+        return (
+            "not tried: this hospital's node is running, and would lose its place; its log says how"
+            " it stands"
+        )
     keys = hospital.secrets
     link = HospitalLink(
         hospital.address,
@@ -72,7 +81,10 @@ def _connect(hospital: Hospital) -> str:
         lambda peer: 65_536,
     )
     until = time.monotonic() + PATIENCE_S
-    reason = f"{hospital.address} did not answer within {PATIENCE_S:.0f} s; is the coordinator running, and its port open?"
+    reason = (
+        f"{hospital.address} did not answer within {PATIENCE_S:.0f} s; is the coordinator running,"
+        " and its port open?"
+    )
     try:
         while time.monotonic() < until:
             for event in link.poll(0.2):

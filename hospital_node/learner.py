@@ -1,4 +1,6 @@
-"""One hospital's model: shared layers from the federation, private layers of its own, trained and tested on its own images."""
+"""One hospital's model: shared layers from the federation, private layers of its own, trained and
+tested on its own images.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """`update` float32[d] = local − global over the shared layers: the beginning of `memory`, which has room behind it."""
+    """`update` float32[d] = local − global over the shared layers: the beginning of `memory`, which
+    has room behind it.
+    """
 
     update: Vector
     stats: TrainStats
@@ -48,14 +52,19 @@ class Learner:
         device: torch.device,
         model: Classifier | None = None,
     ) -> None:
-        """`model`: a network of this config that the hospitals of one process take in turn; every use begins by loading it."""
+        """`model`: a network of this config that the hospitals of one process take in turn; every
+        use begins by loading it.
+        """
         self.config, self.layout, self.data, self.device = config, layout, data, device
         self._secret = own_secret
         self.classes = len(config.model.classes)
         agreed = config.model
         try:
             self.model = model or models.build(
-                agreed.name, channels=agreed.channels, image_size=agreed.image_size, classes=self.classes
+                agreed.name,
+                channels=agreed.channels,
+                image_size=agreed.image_size,
+                classes=self.classes,
             )
             self.split = split.choose(
                 self.model,
@@ -67,7 +76,10 @@ class Learner:
         except ValueError as error:
             raise ConfigError(f"federation.toml: model: {error}") from None
         if self.split.shared != layout.names:
-            raise ConfigError("federation.toml: model: the start file holds other layers than the model shares; copy both files again")
+            raise ConfigError(
+                "federation.toml: model: the start file holds other layers than the model shares;"
+                " copy both files again"
+            )
         settings = config.training
         self.trainer = Trainer(
             self.model,
@@ -88,10 +100,14 @@ class Learner:
         self._candidate: dict[str, np.ndarray] | None = None
 
     def _seed(self, *what: str | int | bytes) -> int:
-        """63 bits from this hospital's own secret: nobody else can repeat its head's start or its shuffling."""
-        return int.from_bytes(private_randomness(self._secret, "learner", *what, length=8), "big") >> 1
+        """63 bits from this hospital's own secret: nobody else can repeat its head's start or its
+        shuffling.
+        """
+        return (
+            int.from_bytes(private_randomness(self._secret, "learner", *what, length=8), "big") >> 1
+        )
 
-    # ---- the private part ------------------------------------------------------------------------------------------
+    # ---- the private part ------------------------------------------------------------
 
     def reset(self, run: bytes) -> None:
         """A new run: private layers start from this hospital's secret."""
@@ -108,26 +124,47 @@ class Learner:
         try:
             tensors = load(path.read_bytes())
             parameters.load(self.model, tensors)
-        except Exception as error:  # the file is ours; whatever is wrong with it, the operator must hear of it
-            raise ConfigError(f"{path}: does not fit this model ({error}); move it away to start afresh") from None
+        # the file is ours; whatever is wrong with it, the operator must hear of it
+        except Exception as error:
+            raise ConfigError(
+                f"{path}: does not fit this model ({error}); move it away to start afresh"
+            ) from None
         self.private = tensors
 
-    # ---- rounds ----------------------------------------------------------------------------------------------------
+    # ---- rounds ----------------------------------------------------------------------
 
-    def train(self, shared: Vector, run: bytes, round_: int, progress: Progress | None = None, stop: Stop | None = None) -> Trained:
-        """Train both parts for one round from the shared vector. The private changes wait for `adopt` or `discard`."""
+    def train(
+        self,
+        shared: Vector,
+        run: bytes,
+        round_: int,
+        progress: Progress | None = None,
+        stop: Stop | None = None,
+    ) -> Trained:
+        """Train both parts for one round from the shared vector. The private changes wait for
+        `adopt` or `discard`.
+        """
         self._put(shared)
         stats = self.trainer.train(
-            self.data.images, self.data.labels, rows=self.data.train, seed=self._seed("shuffle", run, round_), progress=progress, stop=stop
+            self.data.images,
+            self.data.labels,
+            rows=self.data.train,
+            seed=self._seed("shuffle", run, round_),
+            progress=progress,
+            stop=stop,
         )
         local = self.layout.flatten(parameters.to_numpy(self.model, self.split.shared))
-        self._candidate = None if stats.stopped else parameters.to_numpy(self.model, self.split.private)
+        self._candidate = (
+            None if stats.stopped else parameters.to_numpy(self.model, self.split.private)
+        )
         memory = np.empty(len(local) + ROOM, np.float32)
         np.subtract(local, shared, out=memory[: len(local)])
         return Trained(memory[: len(local)], stats, memory)
 
     def adopt(self, shared: Vector, counted: bool) -> None:
-        """A round's aggregate is applied: keep the private changes if this hospital's update was counted."""
+        """A round's aggregate is applied: keep the private changes if this hospital's update was
+        counted.
+        """
         if counted and self._candidate is not None:
             self.private = self._candidate
         self._candidate = None
@@ -143,25 +180,46 @@ class Learner:
 
     def test(self) -> Scores:
         """The local test of the model as `adopt` left it."""
-        return evaluate(self.model, self.data.images, self.data.labels, self.classes, self.device, rows=self.data.test)
+        return evaluate(
+            self.model,
+            self.data.images,
+            self.data.labels,
+            self.classes,
+            self.device,
+            rows=self.data.test,
+        )
 
-    # ---- baselines -------------------------------------------------------------------------------------------------
+    # ---- baselines -------------------------------------------------------------------
 
-    def baselines(self, start: Vector, run: bytes, rounds: int, stop: Stop | None = None) -> dict[str, list[list[int]]]:
-        """Confusion matrices of the local test: majority class, linear model, and training alone for as long as the federation did."""
-        images, labels, train, test = self.data.images, self.data.labels, self.data.train, self.data.test
+    def baselines(
+        self, start: Vector, run: bytes, rounds: int, stop: Stop | None = None
+    ) -> dict[str, list[list[int]]]:
+        """Confusion matrices of the local test: majority class, linear model, and training alone
+        for as long as the federation did.
+        """
+        images, labels, train, test = (
+            self.data.images,
+            self.data.labels,
+            self.data.train,
+            self.data.test,
+        )
         found = {
             "majority": baselines.majority(labels[train], labels[test], self.classes),
-            "linear": baselines.linear(images[train], labels[train], images[test], labels[test], self.classes),
+            "linear": baselines.linear(
+                images[train], labels[train], images[test], labels[test], self.classes
+            ),
         }
         kept = self.private
         parameters.reinitialise(self.model, self.split.private, self._seed("head", run))
         parameters.load(self.model, self.layout.unflatten(start))
         stopped = False
         for round_ in range(1, rounds + 1):
-            stopped = stopped or self.trainer.train(
-                images, labels, rows=train, seed=self._seed("shuffle", run, round_), stop=stop
-            ).stopped
+            stopped = (
+                stopped
+                or self.trainer.train(
+                    images, labels, rows=train, seed=self._seed("shuffle", run, round_), stop=stop
+                ).stopped
+            )
         if not stopped:
             found["local"] = self.test().confusion
         self.private = kept

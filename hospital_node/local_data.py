@@ -1,4 +1,6 @@
-"""A hospital's own images: loaded once, split once into what it trains on and what it tests itself with."""
+"""A hospital's own images: loaded once, split once into what it trains on and what it tests itself
+with.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from learning.partition import Partition, partition
 
 @dataclass(frozen=True)
 class LocalData:
-    """`images` uint8 N x C x H x W and `labels`; `train` and `test` are rows of them. `skipped`: sentences for the operator."""
+    """`images` uint8 N x C x H x W and `labels`; `train` and `test` are rows of them. `skipped`:
+    sentences for the operator.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -29,7 +33,10 @@ class LocalData:
 
     def class_counts(self, classes: int) -> tuple[list[int], list[int]]:
         """How many images of each class there are to train and to test on."""
-        count = [torch.bincount(self.labels[rows], minlength=classes).tolist() for rows in (self.train, self.test)]
+        count = [
+            torch.bincount(self.labels[rows], minlength=classes).tolist()
+            for rows in (self.train, self.test)
+        ]
         return count[0], count[1]
 
 
@@ -39,12 +46,20 @@ def data_root() -> Path | None:
     return Path(folder) if folder else None
 
 
-def open_source(source: str, config: FederationConfig, seed: int, cache: Path | None = None) -> Dataset:
+def open_source(
+    source: str, config: FederationConfig, seed: int, cache: Path | None = None
+) -> Dataset:
     """The data set, without its pixels. Raises ConfigError."""
     model = config.model
     try:
         return open_dataset(
-            source, image_size=model.image_size, channels=model.channels, seed=seed, root=data_root(), classes=model.classes, cache=cache
+            source,
+            image_size=model.image_size,
+            channels=model.channels,
+            seed=seed,
+            root=data_root(),
+            classes=model.classes,
+            cache=cache,
         )
     except DataError as error:
         raise ConfigError(f"data.source: {error}") from None
@@ -68,7 +83,9 @@ def load(data: Data, config: FederationConfig, cache: Path | None = None) -> Loc
         rows, notes = divided.parts[data.part], tuple(divided.notes)
     found = index.load(rows)
     if not len(found.labels):
-        raise ConfigError(f"data.source: {data.source} gives this hospital no image that can be read")
+        raise ConfigError(
+            f"data.source: {data.source} gives this hospital no image that can be read"
+        )
     groups = None if index.groups is None else index.groups[found.kept_rows]
     train, test = local_split(found.labels.numpy(), groups, data.test_fraction, data.seed)
     return LocalData(

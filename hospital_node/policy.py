@@ -1,4 +1,6 @@
-"""What this hospital refuses, whatever the others have agreed on. Stands in hospital.toml and never leaves."""
+"""What this hospital refuses, whatever the others have agreed on. Stands in hospital.toml and never
+leaves.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,11 @@ Kind = Literal["plain", "masked", "ckks", "masked+ckks"]
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`min_cohort`: fewer hospitals in a round or among its survivors are refused. `protections`: what it takes part under.
+    """`min_cohort`: fewer hospitals in a round or among its survivors are refused. `protections`:
+    what it takes part under.
 
-    `share_metrics`: whether the coordinator is told this hospital's own test accuracy and clip count.
+    `share_metrics`: whether the coordinator is told this hospital's own test accuracy and clip
+    count.
     """
 
     min_cohort: Annotated[int, Meta(ge=1)] = 3
@@ -28,11 +32,13 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         kind = config.protection.kind
         if kind not in self.protections:
             raise ConfigError(
-                f"{source}: policy.protections: this federation is protected by {kind!r}, which this hospital does not allow; "
-                "add it there if you accept what docs/threat-model.md says of it"
+                f"{source}: policy.protections: this federation is protected by {kind!r}, which"
+                " this hospital does not allow; add it there if you accept what"
+                " docs/threat-model.md says of it"
             )
         if config.federation.min_cohort < self.min_cohort:
             raise ConfigError(
-                f"{source}: policy.min_cohort: the federation goes down to {config.federation.min_cohort} hospitals, this one asks for "
-                f"{self.min_cohort}; in a cohort of 2 each learns the other's update"
+                f"{source}: policy.min_cohort: the federation goes down to"
+                f" {config.federation.min_cohort} hospitals, this one asks for {self.min_cohort};"
+                " in a cohort of 2 each learns the other's update"
             )

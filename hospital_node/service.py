@@ -1,4 +1,6 @@
-"""One hospital as a process: performs its session's effects over ZeroMQ, trains beside, writes everything down."""
+"""One hospital as a process: performs its session's effects over ZeroMQ, trains beside, writes
+everything down.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,28 @@ from typing import Any
 import numpy as np
 
 from federation import codec, model
-from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note, Remember, Send, Train
+from federation.effects import (
+    Applied,
+    Discard,
+    Effect,
+    Finished,
+    NewRun,
+    Note,
+    Remember,
+    Send,
+    Train,
+)
 from federation.errors import ConfigError, PeerError, Reason
 from federation.limits import from_coordinator
-from federation.link import Connected, CurveKeys, Disconnected, HospitalLink, Malformed, Received, Refused
+from federation.link import (
+    Connected,
+    CurveKeys,
+    Disconnected,
+    HospitalLink,
+    Malformed,
+    Received,
+    Refused,
+)
 from federation.messages import Progress, Refusal, Turned
 from hospital_node import local_data
 from hospital_node.learner import Learner, accuracy
@@ -28,14 +48,18 @@ from learning.evaluation import metrics
 
 PROGRESS_S = 1.0
 HELLO_S = 10.0
-"""After so long a silence a hospital says again that it is there: the coordinator may have given it up while it was slow."""
+"""After so long a silence a hospital says again that it is there: the coordinator may have given it
+up while it was slow.
+"""
 
 Tell = Callable[[str], None]
 Tap = Callable[[str, bytes, Sequence[Any]], None]
 
 
 class Node:
-    """`serve` returns when the run is over (0), or was stopped by its operator (0 too); its folder is valid either way."""
+    """`serve` returns when the run is over (0), or was stopped by its operator (0 too); its folder
+    is valid either way.
+    """
 
     def __init__(self, hospital: Hospital, tell: Tell = print, tap: Tap | None = None) -> None:
         self.hospital, self.tell = hospital, tell
@@ -51,8 +75,13 @@ class Node:
         for sentence in self.data.skipped[:20]:
             tell(f"skipped an image: {sentence}")
         if not len(self.data.train):
-            raise ConfigError(f"{hospital.path}: data: no image is left to train on; lower data.test_fraction or add images")
-        self.learner = Learner(config, self.start.layout, hospital.secrets.own_secret, self.data, where)
+            raise ConfigError(
+                f"{hospital.path}: data: no image is left to train on; lower data.test_fraction or"
+                " add images"
+            )
+        self.learner = Learner(
+            config, self.start.layout, hospital.secrets.own_secret, self.data, where
+        )
         memory = self.storage.read_memory()
         shared = self.storage.read_shared(self.start.layout) if memory.run else None
         self.session = Session(
@@ -88,16 +117,21 @@ class Node:
         self._next_progress = 0.0
         self._heard = time.monotonic()
 
-    # ---- the loop --------------------------------------------------------------------------------------------------
+    # ---- the loop --------------------------------------------------------------------
 
     def serve(self) -> int:
-        """Serve until the run is over or `stop` was called; 2 if the coordinator turned this hospital away."""
+        """Serve until the run is over or `stop` was called; 2 if the coordinator turned this
+        hospital away.
+        """
         with self.storage.alone():
             return self._serve()
 
     def _serve(self) -> int:
         if self.storage.finished(self.session.memory.run):
-            self.tell(f"the last run is over, its results are in {self.storage.folder}; waiting for the coordinator to begin another one")
+            self.tell(
+                f"the last run is over, its results are in {self.storage.folder}; waiting for the"
+                " coordinator to begin another one"
+            )
         self.tell(f"{self.hospital.secrets.id}: connecting to {self.hospital.address}")
         try:
             while not self.over:
@@ -116,7 +150,9 @@ class Node:
         return 2 if self.turned else 0
 
     def stop(self) -> None:
-        """From a signal handler or another thread: stop between two batches. Asked twice, the process ends at once."""
+        """From a signal handler or another thread: stop between two batches. Asked twice, the
+        process ends at once.
+        """
         if self.stopping:
             os._exit(130)
         self.stopping = True
@@ -149,7 +185,7 @@ class Node:
     def _send(self, message: Any) -> None:
         self.link.send(self.coordinator, codec.encode(message))
 
-    # ---- effects ---------------------------------------------------------------------------------------------------
+    # ---- effects ---------------------------------------------------------------------
 
     def _perform(self, effects: list[Effect]) -> None:
         session, worker = self.session, self.worker
@@ -180,20 +216,43 @@ class Node:
         session = self.session
         match result:
             case TrainingDone(round=round_, trained=done):
-                self._line(round_).update({"train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps})
+                self._line(round_).update(
+                    {
+                        "train_loss": done.stats.loss,
+                        "train_seconds": done.stats.seconds,
+                        "steps": done.stats.steps,
+                    }
+                )
                 counts = tuple(int(n) for n in self.confusion.reshape(-1))
-                self._perform(session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts, done.memory))
+                self._perform(
+                    session.trained(
+                        round_,
+                        done.update,
+                        done.stats.examples,
+                        done.stats.steps,
+                        counts,
+                        done.memory,
+                    )
+                )
             case Tested(round=round_, scores=scores):
                 self.confusion = scores.confusion
                 found = metrics(scores.confusion)
                 line = self._line(round_)
                 line["protect_seconds"] = session.protecting.lap()
-                line |= {"accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy, "test_loss": _finite(scores.loss)}
+                line |= {
+                    "accuracy": found.accuracy,
+                    "balanced_accuracy": found.balanced_accuracy,
+                    "test_loss": _finite(scores.loss),
+                }
                 if session.clipped >= 0:
                     line["clipped"] = session.clipped
                 self.storage.add_metrics(line)
-                score = "" if found.accuracy is None else f": local test {100 * found.accuracy:.1f} %"
-                self.tell(f"round {round_} of {self.hospital.config.federation.rounds} is done{score}")
+                score = (
+                    "" if found.accuracy is None else f": local test {100 * found.accuracy:.1f} %"
+                )
+                self.tell(
+                    f"round {round_} of {self.hospital.config.federation.rounds} is done{score}"
+                )
                 self.lines = {later: kept for later, kept in self.lines.items() if later > round_}
                 share = self.hospital.settings.policy.share_metrics
                 self._perform(session.report(accuracy(scores.confusion), share))
@@ -204,7 +263,10 @@ class Node:
                 (self.storage.folder / "error.log").write_text(trace)
                 if isinstance(error, ConfigError):
                     raise error
-                text = f"training failed: {type(error).__name__}: {error}; the whole of it is in {self.storage.folder / 'error.log'}"
+                text = (
+                    f"training failed: {type(error).__name__}: {error}; the whole of it is in"
+                    f" {self.storage.folder / 'error.log'}"
+                )
                 self._perform(session.failed(round_, text, Reason.TRAINING))
                 self.over = self.over or self.finished is not None
 
@@ -215,7 +277,9 @@ class Node:
             self._send(self.session.hello())
 
     def _line(self, round_: int) -> dict[str, Any]:
-        """The line of metrics.jsonl that is being written for this round; the next one may begin before it is tested."""
+        """The line of metrics.jsonl that is being written for this round; the next one may begin
+        before it is tested.
+        """
         return self.lines.setdefault(round_, {"round": round_})
 
     def _tell_progress(self) -> None:
@@ -227,15 +291,22 @@ class Node:
             self._told, self._next_progress = at, now + PROGRESS_S
             self._send(Progress(round=at[0], percent=at[1]))
 
-    # ---- the end ---------------------------------------------------------------------------------------------------
+    # ---- the end ---------------------------------------------------------------------
 
     def _finish(self, effect: Finished) -> None:
         if self.finished is not None:
             return
         self.finished = effect
         self._write_summary(None)  # what follows may take long
-        self.tell(f"the run is over after {effect.completed} rounds" + (f" ({effect.code})" if effect.code else ""))
-        if self.hospital.settings.policy.baselines and not effect.code and self.session.shared.round:
+        self.tell(
+            f"the run is over after {effect.completed} rounds"
+            + (f" ({effect.code})" if effect.code else "")
+        )
+        if (
+            self.hospital.settings.policy.baselines
+            and not effect.code
+            and self.session.shared.round
+        ):
             self.tell("computing baselines: majority class, a linear model, training alone")
             rounds = self.session.memory.answered
             self.worker.baselines(self.start.vector, self.session.memory.run, rounds)
@@ -250,9 +321,16 @@ class Node:
         if not self.session.memory.run or (confusions is None and self.summarised):
             return
         summary = about(
-            self.hospital.secrets.id, self.hospital.config, self.session, self.learner, self.storage, self.confusion
+            self.hospital.secrets.id,
+            self.hospital.config,
+            self.session,
+            self.learner,
+            self.storage,
+            self.confusion,
         )
-        summary["baselines"] = {name: figures(matrix) for name, matrix in (confusions or {}).items()}
+        summary["baselines"] = {
+            name: figures(matrix) for name, matrix in (confusions or {}).items()
+        }
         summary["finished"] = self.finished is not None and not self.finished.code
         self.storage.write_summary(summary)
         self.summarised = True
@@ -268,5 +346,3 @@ def serve(path: Any, tell: Tell = print) -> int:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, frame: node.stop())
     return node.serve()
-
-

@@ -1,4 +1,6 @@
-"""One hospital's side of the protocol, without I/O: `receive(message) -> [effects]`. Never believes what it can compute or check."""
+"""One hospital's side of the protocol, without I/O: `receive(message) -> [effects]`. Never believes
+what it can compute or check.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,17 @@ from federation import protections
 from federation.coding import Contribution
 from federation.config import FederationConfig
 from federation.differencing import closest
-from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note, Remember, Send, Train
+from federation.effects import (
+    Applied,
+    Discard,
+    Effect,
+    Finished,
+    NewRun,
+    Note,
+    Remember,
+    Send,
+    Train,
+)
 from federation.errors import (
     CryptoError,
     FaultyCoordinator,
@@ -86,7 +98,9 @@ class Session:
         self.survivors: dict[int, frozenset[int]] = {}
         """Of the rounds that this process has signed or applied."""
         self._tried = 0
-        """The last round of which a forged aggregate came: the tag is a proof because nobody has a second try."""
+        """The last round of which a forged aggregate came: the tag is a proof because nobody has a
+        second try.
+        """
         self.protecting = Stopwatch()
         """Runs while this hospital checks, codes, masks or encrypts."""
         self.clipped = -1
@@ -102,7 +116,7 @@ class Session:
         """The key that this hospital holds with the others."""
         return self.standing.group
 
-    # ---- what the service calls ------------------------------------------------------------------------------------
+    # ---- what the service calls ------------------------------------------------------
 
     def hello(self) -> Hello:
         """To be sent at every (re)connection."""
@@ -115,22 +129,34 @@ class Session:
         )
 
     def receive(self, message: Message) -> list[Effect]:
-        """One message of the coordinator, decoded. Never raises for what a peer did: it notes it and refuses the round."""
+        """One message of the coordinator, decoded. Never raises for what a peer did: it notes it
+        and refuses the round.
+        """
         try:
             with self.protecting:
                 return self._dispatch(message)
         except FaultyHospital as error:
             known = error.who < len(self.roster)
-            return self._refuse(message, error, f"{self.roster.id_of(error.who)}: {error}" if known else str(error))
+            return self._refuse(
+                message, error, f"{self.roster.id_of(error.who)}: {error}" if known else str(error)
+            )
         except (PeerError, RoundAborted) as error:
             return self._refuse(message, error, str(error))
         except CryptoError as error:
             return self._refuse(message, FaultyCoordinator(str(error), Reason.RANGE), str(error))
 
     def trained(
-        self, round_: int, update: Vector, examples: int, steps: int, confusion: tuple[int, ...], memory: Vector | None = None
+        self,
+        round_: int,
+        update: Vector,
+        examples: int,
+        steps: int,
+        confusion: tuple[int, ...],
+        memory: Vector | None = None,
     ) -> list[Effect]:
-        """Training is done: the hospital's first message of the round. `update` = local − global, float32[d], in `memory` or not."""
+        """Training is done: the hospital's first message of the round. `update` = local − global,
+        float32[d], in `memory` or not.
+        """
         if not isinstance(self.current, _Training) or self.current.plan.round != round_:
             return []  # the round was over before the training was
         plan = self.current.plan
@@ -140,11 +166,17 @@ class Session:
             steps=steps,
             confusion=confusion if plan.coding.confusion else (),
             clips=self.shared.clips,
-            rounding_key=private_randomness(self.keys.own_secret, "rounding", self.memory.run, round_),
+            rounding_key=private_randomness(
+                self.keys.own_secret, "rounding", self.memory.run, round_
+            ),
             memory=memory,
         )
         if update.shape != (plan.coding.values,) or not np.isfinite(update).all():
-            return self.failed(round_, "training gave NaN, infinity or another shape; lower training.lr", Reason.TRAINING)
+            return self.failed(
+                round_,
+                "training gave NaN, infinity or another shape; lower training.lr",
+                Reason.TRAINING,
+            )
         own = Own(self.number, self.keys.signing_key, given, self.standing.digest, self.group)
         try:
             with self.protecting:
@@ -161,23 +193,41 @@ class Session:
         if self.current is None or self.current.plan.round != round_:
             return []
         self.current = None
-        return [Note(f"round {round_}: {text}", error=True), Discard(round_), Send(Refusal(round=round_, code=reason))]
+        return [
+            Note(f"round {round_}: {text}", error=True),
+            Discard(round_),
+            Send(Refusal(round=round_, code=reason)),
+        ]
 
     def report(self, accuracy: float, share: bool) -> list[Effect]:
-        """After `Applied`: tell the coordinator, with the score only where this hospital's policy shares it."""
+        """After `Applied`: tell the coordinator, with the score only where this hospital's policy
+        shares it.
+        """
         clipped, self.clipped = self.clipped, -1
         score = accuracy if share and 0 <= accuracy <= 1 else -1.0
         told = clipped if share else -1
-        return [Send(RoundReport(round=self.shared.round, model=self.standing.stand, accuracy=score, clipped=told))]
+        return [
+            Send(
+                RoundReport(
+                    round=self.shared.round, model=self.standing.stand, accuracy=score, clipped=told
+                )
+            )
+        ]
 
-    # ---- messages --------------------------------------------------------------------------------------------------
+    # ---- messages --------------------------------------------------------------------
 
     def _dispatch(self, message: Message) -> list[Effect]:
         match message:
             case Welcome():
                 return self._welcome(message)
             case Turned():
-                return [Note(f"the coordinator turned this hospital away: {_ADVICE.get(message.code, message.code)}", error=True)]
+                return [
+                    Note(
+                        "the coordinator turned this hospital away:"
+                        f" {_ADVICE.get(message.code, message.code)}",
+                        error=True,
+                    )
+                ]
             case Synchronise():
                 return self.standing.synchronise(message)
             case StateRequest():
@@ -194,7 +244,9 @@ class Session:
                 return self._abort(message)
             case Finish():
                 return [*self._drop(), Finished(message.completed, message.code)]
-        raise FaultyCoordinator(f"sent {type(message).__name__}, which is a hospital's to send", Reason.UNEXPECTED)
+        raise FaultyCoordinator(
+            f"sent {type(message).__name__}, which is a hospital's to send", Reason.UNEXPECTED
+        )
 
     def _welcome(self, message: Welcome) -> list[Effect]:
         if message.run == self.memory.run:
@@ -204,53 +256,102 @@ class Session:
         effects = self._drop()
         if self.memory.run:
             self.memory.past_runs.append(self.memory.run)
-        self.memory.run, self.memory.answered, self.memory.least_epoch, self._tried = message.run, 0, 0, 0
+        self.memory.run, self.memory.answered, self.memory.least_epoch, self._tried = (
+            message.run,
+            0,
+            0,
+            0,
+        )
         self.standing.begin(self.start)
         return [*effects, NewRun(message.run)]
 
     def _moved(self, effects: list[Effect]) -> list[Effect]:
-        """With another model than the one it began with, this hospital is out of the round in progress."""
-        return [*self._drop(), *effects] if any(isinstance(effect, Applied) for effect in effects) else effects
+        """With another model than the one it began with, this hospital is out of the round in
+        progress.
+        """
+        return (
+            [*self._drop(), *effects]
+            if any(isinstance(effect, Applied) for effect in effects)
+            else effects
+        )
 
     def _start(self, message: StartRound) -> list[Effect]:
         round_ = message.round
-        if round_ <= max(self.memory.answered, self.shared.round) or round_ > self.config.federation.rounds:
-            raise FaultyCoordinator(f"starts round {round_}, which this hospital has answered or which is none", Reason.REPLAY)
+        if (
+            round_ <= max(self.memory.answered, self.shared.round)
+            or round_ > self.config.federation.rounds
+        ):
+            raise FaultyCoordinator(
+                f"starts round {round_}, which this hospital has answered or which is none",
+                Reason.REPLAY,
+            )
         if not self.memory.run or self.standing.serves(round_) is None:
-            raise FaultyCoordinator(f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED)
-        plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
+            raise FaultyCoordinator(
+                f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED
+            )
+        plan = Plan.of(
+            self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort
+        )
         if message.cohort != plan.cohort or self.number not in plan.cohort:
-            raise FaultyCoordinator("names another cohort than the agreed function gives", Reason.COHORT)
+            raise FaultyCoordinator(
+                "names another cohort than the agreed function gives", Reason.COHORT
+            )
         if len(plan.cohort) < self.min_cohort:
             raise FaultyCoordinator(
-                f"starts a round with {len(plan.cohort)} hospitals; this one asks for {self.min_cohort}", Reason.POLICY
+                f"starts a round with {len(plan.cohort)} hospitals; this one asks for"
+                f" {self.min_cohort}",
+                Reason.POLICY,
             )
         effects = self._drop()
         self.memory.answered = round_
         self.current = _Training(plan)
         return [*effects, Remember(self.memory.run, round_), Train(round_)]
 
-    def _step(self, message: KeyList | Delivery | Grant | Survivors | UnmaskRequest) -> list[Effect]:
+    def _step(
+        self, message: KeyList | Delivery | Grant | Survivors | UnmaskRequest
+    ) -> list[Effect]:
         state = self.current
         if state is None or state.plan.round != message.round:
-            return [Note(f"round {message.round}: {type(message).__name__} came after this hospital had left the round")]
+            return [
+                Note(
+                    f"round {message.round}: {type(message).__name__} came after this hospital had"
+                    " left the round"
+                )
+            ]
         if not isinstance(state, State):
-            raise FaultyCoordinator(f"sent {type(message).__name__} while this hospital trains", Reason.UNEXPECTED)
+            raise FaultyCoordinator(
+                f"sent {type(message).__name__} while this hospital trains", Reason.UNEXPECTED
+            )
         self.current, answer = step(self.protection.steps, state, message)
         self.clipped = getattr(self.current, "clipped", self.clipped)
-        known = self._differences(message.round, frozenset(message.survivors)) if isinstance(message, Survivors) else []
+        known = (
+            self._differences(message.round, frozenset(message.survivors))
+            if isinstance(message, Survivors)
+            else []
+        )
         return known if answer is None else [*known, Send(answer)]
 
     def _apply(self, message: Aggregate) -> list[Effect]:
         round_ = message.round
         if round_ <= max(self.shared.round, self._tried):
-            raise FaultyCoordinator(f"sent an aggregate of round {round_}, which is behind", Reason.REPLAY)
-        mine = self.current if isinstance(self.current, State) and self.current.plan.round == round_ else None
+            raise FaultyCoordinator(
+                f"sent an aggregate of round {round_}, which is behind", Reason.REPLAY
+            )
+        mine = (
+            self.current
+            if isinstance(self.current, State) and self.current.plan.round == round_
+            else None
+        )
         signed = getattr(mine, "survivors", None)
         group = self.standing.serves(round_)
         if group is None:
-            raise FaultyCoordinator("sent an aggregate under a group key that this hospital does not hold", Reason.CONTEXT)
-        plan = Plan.of(self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort)
+            raise FaultyCoordinator(
+                "sent an aggregate under a group key that this hospital does not hold",
+                Reason.CONTEXT,
+            )
+        plan = Plan.of(
+            self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort
+        )
         binding = self.protection.bind(self.standing.digest, group)
         try:
             total = self.protection.open_aggregate(plan, binding, group, message, signed)
@@ -264,35 +365,57 @@ class Session:
         counted = mine is not None and self.number in message.survivors
         effects = [] if counted else self._drop()
         self.current = None
-        return [*effects, *self._differences(round_, frozenset(message.survivors)), Applied(round_, counted, total)]
+        return [
+            *effects,
+            *self._differences(round_, frozenset(message.survivors)),
+            Applied(round_, counted, total),
+        ]
 
     def _differences(self, round_: int, survivors: frozenset[int]) -> list[Effect]:
-        """Tell the operator where this sum and an earlier one differ by fewer hospitals than the minimum; once for each set.
+        """Tell the operator where this sum and an earlier one differ by fewer hospitals than the
+        minimum; once for each set.
 
         Asked as soon as a set is to be signed: a coordinator may unmask a sum and never send it.
         """
-        pair = None if survivors in self.survivors.values() else closest(self.survivors, survivors, self.min_cohort)
+        pair = (
+            None
+            if survivors in self.survivors.values()
+            else closest(self.survivors, survivors, self.min_cohort)
+        )
         self.survivors[round_] = survivors
         if pair is None:
             return []
         names = ", ".join(self.roster.id_of(who) for who in sorted(pair[1]))
-        text = f"the survivors of round {round_} and round {pair[0]} differ only by {names}: so do the sums, for all who see them"
+        text = (
+            f"the survivors of round {round_} and round {pair[0]} differ only by {names}: so do the"
+            " sums, for all who see them"
+        )
         return [Note(text, error=True)]
 
     def _give_up_key(self, message: Aggregate, error: FaultyCoordinator) -> list[Effect]:
-        """That a sum with a chosen offset was refused tells a bit about the noise in it. No key pays for two: the next one must be new."""
+        """That a sum with a chosen offset was refused tells a bit about the noise in it. No key
+        pays for two: the next one must be new.
+        """
         self.standing.give_up_key()
-        return [Remember(self.memory.run, self.memory.answered), *self._refuse(message, error, str(error))]
+        return [
+            Remember(self.memory.run, self.memory.answered),
+            *self._refuse(message, error, str(error)),
+        ]
 
     def _abort(self, message: AbortRound) -> list[Effect]:
         if self.current is None or self.current.plan.round != message.round:
             return []
-        return [*self._drop(), Note(f"round {message.round} was aborted: {_ADVICE.get(message.code, message.code)}")]
+        return [
+            *self._drop(),
+            Note(f"round {message.round} was aborted: {_ADVICE.get(message.code, message.code)}"),
+        ]
 
-    # ---- leaving a round -------------------------------------------------------------------------------------------
+    # ---- leaving a round -------------------------------------------------------------
 
     def _drop(self) -> list[Effect]:
-        """Forget the round in progress, with every secret of it; its private-layer changes are discarded."""
+        """Forget the round in progress, with every secret of it; its private-layer changes are
+        discarded.
+        """
         if self.current is None:
             return []
         round_ = self.current.plan.round
@@ -303,13 +426,21 @@ class Session:
         round_ = getattr(message, "round", 0)
         concerned = self.current is not None and self.current.plan.round == round_
         effects = self._drop() if concerned else []
-        return [*effects, Note(f"refused {type(message).__name__}: {text}", error=True), Send(Refusal(round=round_, code=error.reason))]
+        return [
+            *effects,
+            Note(f"refused {type(message).__name__}: {text}", error=True),
+            Send(Refusal(round=round_, code=error.reason)),
+        ]
 
 
 _ADVICE: dict[str, str] = {
-    Reason.VERSION: "it speaks another protocol version; install the same release as the coordinator",
+    Reason.VERSION: (
+        "it speaks another protocol version; install the same release as the coordinator"
+    ),
     Reason.CONFIG: "its federation.toml is another one; copy the coordinator's again",
-    Reason.ROSTER: "its roster.toml is another one; copy the coordinator's again and accept its fingerprint",
+    Reason.ROSTER: (
+        "its roster.toml is another one; copy the coordinator's again and accept its fingerprint"
+    ),
     Reason.THRESHOLD: "too few hospitals were left",
     Reason.CONTEXT: "hospitals stood at different models or group keys",
     Reason.RANGE: "the sum was outside of what the hospitals could have sent",

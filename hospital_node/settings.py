@@ -17,7 +17,9 @@ from hospital_node.policy import Policy
 
 
 class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Paths are taken from the folder of hospital.toml. `coordinator`: another host:port than the roster's. 0 threads: PyTorch's choice."""
+    """Paths are taken from the folder of hospital.toml. `coordinator`: another host:port than the
+    roster's. 0 threads: PyTorch's choice.
+    """
 
     secret: str
     federation: str = "federation.toml"
@@ -30,7 +32,9 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`source`: a data set's name under FLOP_DATA, or a path. The last four are for simulations, which divide one set."""
+    """`source`: a data set's name under FLOP_DATA, or a path. The last four are for simulations,
+    which divide one set.
+    """
 
     source: str
     test_fraction: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.2
@@ -64,8 +68,8 @@ class Hospital:
         mine = self.roster.hospitals[self.roster.number_named(self.secrets.id)]
         if mine != self.secrets.public():
             raise ConfigError(
-                f"{self.folder / files.roster}: holds other keys for {self.secrets.id!r} than {files.secret}; "
-                "send the coordinator this hospital's .pub file again"
+                f"{self.folder / files.roster}: holds other keys for {self.secrets.id!r} than"
+                f" {files.secret}; send the coordinator this hospital's .pub file again"
             )
 
     @property
@@ -73,12 +77,15 @@ class Hospital:
         return self.settings.hospital.coordinator or self.roster.coordinator.address
 
     def _check_accepted(self, accepted: Path, roster_path: Path) -> None:
-        """A new roster takes effect only when this hospital's operator has accepted its fingerprint."""
+        """A new roster takes effect only when this hospital's operator has accepted its
+        fingerprint.
+        """
         known = accepted.read_text().strip() if accepted.exists() else ""
         if known != self.roster.digest.hex():
             raise ConfigError(
-                f"{roster_path}: its fingerprint {self.roster.fingerprint} has not been accepted here; compare it with the coordinator's "
-                f"operator over the telephone, then run: flop roster accept {roster_path} --fingerprint 'as it was read out'"
+                f"{roster_path}: its fingerprint {self.roster.fingerprint} has not been accepted"
+                " here; compare it with the coordinator's operator over the telephone, then run:"
+                f" flop roster accept {roster_path} --fingerprint 'as it was read out'"
             )
 
 
@@ -86,17 +93,21 @@ def check_roster(config: FederationConfig, admitted: Roster, source: str) -> Non
     """Raises ConfigError where the roster is too small for the cohort."""
     if len(admitted) < config.federation.cohort:
         raise ConfigError(
-            f"{source}: has {len(admitted)} hospitals, federation.cohort asks for {config.federation.cohort}; "
-            "add hospitals with `flop roster add`, or make the cohort smaller"
+            f"{source}: has {len(admitted)} hospitals, federation.cohort asks for"
+            f" {config.federation.cohort}; add hospitals with `flop roster add`, or make the cohort"
+            " smaller"
         )
 
 
 def accept_roster(path: Path, fingerprint: str) -> Roster:
-    """Accept a roster whose fingerprint the operator has compared. Raises ConfigError where it is another one."""
+    """Accept a roster whose fingerprint the operator has compared. Raises ConfigError where it is
+    another one.
+    """
     admitted = roster.read(path)
     if "".join(fingerprint.split()).lower() != "".join(admitted.fingerprint.split()):
         raise ConfigError(
-            f"{path}: its fingerprint is {admitted.fingerprint}, not {fingerprint}; do not use this file, ask the coordinator"
+            f"{path}: its fingerprint is {admitted.fingerprint}, not {fingerprint}; do not use this"
+            " file, ask the coordinator"
         )
     (path.parent / "accepted-roster").write_text(admitted.digest.hex() + "\n")
     return admitted

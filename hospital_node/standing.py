@@ -1,4 +1,6 @@
-"""Where a hospital stands, its shared model and its group key, and how it comes to stand where the others do before a round."""
+"""Where a hospital stands, its shared model and its group key, and how it comes to stand where the
+others do before a round.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from federation.roster import Roster
 
 @dataclass
 class Memory:
-    """What outlives the process: the run, every run before it, the last round answered. The service keeps it on disk."""
+    """What outlives the process: the run, every run before it, the last round answered. The service
+    keeps it on disk.
+    """
 
     run: bytes = b""
     past_runs: list[bytes] = field(default_factory=list)
@@ -30,7 +34,9 @@ class Memory:
 
 
 class Standing:
-    """Answers `Synchronise`, `StateRequest` and `StateGrant`. Raises FaultyCoordinator or FaultyHospital for what cannot be."""
+    """Answers `Synchronise`, `StateRequest` and `StateGrant`. Raises FaultyCoordinator or
+    FaultyHospital for what cannot be.
+    """
 
     def __init__(
         self,
@@ -41,7 +47,14 @@ class Standing:
         memory: Memory,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self.keys, self.config, self.roster, self.shared, self.memory, self.random = keys, config, roster, shared, memory, random
+        self.keys, self.config, self.roster, self.shared, self.memory, self.random = (
+            keys,
+            config,
+            roster,
+            shared,
+            memory,
+            random,
+        )
         self.number = roster.number_named(keys.id)
         self.group: GroupKey | None = None
         self._bind = protections.get(config.protection.kind).bind
@@ -64,11 +77,17 @@ class Standing:
     def serves(self, round_: int) -> GroupKey | None:
         """The key, where it is for this round."""
         group = self.group
-        return group if group is not None and group.serves(round_, self.config.protection.key_rounds) else None
+        return (
+            group
+            if group is not None and group.serves(round_, self.config.protection.key_rounds)
+            else None
+        )
 
     @property
     def digest(self) -> bytes:
-        """The model's. Hashing a large one takes as long as masking: once for every vector is enough, as a new model has a new one."""
+        """The model's. Hashing a large one takes as long as masking: once for every vector is
+        enough, as a new model has a new one.
+        """
         return self._digest(self.shared)
 
     @property
@@ -76,18 +95,24 @@ class Standing:
         """Where this hospital stands, as it signs it in every round; empty without a key."""
         return self._stand(self.shared, self.group)
 
-    # ---- messages --------------------------------------------------------------------------------------------------
+    # ---- messages --------------------------------------------------------------------
 
     def synchronise(self, wanted: Synchronise) -> list[Effect]:
         """Make a group key, or ask the source named for what is lacking."""
         if not self.memory.run or wanted.source >= len(self.roster):
-            raise FaultyCoordinator("asks to synchronise before the run, or with nobody", Reason.UNEXPECTED)
+            raise FaultyCoordinator(
+                "asks to synchronise before the run, or with nobody", Reason.UNEXPECTED
+            )
         if wanted.epoch < self.memory.least_epoch:
             reason = Reason.AGGREGATE if self.group is None else Reason.REPLAY
-            raise FaultyCoordinator("asks for a group key that has been replaced or given up", reason)
+            raise FaultyCoordinator(
+                "asks for a group key that has been replaced or given up", reason
+            )
         if wanted.source == self.number:
             if wanted.applied > self.shared.round:
-                raise FaultyCoordinator("takes this hospital for further than it is", Reason.UNEXPECTED)
+                raise FaultyCoordinator(
+                    "takes this hospital for further than it is", Reason.UNEXPECTED
+                )
             kept: list[Effect] = []
             if self.group is None or self.group.epoch != wanted.epoch:
                 kept = [self._hold(self._make_key(wanted.epoch))]
@@ -95,48 +120,90 @@ class Standing:
         return self._seek(wanted)
 
     def grant(self, request: StateRequest) -> list[Effect]:
-        """Seal the key, and the model where the asker is behind, to a hospital that signed its request."""
+        """Seal the key, and the model where the asker is behind, to a hospital that signed its
+        request.
+        """
         if request.source != self.number or self.group is None or self.group.epoch != request.epoch:
-            raise FaultyCoordinator("relayed a request for a key that this hospital does not hold", Reason.UNEXPECTED)
+            raise FaultyCoordinator(
+                "relayed a request for a key that this hospital does not hold", Reason.UNEXPECTED
+            )
         behind = request.applied < self.shared.round
         state = model.to_bytes(self.shared) if behind else b""
-        return [Send(groupkey.grant(self.memory.run, self.roster, request, self.group, state, self.keys.signing_key))]
+        return [
+            Send(
+                groupkey.grant(
+                    self.memory.run, self.roster, request, self.group, state, self.keys.signing_key
+                )
+            )
+        ]
 
     def accept(self, answer: StateGrant) -> list[Effect]:
-        """Take over what a peer has sealed, if it is what most hold. With `Applied`, the model is another one."""
+        """Take over what a peer has sealed, if it is what most hold. With `Applied`, the model is
+        another one.
+        """
         asking, wanted = self._asking, self._wanted
         if asking is None or wanted is None:
-            raise FaultyCoordinator("delivered a group key that nobody asked for", Reason.UNEXPECTED)
+            raise FaultyCoordinator(
+                "delivered a group key that nobody asked for", Reason.UNEXPECTED
+            )
         try:  # whatever else is delivered in an answer's place, the question stays open
-            key, state = groupkey.accept(self.memory.run, self.roster, asking, answer, self.keys.sealing_key)
+            key, state = groupkey.accept(
+                self.memory.run, self.roster, asking, answer, self.keys.sealing_key
+            )
         except FaultyHospital:
             self._asking = None
             raise
         self._asking = None
         if wanted.group_key not in (b"", key.identifier):
-            raise FaultyHospital(wanted.source, "sealed another group key than the one that most hold", Reason.CONTEXT)
+            raise FaultyHospital(
+                wanted.source,
+                "sealed another group key than the one that most hold",
+                Reason.CONTEXT,
+            )
         effects: list[Effect] = []
         if asking.request.applied < wanted.applied:
             fresh = model.from_bytes(state, self.shared.layout)
-            if fresh is None or fresh.round != wanted.applied or wanted.model not in (b"", self._stand(fresh, key)):
-                raise FaultyHospital(wanted.source, "sent another model than the one that most stand at", Reason.MALFORMED)
+            if (
+                fresh is None
+                or fresh.round != wanted.applied
+                or wanted.model not in (b"", self._stand(fresh, key))
+            ):
+                raise FaultyHospital(
+                    wanted.source,
+                    "sent another model than the one that most stand at",
+                    Reason.MALFORMED,
+                )
             self.shared = fresh
             effects.append(Applied(fresh.round, counted=False, total=None))
         return [*effects, self._hold(key), *self._seek(wanted)]
 
-    # ---- how -------------------------------------------------------------------------------------------------------
+    # ---- how -------------------------------------------------------------------------
 
     def _seek(self, wanted: Synchronise) -> list[Effect]:
-        """Ask for what is lacking: the key, or the model where this hospital is behind, or stands elsewhere in the same round."""
-        current = self.group is not None and self.group.epoch == wanted.epoch and wanted.group_key in (b"", self.group.identifier)
+        """Ask for what is lacking: the key, or the model where this hospital is behind, or stands
+        elsewhere in the same round.
+        """
+        current = (
+            self.group is not None
+            and self.group.epoch == wanted.epoch
+            and wanted.group_key in (b"", self.group.identifier)
+        )
         elsewhere = current and wanted.model not in (b"", self.stand)
-        lacking = wanted.applied > self.shared.round or (0 < wanted.applied == self.shared.round and elsewhere)
+        lacking = wanted.applied > self.shared.round or (
+            0 < wanted.applied == self.shared.round and elsewhere
+        )
         if current and not lacking:
             return [self._synchronised()]
         stands = min(self.shared.round, wanted.applied - 1) if lacking else self.shared.round
         self._wanted = wanted
         self._asking = groupkey.ask(
-            self.memory.run, self.roster, self.number, wanted.source, wanted.epoch, stands, self.keys.signing_key
+            self.memory.run,
+            self.roster,
+            self.number,
+            wanted.source,
+            wanted.epoch,
+            stands,
+            self.keys.signing_key,
         )
         return [Send(self._asking.request)]
 
@@ -166,5 +233,10 @@ class Standing:
         if self.group is None:
             raise LocalProtocolError("synchronised without a key")
         return Send(
-            Synchronised(epoch=self.group.epoch, applied=self.shared.round, group_key=self.group.identifier, model=self.stand)
+            Synchronised(
+                epoch=self.group.epoch,
+                applied=self.shared.round,
+                group_key=self.group.identifier,
+                model=self.stand,
+            )
         )

@@ -1,4 +1,6 @@
-"""The shared start: one safetensors file whose digest all parties agree on (seeded initialisation differs between processors)."""
+"""The shared start: one safetensors file whose digest all parties agree on (seeded initialisation
+differs between processors).
+"""
 
 from __future__ import annotations
 
@@ -27,19 +29,36 @@ def write_start(
     seed: int,
     pretrained: bool,
 ) -> tuple[str, tuple[str, ...]]:
-    """Write the start of the shared layers; returns its SHA-256 and the private patterns as they were meant. Raises ConfigError."""
+    """Write the start of the shared layers; returns its SHA-256 and the private patterns as they
+    were meant. Raises ConfigError.
+    """
     try:
         with randomness.seeded(seed):
-            network = models.build(name, channels=channels, image_size=image_size, classes=classes, pretrained=pretrained)
+            network = models.build(
+                name,
+                channels=channels,
+                image_size=image_size,
+                classes=classes,
+                pretrained=pretrained,
+            )
         chosen = split.choose(
-            network, private or None, private_last, algorithm=algorithm, default=models.REGISTRY[name].private, buffers=buffers
+            network,
+            private or None,
+            private_last,
+            algorithm=algorithm,
+            default=models.REGISTRY[name].private,
+            buffers=buffers,
         )
     except ValueError as error:
         raise ConfigError(f"--model {name}: {error}") from None
     if algorithm == "fedavg":
         patterns: tuple[str, ...] = ()
     elif private_last is not None:
-        patterns = tuple(dict.fromkeys(name.rpartition(".")[0] for name in chosen.private if _is_parameter(network, name)))
+        patterns = tuple(
+            dict.fromkeys(
+                name.rpartition(".")[0] for name in chosen.private if _is_parameter(network, name)
+            )
+        )
     else:
         patterns = tuple(private or models.REGISTRY[name].private)
     start = shared_model.start(parameters.to_numpy(network, chosen.shared), chosen.shared, clip)

@@ -1,4 +1,5 @@
-"""What one hospital keeps on disk: enough to go on after a SIGKILL, and what a person looks at afterwards.
+"""What one hospital keeps on disk: enough to go on after a SIGKILL, and what a person looks at
+afterwards.
 
     memory.json            the run, runs before it, the last round answered: written before a round is answered
     shared.safetensors     the shared model, with its round and clips
@@ -32,7 +33,9 @@ except ImportError:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Whether the lock is ours now; the system takes it back when the file is closed, or the process is killed."""
+    """Whether the lock is ours now; the system takes it back when the file is closed, or the
+    process is killed.
+    """
     if fcntl is None:  # Windows: nothing watches there
         return True
     try:
@@ -67,7 +70,9 @@ class Storage:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """While this lasts no other process works in this folder. Raises ConfigError where one does."""
+        """While this lasts no other process works in this folder. Raises ConfigError where one
+        does.
+        """
         with (self.folder / "lock").open("a") as file:
             if not _locked(file):
                 raise ConfigError(f"{self.folder}: another `flop node` works here; stop it first")
@@ -81,9 +86,14 @@ class Storage:
         try:
             found = json.loads(path.read_text())
             past = [bytes.fromhex(run) for run in found["past_runs"]]
-            return Memory(bytes.fromhex(found["run"]), past, int(found["answered"]), int(found["least_epoch"]))
+            return Memory(
+                bytes.fromhex(found["run"]), past, int(found["answered"]), int(found["least_epoch"])
+            )
         except (ValueError, KeyError, TypeError):
-            raise ConfigError(f"{path}: is damaged; without it a round could be answered twice. Move {self.folder} away") from None
+            raise ConfigError(
+                f"{path}: is damaged; without it a round could be answered twice. Move"
+                f" {self.folder} away"
+            ) from None
 
     def write_memory(self, memory: Memory) -> None:
         """On the disk when this returns."""
@@ -100,12 +110,22 @@ class Storage:
             return None
         found = model.read(self.shared)
         if found.layout != layout:
-            raise ConfigError(f"{self.shared}: belongs to another model; move {self.folder} away to start afresh")
+            raise ConfigError(
+                f"{self.shared}: belongs to another model; move {self.folder} away to start afresh"
+            )
         return found
 
     def begin_run(self, memory: Memory, config: FederationConfig) -> None:
         """Put an earlier run's results aside and begin afresh."""
-        earlier = [self.folder / name for name in ("metrics.jsonl", "summary.json", "shared.safetensors", "private.safetensors")]
+        earlier = [
+            self.folder / name
+            for name in (
+                "metrics.jsonl",
+                "summary.json",
+                "shared.safetensors",
+                "private.safetensors",
+            )
+        ]
         if memory.past_runs and any(path.exists() for path in earlier):
             aside = self.folder / "earlier" / memory.past_runs[-1].hex()[:12]
             aside.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,12 @@ def figures(confusion: np.ndarray | list[list[int]]) -> dict[str, Any]:
 
 
 def about(
-    identifier: str, config: FederationConfig, session: Session, learner: Learner, storage: Storage, confusion: np.ndarray
+    identifier: str,
+    config: FederationConfig,
+    session: Session,
+    learner: Learner,
+    storage: Storage,
+    confusion: np.ndarray,
 ) -> dict[str, Any]:
     """Everything but the baselines and whether the run was finished."""
     train, test = learner.data.class_counts(learner.classes)

@@ -1,4 +1,6 @@
-"""The thread that trains and tests, so that the hospital's sockets are served meanwhile. One job after the other."""
+"""The thread that trains and tests, so that the hospital's sockets are served meanwhile. One job
+after the other.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ class Worker:
             if self._stop(round_):
                 return None
             self._progress(0, 0)
-            trained = self.learner.train(shared, run, round_, self._progress, lambda: self._stop(round_))
+            trained = self.learner.train(
+                shared, run, round_, self._progress, lambda: self._stop(round_)
+            )
             return None if trained.stats.stopped else TrainingDone(round_, trained)
 
         self._put(job, round_)
@@ -87,7 +91,12 @@ class Worker:
         self._put(lambda: self.learner.reset(run), 0)
 
     def baselines(self, start: Vector, run: bytes, rounds: int) -> None:
-        self._put(lambda: BaselinesDone(self.learner.baselines(start, run, rounds, lambda: self._stopping)), 0)
+        self._put(
+            lambda: BaselinesDone(
+                self.learner.baselines(start, run, rounds, lambda: self._stopping)
+            ),
+            0,
+        )
 
     def stop(self) -> None:
         """End after the batch in hand, and wait for it."""
@@ -105,7 +114,8 @@ class Worker:
         def guarded() -> Result | None:
             try:
                 return job()
-            except Exception as error:  # a bug or a full disk: the service tells its operator and refuses the round
+            # a bug or a full disk: the service tells its operator and refuses the round
+            except Exception as error:
                 return Failed(round_, error, traceback.format_exc())
 
         self._jobs.put(guarded)

@@ -1,5 +1,5 @@
-"""What any model has to beat: the commonest class, and a linear model on small pixels. Both return a confusion
-matrix.
+"""What any model has to beat: the commonest class, and a linear model on small pixels. Both return
+a confusion matrix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ STEPS = 100
 
 
 def majority(train_labels: Tensor, test_labels: Tensor, classes: int) -> np.ndarray:
-    """Always the commonest class of the training labels (the first of them on a tie). ValueError without any."""
+    """Always the commonest class of the training labels (the first of them on a tie). ValueError
+    without any.
+    """
     if len(train_labels) == 0:
         raise ValueError("the training set is empty, so it has no commonest class")
     commonest = torch.bincount(train_labels.cpu().to(torch.int64), minlength=classes).argmax()
@@ -26,10 +28,14 @@ def majority(train_labels: Tensor, test_labels: Tensor, classes: int) -> np.ndar
 
 
 def linear(
-    train_images: Tensor, train_labels: Tensor, test_images: Tensor, test_labels: Tensor, classes: int
+    train_images: Tensor,
+    train_labels: Tensor,
+    test_images: Tensor,
+    test_labels: Tensor,
+    classes: int,
 ) -> np.ndarray:
-    """Multinomial logistic regression on standardised pixels, averaged down to at most 32x32, fitted by L-BFGS from
-    zero.
+    """Multinomial logistic regression on standardised pixels, averaged down to at most 32x32,
+    fitted by L-BFGS from zero.
 
     uint8 images (N, C, H, W). Deterministic. ValueError on an empty training set.
     """
@@ -40,7 +46,9 @@ def linear(
     x = (x - mean) / deviation
     weight = torch.zeros(x.shape[1], classes, requires_grad=True)
     bias = torch.zeros(classes, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=STEPS, history_size=10, line_search_fn="strong_wolfe"
+    )
 
     def objective() -> Tensor:
         optimizer.zero_grad()
@@ -55,9 +63,11 @@ def linear(
 
 
 def _pixels(images: Tensor) -> Tensor:
-    """(N, C * side * side) float32, the side being at most 32. In pieces, so that large images are never all floats
-    at once.
+    """(N, C * side * side) float32, the side being at most 32. In pieces, so that large images are
+    never all floats at once.
     """
     side = min(SIDE, images.shape[-1])
-    pieces = [adaptive_avg_pool2d(to_input(piece.cpu()), side).flatten(1) for piece in images.split(1024)]
+    pieces = [
+        adaptive_avg_pool2d(to_input(piece.cpu()), side).flatten(1) for piece in images.split(1024)
+    ]
     return torch.cat(pieces)

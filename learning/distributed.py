@@ -1,9 +1,9 @@
-"""Local training on several devices of one machine: one process a device, PyTorch's DistributedDataParallel between
-them.
+"""Local training on several devices of one machine: one process a device, PyTorch's
+DistributedDataParallel between them.
 
-The batches, their order and the loss are those of `learning.training`; only who computes which examples differs.
-Nothing leaves the machine: the processes meet through a file, and talk over the loopback interface (gloo) or between
-GPUs (NCCL).
+The batches, their order and the loss are those of `learning.training`; only who computes which
+examples differs. Nothing leaves the machine: the processes meet through a file, and talk over the
+loopback interface (gloo) or between GPUs (NCCL).
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ POLL_SECONDS = 0.05
 
 
 def trainer(
-    model: nn.Module, settings: TrainSettings, device_names: str, *, proximal: Collection[str] | None = None
+    model: nn.Module,
+    settings: TrainSettings,
+    device_names: str,
+    *,
+    proximal: Collection[str] | None = None,
 ) -> Trainer | DistributedTrainer:
-    """The trainer for a configuration's devices (`learning.device.choose_several`): in this process, or in one for
-    each.
+    """The trainer for a configuration's devices (`learning.device.choose_several`): in this
+    process, or in one for each.
     """
     chosen = devices.choose_several(device_names)
     if len(chosen) == 1:
@@ -43,11 +47,12 @@ def trainer(
 
 
 class DistributedTrainer:
-    """Like `Trainer`, on several devices. The model stays on the CPU between calls; its processes live for one call.
+    """Like `Trainer`, on several devices. The model stays on the CPU between calls; its processes
+    live for one call.
 
-    A batch is divided among the devices, so `batch_size` must be at least two for each; ValueError if not. On CUDA,
-    BatchNorm takes its statistics over the whole batch; on the CPU, over each process's part, and the first one's are
-    kept.
+    A batch is divided among the devices, so `batch_size` must be at least two for each; ValueError
+    if not. On CUDA, BatchNorm takes its statistics over the whole batch; on the CPU, over each
+    process's part, and the first one's are kept.
     """
 
     def __init__(
@@ -59,9 +64,15 @@ class DistributedTrainer:
         proximal: Collection[str] | None = None,
     ) -> None:
         if len({device.type for device in on}) != 1 or on[0].type == "mps":
-            raise ValueError("several devices must all be CUDA devices, or all the CPU; choose one device or cuda:all")
+            raise ValueError(
+                "several devices must all be CUDA devices, or all the CPU; choose one device or"
+                " cuda:all"
+            )
         if settings.batch_size < 2 * len(on):
-            raise ValueError(f"a batch of {settings.batch_size} is too small for {len(on)} devices; take {2 * len(on)} or more")
+            raise ValueError(
+                f"a batch of {settings.batch_size} is too small for {len(on)} devices; take"
+                f" {2 * len(on)} or more"
+            )
         self.model, self.settings, self.devices, self.proximal = model, settings, list(on), proximal
 
     def train(
@@ -76,8 +87,8 @@ class DistributedTrainer:
     ) -> TrainStats:
         """As `Trainer.train`. Fewer than two examples a device train on the first device alone.
 
-        `images` and `labels` are moved to shared memory, where every process reads the one copy. RuntimeError when a
-        process dies.
+        `images` and `labels` are moved to shared memory, where every process reads the one copy.
+        RuntimeError when a process dies.
         """
         rows = torch.arange(len(labels)) if rows is None else rows.cpu()
         if len(rows) < 2 * len(self.devices):
@@ -88,16 +99,33 @@ class DistributedTrainer:
         started = time.perf_counter()
         shared = self.model.cpu().share_memory()
         # steps made, steps in all, asked to stop, stopped; and the mean loss
-        board, loss = torch.zeros(4, dtype=torch.int64).share_memory_(), torch.zeros(1).share_memory_()
+        board, loss = (
+            torch.zeros(4, dtype=torch.int64).share_memory_(),
+            torch.zeros(1).share_memory_(),
+        )
         with tempfile.TemporaryDirectory() as folder:
-            work = (self, shared, images.cpu().share_memory_(), labels.cpu().share_memory_(), rows, seed, board, loss)
+            work = (
+                self,
+                shared,
+                images.cpu().share_memory_(),
+                labels.cpu().share_memory_(),
+                rows,
+                seed,
+                board,
+                loss,
+            )
             context = mp.start_processes(
-                _work, (os.path.join(folder, "meet"), os.getpid(), *work), len(self.devices), join=False
+                _work,
+                (os.path.join(folder, "meet"), os.getpid(), *work),
+                len(self.devices),
+                join=False,
             )
             self._follow(context, board, progress, stop)
         steps, _, _, stopped = board.tolist()
         seconds = time.perf_counter() - started
-        return TrainStats(len(rows), steps, loss.item() if steps else math.nan, seconds, bool(stopped))
+        return TrainStats(
+            len(rows), steps, loss.item() if steps else math.nan, seconds, bool(stopped)
+        )
 
     @staticmethod
     def _follow(
@@ -128,7 +156,9 @@ class DistributedTrainer:
 
 
 class Together(Alone):
-    """One of `world` processes that train one model: every world-th example of a batch, gradients averaged by DDP."""
+    """One of `world` processes that train one model: every world-th example of a batch, gradients
+    averaged by DDP.
+    """
 
     def __init__(self, rank: int, world: int, device: torch.device) -> None:
         self.rank, self.world, self.device = rank, world, device
@@ -146,7 +176,8 @@ class Together(Alone):
         return rows[self.rank :: self.world]
 
     def loss(self, logits: Tensor, labels: Tensor, rows: Tensor, weights: Tensor | None) -> Tensor:
-        # DDP averages over processes: times world, over the whole batch's weight, makes that the batch's mean
+        # DDP averages over processes: times world, over the whole batch's weight, makes that the
+        # batch's mean
         whole = len(rows) if weights is None else weights[labels[rows]].sum()
         mine = labels[self.share(rows)]
         return cross_entropy(logits, mine, weight=weights, reduction="sum") * (self.world / whole)
@@ -174,8 +205,11 @@ def _work(
     board: Tensor,
     loss: Tensor,
 ) -> None:
-    """One process. The first writes what it did to `board` and `loss`, and the trained state back into `model`."""
-    # Ctrl-C reaches every process; the parent stops us in order. PyTorch sends the same signal when the parent has died.
+    """One process. The first writes what it did to `board` and `loss`, and the trained state back
+    into `model`.
+    """
+    # Ctrl-C reaches every process; the parent stops us in order. PyTorch sends the same signal when
+    # the parent has died.
     signal.signal(signal.SIGINT, lambda *_: None if os.getppid() == parent else os._exit(1))
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -184,7 +218,10 @@ def _work(
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo", init_method=f"file://{meeting}", rank=rank, world_size=world
+        "nccl" if device.type == "cuda" else "gloo",
+        init_method=f"file://{meeting}",
+        rank=rank,
+        world_size=world,
     )
     mine = copy.deepcopy(model)
 
@@ -192,8 +229,12 @@ def _work(
         if rank == 0:
             board[0], board[1] = done, of
 
-    trainer = Trainer(mine, plan.settings, device, proximal=plan.proximal, group=Together(rank, world, device))
-    stats = trainer.train(images, labels, seed=seed, rows=rows, progress=progress, stop=lambda: bool(board[2]))
+    trainer = Trainer(
+        mine, plan.settings, device, proximal=plan.proximal, group=Together(rank, world, device)
+    )
+    stats = trainer.train(
+        images, labels, seed=seed, rows=rows, progress=progress, stop=lambda: bool(board[2])
+    )
     if rank == 0:
         target = model.state_dict()
         for name, value in mine.state_dict().items():

@@ -1,6 +1,7 @@
 """What a model gets right: losses and confusion counts, and the figures that follow from them.
 
-Confusion matrices have rows of true and columns of predicted classes; those of several hospitals add up.
+Confusion matrices have rows of true and columns of predicted classes; those of several hospitals
+add up.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from learning.training import to_input
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean cross-entropy `loss` (nan without examples), `confusion` int64 (C, C), `probabilities` float32 (N, C)."""
+    """Mean cross-entropy `loss` (nan without examples), `confusion` int64 (C, C), `probabilities`
+    float32 (N, C).
+    """
 
     loss: float
     confusion: np.ndarray
@@ -31,8 +34,8 @@ class Scores:
 class Metrics:
     """All in [0, 1]; None where there is nothing to divide by.
 
-    `interval` is the 95 % Wilson score interval of the accuracy; `balanced_accuracy` averages the sensitivities of the
-    classes that are present; `sensitivity` has one entry per class.
+    `interval` is the 95 % Wilson score interval of the accuracy; `balanced_accuracy` averages the
+    sensitivities of the classes that are present; `sensitivity` has one entry per class.
     """
 
     examples: int
@@ -52,7 +55,8 @@ def evaluate(
     *,
     rows: Tensor | None = None,
 ) -> Scores:
-    """Scores on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them, in float32 throughout.
+    """Scores on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them, in
+    float32 throughout.
 
     The model is moved to `device` and left in evaluation mode. No examples give empty scores.
     """
@@ -99,12 +103,15 @@ def wilson(successes: int, trials: int) -> tuple[float, float]:
 
 
 def normal_half_width(proportion: float, trials: int) -> float:
-    """Half width of the 95 % normal-approximation interval: what stands behind the FedAvg paper's plus-minus signs."""
+    """Half width of the 95 % normal-approximation interval: what stands behind the FedAvg paper's
+    plus-minus signs.
+    """
     return 1.96 * math.sqrt(proportion * (1 - proportion) / trials)
 
 
 def auroc(probabilities: np.ndarray, truth: np.ndarray | Tensor) -> float | None:
-    """One-versus-rest area under the ROC curve, averaged over the classes that have positives and negatives; else None.
+    """One-versus-rest area under the ROC curve, averaged over the classes that have positives and
+    negatives; else None.
 
     `probabilities` (N, C), `truth` (N,) class indices.
     """
@@ -115,5 +122,8 @@ def auroc(probabilities: np.ndarray, truth: np.ndarray | Tensor) -> float | None
     if not defined.any():
         return None
     scores = torch.from_numpy(probabilities)
-    per_class = [binary_auroc(scores[:, c], (labels == c).long()) for c in defined.nonzero().flatten().tolist()]
+    per_class = [
+        binary_auroc(scores[:, c], (labels == c).long())
+        for c in defined.nonzero().flatten().tolist()
+    ]
     return float(torch.stack(per_class).mean())

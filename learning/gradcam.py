@@ -12,28 +12,37 @@ from learning.training import to_input
 
 
 def grad_cam_plus_plus(
-    model: Classifier, images: Tensor, target: int | Tensor | None = None, device: torch.device | None = None
+    model: Classifier,
+    images: Tensor,
+    target: int | Tensor | None = None,
+    device: torch.device | None = None,
 ) -> np.ndarray:
-    """Maps (B, H, W), float32 in [0, 1], over uint8 `images` (B, C, H, W): how the last convolution's maps speak for
-    a class.
+    """Maps (B, H, W), float32 in [0, 1], over uint8 `images` (B, C, H, W): how the last
+    convolution's maps speak for a class.
 
-    `target`: one class for all, one per image (B,), or None for the predicted ones. Equation 19 of the paper gives
-    the pixel weights from the first gradient alone when the score is exp(logit); the common factor exp(logit) falls
-    out when a map is scaled to a maximum of 1. A map without any positive evidence is 0 everywhere. The model is left
-    in evaluation mode.
+    `target`: one class for all, one per image (B,), or None for the predicted ones. Equation 19 of
+    the paper gives the pixel weights from the first gradient alone when the score is exp(logit);
+    the common factor exp(logit) falls out when a map is scaled to a maximum of 1. A map without any
+    positive evidence is 0 everywhere. The model is left in evaluation mode.
     """
     device = device or next(model.parameters()).device
     model = model.to(device).eval()
     with torch.enable_grad():
         maps = model.body(to_input(images.to(device))).detach().requires_grad_(True)
         logits = model.head(model.neck(maps))
-        chosen = logits.argmax(dim=1) if target is None else torch.as_tensor(target, device=device).expand(len(images))
+        chosen = (
+            logits.argmax(dim=1)
+            if target is None
+            else torch.as_tensor(target, device=device).expand(len(images))
+        )
         score = logits.gather(1, chosen.unsqueeze(1)).sum()
         (slope,) = torch.autograd.grad(score, maps)
     maps = maps.detach()
     squared, cubed = slope.square(), slope.pow(3)
     denominator = 2 * squared + (maps.sum(dim=(2, 3), keepdim=True) * cubed)
-    alpha = torch.where(denominator != 0, squared / denominator.where(denominator != 0, torch.ones(())), 0.0)
+    alpha = torch.where(
+        denominator != 0, squared / denominator.where(denominator != 0, torch.ones(())), 0.0
+    )
     weights = (alpha * relu(slope)).sum(dim=(2, 3), keepdim=True)
     heat = relu((weights * maps).sum(dim=1, keepdim=True))
     heat = interpolate(heat, size=images.shape[-2:], mode="bilinear", align_corners=False)

@@ -14,16 +14,16 @@ from learning import randomness
 
 
 def to_numpy(model: nn.Module, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Copies of the named state_dict entries: float32, C-contiguous, in the order of `names`. ValueError on unknown
-    names.
+    """Copies of the named state_dict entries: float32, C-contiguous, in the order of `names`.
+    ValueError on unknown names.
     """
     state = model.state_dict()
     return {name: _owned(_entry(state, name)) for name in names}
 
 
 def load(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays into the model. Nothing is written unless every name, shape and dtype (float32) fits; else
-    ValueError.
+    """Write arrays into the model. Nothing is written unless every name, shape and dtype (float32)
+    fits; else ValueError.
     """
     state = model.state_dict()
     for name, array in arrays.items():
@@ -31,7 +31,9 @@ def load(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype != np.float32:
             raise ValueError(f"{name} has dtype {array.dtype}, the model needs float32")
         if array.shape != tuple(target.shape):
-            raise ValueError(f"{name} has shape {array.shape}, the model needs {tuple(target.shape)}")
+            raise ValueError(
+                f"{name} has shape {array.shape}, the model needs {tuple(target.shape)}"
+            )
     with torch.no_grad():
         for name, array in arrays.items():
             # copied first: the array may be read-only, which torch warns about
@@ -39,11 +41,11 @@ def load(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def reinitialise(model: nn.Module, names: Iterable[str], seed: int) -> None:
-    """Draw the named entries afresh with their layers' own default initialisation, from `seed` and in the order of
-    the model.
+    """Draw the named entries afresh with their layers' own default initialisation, from `seed` and
+    in the order of the model.
 
-    Drawn on the CPU, so the device makes no difference; the global random state is as before afterwards. ValueError
-    when a name is unknown or its layer cannot initialise itself.
+    Drawn on the CPU, so the device makes no difference; the global random state is as before
+    afterwards. ValueError when a name is unknown or its layer cannot initialise itself.
     """
     state = model.state_dict()
     wanted: dict[str, list[str]] = defaultdict(list)
@@ -57,7 +59,10 @@ def reinitialise(model: nn.Module, names: Iterable[str], seed: int) -> None:
                 continue
             fresh = copy.deepcopy(module).cpu()
             if not hasattr(fresh, "reset_parameters"):
-                raise ValueError(f"the layer {owner} has no initialisation of its own; choose other private layers")
+                raise ValueError(
+                    f"the layer {owner} has no initialisation of its own; choose other private"
+                    " layers"
+                )
             fresh.reset_parameters()
             drawn = fresh.state_dict()
             for field in wanted[owner]:

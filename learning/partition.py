@@ -1,8 +1,9 @@
 """Who has what: a data set's training rows divided among the hospitals of a simulation.
 
-Wherever groups are known (patients, or scenes of one video), a group goes to one hospital whole, so that no hospital is
-tested on a patient that another one trained on. Only `by:COLUMN` may tear a group apart, because there the column says
-where the images are; the notes then say how often it did.
+Wherever groups are known (patients, or scenes of one video), a group goes to one hospital whole, so
+that no hospital is tested on a patient that another one trained on. Only `by:COLUMN` may tear a
+group apart, because there the column says where the images are; the notes then say how often it
+did.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ DIRICHLET_TRIES = 50
 
 @dataclass(frozen=True)
 class Partition:
-    """`parts[i]`: int64, the sorted rows of hospital i; disjoint, together all rows, none empty. `notes`: sentences
-    for the summary.
+    """`parts[i]`: int64, the sorted rows of hospital i; disjoint, together all rows, none empty.
+    `notes`: sentences for the summary.
     """
 
     parts: list[np.ndarray]
@@ -37,10 +38,11 @@ def partition(
 ) -> Partition:
     """Divide rows 0..len(labels)-1 among `hospitals`.
 
-    `spec`: `iid`; `skew:LAMBDA[:CHUNKS]`, the FLOP paper's section 4.1; `dirichlet:ALPHA`, each class divided in
-    proportions drawn from a symmetric Dirichlet distribution (Hsu et al. 2019, arXiv 1909.06335); `by:COLUMN`, the
-    column's values are the hospitals. `columns` and `groups` are the Index's. ValueError, one sentence, if the spec is
-    malformed or there is too little to divide.
+    `spec`: `iid`; `skew:LAMBDA[:CHUNKS]`, the FLOP paper's section 4.1; `dirichlet:ALPHA`, each
+    class divided in proportions drawn from a symmetric Dirichlet distribution (Hsu et al. 2019,
+    arXiv 1909.06335); `by:COLUMN`, the column's values are the hospitals. `columns` and `groups`
+    are the Index's. ValueError, one sentence, if the spec is malformed or there is too little to
+    divide.
     """
     labels = np.asarray(labels)
     kind, *arguments = spec.split(":")
@@ -53,7 +55,9 @@ def partition(
     units = _Units(labels, groups)
     if len(units) < hospitals:
         what = "images" if groups is None else "patients or groups"
-        raise ValueError(f"{len(units)} {what} cannot be divided among {hospitals} hospitals; ask for fewer.")
+        raise ValueError(
+            f"{len(units)} {what} cannot be divided among {hospitals} hospitals; ask for fewer."
+        )
     rng = np.random.default_rng(seed)
     if kind == "iid" and not arguments:
         return units.partition(_iid(units, hospitals, rng), hospitals, [])
@@ -68,12 +72,15 @@ def partition(
         if not 0 < alpha < math.inf:
             raise ValueError(f"{spec!r}: ALPHA must be above 0, not {arguments[0]}.")
         return units.partition(*_dirichlet(units, alpha, hospitals, rng))
-    raise ValueError(f"{spec!r} is not a partition; write iid, skew:LAMBDA[:CHUNKS], dirichlet:ALPHA or by:COLUMN.")
+    raise ValueError(
+        f"{spec!r} is not a partition; write iid, skew:LAMBDA[:CHUNKS], dirichlet:ALPHA or"
+        " by:COLUMN."
+    )
 
 
 class _Units:
-    """What is handed out whole: a group of rows, or a single row. A group's class is its commonest (the lowest at a
-    tie).
+    """What is handed out whole: a group of rows, or a single row. A group's class is its commonest
+    (the lowest at a tie).
     """
 
     def __init__(self, labels: np.ndarray, groups: np.ndarray | None) -> None:
@@ -99,8 +106,8 @@ class _Units:
 
 
 def _iid(units: _Units, hospitals: int, rng: np.random.Generator) -> np.ndarray:
-    """In random order, large units first, each to the hospital with the fewest images: single images divide to
-    within one.
+    """In random order, large units first, each to the hospital with the fewest images: single
+    images divide to within one.
     """
     order = rng.permutation(len(units))
     order = order[np.argsort(-units.size[order], kind="stable")]
@@ -115,41 +122,55 @@ def _balanced(sizes: np.ndarray, order: np.ndarray, bins: int) -> np.ndarray:
     return owner
 
 
-def _skew(units: _Units, lam: float, chunks: int | None, hospitals: int, rng: np.random.Generator) -> tuple[np.ndarray, int, list[str]]:
-    """The FLOP paper's section 4.1: hospital i prefers class i mod C with probability LAMBDA, the others share the rest
-    equally.
+def _skew(
+    units: _Units, lam: float, chunks: int | None, hospitals: int, rng: np.random.Generator
+) -> tuple[np.ndarray, int, list[str]]:
+    """The FLOP paper's section 4.1: hospital i prefers class i mod C with probability LAMBDA, the
+    others share the rest equally.
 
-    What the text leaves open, and what is done here. Within a class the images are shuffled before they are cut into
-    CHUNKS chunks of (nearly) equal numbers of units. Hospitals draw in turn, one chunk at a time, until all chunks are
-    gone: were each to take all its chunks at once, what is left over would fall on the last hospitals alone. Each gets
-    the same number of chunks, the first ones one more if the number does not divide. A chunk is the next of its class.
-    If every class that is left has probability zero (LAMBDA = 1), all of them are equally likely. Without CHUNKS: the
-    paper's 25, or the next number that divides evenly.
+    What the text leaves open, and what is done here. Within a class the images are shuffled before
+    they are cut into CHUNKS chunks of (nearly) equal numbers of units. Hospitals draw in turn, one
+    chunk at a time, until all chunks are gone: were each to take all its chunks at once, what is
+    left over would fall on the last hospitals alone. Each gets the same number of chunks, the first
+    ones one more if the number does not divide. A chunk is the next of its class. If every class
+    that is left has probability zero (LAMBDA = 1), all of them are equally likely. Without CHUNKS:
+    the paper's 25, or the next number that divides evenly.
     """
     if chunks is None:
-        chunks = next(k for k in range(PAPER_CHUNKS, PAPER_CHUNKS + hospitals) if k * units.classes % hospitals == 0)
+        chunks = next(
+            k
+            for k in range(PAPER_CHUNKS, PAPER_CHUNKS + hospitals)
+            if k * units.classes % hospitals == 0
+        )
     piles = []
     for label in range(units.classes):
         own = rng.permutation(np.flatnonzero(units.label == label))
         piles.append([chunk for chunk in np.array_split(own, chunks) if len(chunk)][::-1])
     total = sum(len(pile) for pile in piles)
     if total < hospitals:
-        raise ValueError(f"{total} chunks cannot be divided among {hospitals} hospitals; ask for more chunks per class.")
+        raise ValueError(
+            f"{total} chunks cannot be divided among {hospitals} hospitals; ask for more chunks per"
+            " class."
+        )
     owner = np.empty(len(units), np.int64)
     for turn in range(total):
         hospital = turn % hospitals
         left = np.array([len(pile) > 0 for pile in piles])
         label = rng.choice(units.classes, p=choice(lam, hospital % units.classes, left))
         owner[piles[label].pop()] = hospital
-    return owner, hospitals, [f"{chunks} chunks per class, {total // hospitals} or more for each hospital"]
+    return (
+        owner,
+        hospitals,
+        [f"{chunks} chunks per class, {total // hospitals} or more for each hospital"],
+    )
 
 
 def choice(lam: float, preferred: int, left: np.ndarray) -> np.ndarray:
-    """The probabilities of the next chunk's class: float64, one per class; `left`: bool, which classes have chunks
-    left.
+    """The probabilities of the next chunk's class: float64, one per class; `left`: bool, which
+    classes have chunks left.
 
-    FLOP paper 4.1 (i) to (v): LAMBDA for the preferred class, (1 - LAMBDA) / (C - 1) for each other, normalised over
-    those left.
+    FLOP paper 4.1 (i) to (v): LAMBDA for the preferred class, (1 - LAMBDA) / (C - 1) for each
+    other, normalised over those left.
     """
     count = len(left)
     p = np.full(count, (1 - lam) / (count - 1) if count > 1 else 1.0)
@@ -158,9 +179,11 @@ def choice(lam: float, preferred: int, left: np.ndarray) -> np.ndarray:
     return p / p.sum() if p.sum() > 0 else left / left.sum()
 
 
-def _dirichlet(units: _Units, alpha: float, hospitals: int, rng: np.random.Generator) -> tuple[np.ndarray, int, list[str]]:
-    """Proportions are drawn again until every hospital has a tenth of an equal share; after that, the smallest are
-    topped up.
+def _dirichlet(
+    units: _Units, alpha: float, hospitals: int, rng: np.random.Generator
+) -> tuple[np.ndarray, int, list[str]]:
+    """Proportions are drawn again until every hospital has a tenth of an equal share; after that,
+    the smallest are topped up.
     """
     least = max(1, len(units) // (10 * hospitals))
     owner = np.empty(len(units), np.int64)
@@ -168,7 +191,9 @@ def _dirichlet(units: _Units, alpha: float, hospitals: int, rng: np.random.Gener
         for label in range(units.classes):
             own = rng.permutation(np.flatnonzero(units.label == label))
             cuts = np.cumsum(rng.dirichlet(np.full(hospitals, alpha)))[:-1]
-            for hospital, share in enumerate(np.split(own, np.round(np.nan_to_num(cuts) * len(own)).astype(np.int64))):
+            for hospital, share in enumerate(
+                np.split(own, np.round(np.nan_to_num(cuts) * len(own)).astype(np.int64))
+            ):
                 owner[share] = hospital
         counts = np.bincount(owner, minlength=hospitals)
         if counts.min() >= least:
@@ -177,42 +202,63 @@ def _dirichlet(units: _Units, alpha: float, hospitals: int, rng: np.random.Gener
     while (counts := np.bincount(owner, minlength=hospitals)).min() < least:
         owner[rng.choice(np.flatnonzero(owner == counts.argmax()))] = counts.argmin()
         moved += 1
-    note = f"alpha {alpha:g} left a hospital with fewer than {least}, so {moved} images or groups were moved from the largest"
+    note = (
+        f"alpha {alpha:g} left a hospital with fewer than {least}, so {moved} images or groups were"
+        " moved from the largest"
+    )
     return owner, hospitals, [note]
 
 
-def _by_column(spec: str, count: int, columns: Mapping[str, Sequence[str]], hospitals: int, groups: np.ndarray | None) -> Partition:
-    """One value a hospital, in alphabetical order; more values than hospitals: largest first, each to the smallest
-    hospital.
+def _by_column(
+    spec: str,
+    count: int,
+    columns: Mapping[str, Sequence[str]],
+    hospitals: int,
+    groups: np.ndarray | None,
+) -> Partition:
+    """One value a hospital, in alphabetical order; more values than hospitals: largest first, each
+    to the smallest hospital.
     """
     name = spec.partition(":")[2]
     there = ", ".join(sorted(columns)) or "none"
     if name not in columns:
-        raise ValueError(f"{spec!r}: there is no column {name!r} to divide by; the columns are: {there}.")
+        raise ValueError(
+            f"{spec!r}: there is no column {name!r} to divide by; the columns are: {there}."
+        )
     if len(columns[name]) != count:
         raise ValueError(f"Column {name!r} has {len(columns[name])} values for {count} images.")
     values, value_of_row, sizes = np.unique(
-        np.array([value or "(blank)" for value in columns[name]]), return_inverse=True, return_counts=True
+        np.array([value or "(blank)" for value in columns[name]]),
+        return_inverse=True,
+        return_counts=True,
     )
     if len(values) < hospitals:
         raise ValueError(
-            f"Column {name!r} has {len(values)} values ({', '.join(values)}), which is too few for {hospitals} hospitals; "
-            f"ask for at most {len(values)}."
+            f"Column {name!r} has {len(values)} values ({', '.join(values)}), which is too few for"
+            f" {hospitals} hospitals; ask for at most {len(values)}."
         )
     owner = np.arange(len(values))
     notes = []
     if len(values) > hospitals:
         owner = _balanced(sizes, np.argsort(-sizes, kind="stable"), hospitals)
-        notes.append(f"{len(values)} values of {name} were grouped into {hospitals} hospitals, as equal in size as whole values allow")
+        notes.append(
+            f"{len(values)} values of {name} were grouped into {hospitals} hospitals, as equal in"
+            " size as whole values allow"
+        )
     owner_of_row = owner[value_of_row]
     for hospital in range(hospitals):
         mine = ", ".join(f"{values[v]} ({sizes[v]})" for v in np.flatnonzero(owner == hospital))
         notes.append(f"hospital {hospital + 1} = {mine}")
     if groups is not None:
-        homes = np.unique(np.stack([np.unique(groups, return_inverse=True)[1], owner_of_row]), axis=1)[0]
+        homes = np.unique(
+            np.stack([np.unique(groups, return_inverse=True)[1], owner_of_row]), axis=1
+        )[0]
         torn = int((np.bincount(homes) > 1).sum())
         if torn:
-            notes.append(f"{torn} patients or groups have images at more than one hospital, because {name} says so")
+            notes.append(
+                f"{torn} patients or groups have images at more than one hospital, because {name}"
+                " says so"
+            )
     return Partition([np.flatnonzero(owner_of_row == i) for i in range(hospitals)], notes)
 
 

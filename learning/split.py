@@ -1,4 +1,6 @@
-"""Which parts of a model are shared and which stay at home (`M_s` and `M_p` of the FLOP paper), by name."""
+"""Which parts of a model are shared and which stay at home (`M_s` and `M_p` of the FLOP paper), by
+name.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ Algorithm = Literal["flop", "fedavg", "local", "central"]
 
 @dataclass(frozen=True)
 class Split:
-    """state_dict names, in state_dict order. Integer counters (`num_batches_tracked`) are in neither: they never
-    travel.
+    """state_dict names, in state_dict order. Integer counters (`num_batches_tracked`) are in
+    neither: they never travel.
     """
 
     shared: tuple[str, ...]
@@ -32,20 +34,27 @@ def choose(
 ) -> Split:
     """Split the model's state for an algorithm.
 
-    flop: `private` (fnmatch patterns; a layer's own name stands for all that is in it), or the last `private_last`
-    layers that own parameters, or `default`. fedavg: all is shared. local, central: nothing is. `buffers`
-    (BatchNorm's running mean and variance) follow their layer, or all stay private. Raises ValueError on a pattern
-    that matches nothing, and on a choice that the algorithm has no use for.
+    flop: `private` (fnmatch patterns; a layer's own name stands for all that is in it), or the last
+    `private_last` layers that own parameters, or `default`. fedavg: all is shared. local, central:
+    nothing is. `buffers` (BatchNorm's running mean and variance) follow their layer, or all stay
+    private. Raises ValueError on a pattern that matches nothing, and on a choice that the algorithm
+    has no use for.
     """
     names = [name for name, value in model.state_dict().items() if value.is_floating_point()]
     if algorithm not in ("flop", "fedavg", "local", "central"):
-        raise ValueError(f"no algorithm is called {algorithm!r}; choose flop, fedavg, local or central")
+        raise ValueError(
+            f"no algorithm is called {algorithm!r}; choose flop, fedavg, local or central"
+        )
     if buffers not in ("shared", "private"):
         raise ValueError(f"buffers are 'shared' or 'private', not {buffers!r}")
     if private and private_last is not None:
-        raise ValueError("choose the private part by pattern or by number of last layers, not by both")
+        raise ValueError(
+            "choose the private part by pattern or by number of last layers, not by both"
+        )
     if algorithm != "flop" and (private or private_last is not None):
-        raise ValueError(f"{algorithm} has no private part to choose; leave it out or take the algorithm flop")
+        raise ValueError(
+            f"{algorithm} has no private part to choose; leave it out or take the algorithm flop"
+        )
 
     if algorithm == "fedavg":
         kept: set[str] = set()
@@ -59,7 +68,9 @@ def choose(
         parameters = {name for name, _ in model.named_parameters()}
         kept |= {name for name in names if name not in parameters}
     if algorithm == "flop" and kept.issuperset(name for name, _ in model.named_parameters()):
-        raise ValueError("every layer is private, so there is nothing to share; that is the algorithm local")
+        raise ValueError(
+            "every layer is private, so there is nothing to share; that is the algorithm local"
+        )
     return Split(
         shared=tuple(name for name in names if name not in kept),
         private=tuple(name for name in names if name in kept),
@@ -68,18 +79,29 @@ def choose(
 
 def layers(model: nn.Module) -> list[str]:
     """Names of the modules that own parameters themselves, in the model's order."""
-    return [name for name, module in model.named_modules() if next(module.parameters(recurse=False), None) is not None]
+    return [
+        name
+        for name, module in model.named_modules()
+        if next(module.parameters(recurse=False), None) is not None
+    ]
 
 
 def _matching(model: nn.Module, names: Sequence[str], patterns: Sequence[str]) -> set[str]:
     kept: set[str] = set()
     for pattern in patterns:
-        matched = {name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*")}
+        matched = {
+            name
+            for name in names
+            if fnmatchcase(name, pattern) or fnmatchcase(name, pattern + ".*")
+        }
         if not matched:
             candidates = layers(model)
             shown = ", ".join(candidates[-12:])
             more = f" and {len(candidates) - 12} before them" if len(candidates) > 12 else ""
-            raise ValueError(f"the private pattern {pattern!r} matches no layer; the model's layers are {shown}{more}")
+            raise ValueError(
+                f"the private pattern {pattern!r} matches no layer; the model's layers are"
+                f" {shown}{more}"
+            )
         kept |= matched
     return kept
 
@@ -87,7 +109,10 @@ def _matching(model: nn.Module, names: Sequence[str], patterns: Sequence[str]) -
 def _last_layers(model: nn.Module, count: int) -> list[str]:
     candidates = layers(model)
     if not 1 <= count < len(candidates):
-        raise ValueError(f"the last {count} layers cannot be private; choose 1 to {len(candidates) - 1} for this model")
+        raise ValueError(
+            f"the last {count} layers cannot be private; choose 1 to {len(candidates) - 1} for this"
+            " model"
+        )
     return candidates[-count:]
 
 

@@ -1,4 +1,6 @@
-"""One hospital's local training: plain epochs of SGD or Adam over images that stay uint8 until their batch."""
+"""One hospital's local training: plain epochs of SGD or Adam over images that stay uint8 until
+their batch.
+"""
 
 from __future__ import annotations
 
@@ -14,20 +16,25 @@ from torch.nn.functional import cross_entropy
 from learning import device as devices
 from learning import randomness
 
-# Fixed and public: constants computed from a hospital's own images would leak and would differ between hospitals.
+# Fixed and public: constants computed from a hospital's own images would leak and would differ
+# between hospitals.
 INPUT_MEAN, INPUT_STD = 0.5, 0.25
 
 
-def to_input(images: Tensor, memory_format: torch.memory_format = torch.contiguous_format) -> Tensor:
-    """uint8 (B, C, H, W) to float32 `(x / 255 - 0.5) / 0.25`, in [-2, 2]; about what ImageNet's own constants give."""
+def to_input(
+    images: Tensor, memory_format: torch.memory_format = torch.contiguous_format
+) -> Tensor:
+    """uint8 (B, C, H, W) to float32 `(x / 255 - 0.5) / 0.25`, in [-2, 2]; about what ImageNet's own
+    constants give.
+    """
     scaled = images.to(dtype=torch.float32, memory_format=memory_format)
     return scaled.sub_(255 * INPUT_MEAN).div_(255 * INPUT_STD)
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """What one local training does. `proximal_mu`: FedProx's mu (Li et al. 2020). `freeze_batchnorm`: train with
-    running statistics.
+    """What one local training does. `proximal_mu`: FedProx's mu (Li et al. 2020).
+    `freeze_batchnorm`: train with running statistics.
     """
 
     epochs: int = 1
@@ -60,8 +67,8 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class TrainStats:
-    """`examples` in the training set, `steps` made, mean `loss` over the examples seen (nan for none), `stopped`
-    early.
+    """`examples` in the training set, `steps` made, mean `loss` over the examples seen (nan for
+    none), `stopped` early.
     """
 
     examples: int
@@ -72,7 +79,9 @@ class TrainStats:
 
 
 class Alone:
-    """How one process trains: it takes whole batches and asks nobody. `learning.distributed` has the other way."""
+    """How one process trains: it takes whole batches and asks nobody. `learning.distributed` has
+    the other way.
+    """
 
     rank = 0
     smallest_batch = 2
@@ -96,9 +105,11 @@ class Alone:
 
 
 class Trainer:
-    """Trains a model in place. The optimiser's state is new in every call: each round starts afresh, as in the papers.
+    """Trains a model in place. The optimiser's state is new in every call: each round starts
+    afresh, as in the papers.
 
-    `proximal` names the parameters that FedProx's term holds near their start of round (None: all of them).
+    `proximal` names the parameters that FedProx's term holds near their start of round (None: all
+    of them).
     """
 
     def __init__(
@@ -128,13 +139,15 @@ class Trainer:
         progress: Callable[[int, int], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> TrainStats:
-        """Train on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them only.
+        """Train on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them
+        only.
 
-        Put the images on the device once, and let many hospitals share them through `rows`; images left in main
-        memory are sent batch by batch. Order and dropout follow from `seed`: same seed, same bytes on one CPU and
-        thread count. `stop` is asked before every batch, `progress(steps made, steps in all)` told after it. Every
-        step has at least two examples (a last single one joins the batch before it), because BatchNorm has no
-        variance of one; where there is only one, BatchNorm uses its running statistics. Raises ValueError on an empty
+        Put the images on the device once, and let many hospitals share them through `rows`; images
+        left in main memory are sent batch by batch. Order and dropout follow from `seed`: same
+        seed, same bytes on one CPU and thread count. `stop` is asked before every batch,
+        `progress(steps made, steps in all)` told after it. Every step has at least two examples (a
+        last single one joins the batch before it), because BatchNorm has no variance of one; where
+        there is only one, BatchNorm uses its running statistics. Raises ValueError on an empty
         training set.
         """
         settings, group, started = self.settings, self.group, time.perf_counter()
@@ -142,20 +155,33 @@ class Trainer:
         if len(rows) == 0:
             raise ValueError("the training set is empty; give this hospital at least one image")
         labels = labels.to(self.device, torch.int64)
-        weights = class_weights(labels[rows.to(self.device)], self.model) if settings.class_weights else None
+        weights = (
+            class_weights(labels[rows.to(self.device)], self.model)
+            if settings.class_weights
+            else None
+        )
         bounds = batch_bounds(len(rows), settings.batch_size, group.smallest_batch)
         optimizer = _optimizer(self.model, settings)
-        pull = _Proximal(self.model, settings.proximal_mu, self.proximal) if settings.proximal_mu else None
+        pull = (
+            _Proximal(self.model, settings.proximal_mu, self.proximal)
+            if settings.proximal_mu
+            else None
+        )
         dtype = devices.precision(self.device, settings.mixed_precision)
         # float16 alone needs its gradients scaled; bfloat16 has float32's range
         scaler = torch.amp.GradScaler(self.device.type, enabled=dtype == torch.float16)
 
         steps, seen, stopped = 0, 0, False
-        total = torch.zeros((), dtype=torch.float64 if self.device.type != "mps" else torch.float32, device=self.device)
+        total = torch.zeros(
+            (),
+            dtype=torch.float64 if self.device.type != "mps" else torch.float32,
+            device=self.device,
+        )
         model = group.wrap(self.model).train()
         if settings.freeze_batchnorm or min(len(rows), settings.batch_size) == 1:
             _freeze_batchnorm(model)
-        with randomness.seeded(seed + group.rank, self.device):  # dropout draws from the global generators
+        # dropout draws from the global generators
+        with randomness.seeded(seed + group.rank, self.device):
             for chosen in _batches(rows, bounds, settings.epochs, seed):
                 if group.agree(stop is not None and stop()):
                     stopped = True
@@ -189,25 +215,31 @@ class Trainer:
 
 
 def class_weights(labels: Tensor, model: nn.Module) -> Tensor:
-    """Weights (classes,) inverse to each class's count, 1 on average over the examples; 0 for a class that is not
-    there.
+    """Weights (classes,) inverse to each class's count, 1 on average over the examples; 0 for a
+    class that is not there.
     """
     counts = torch.bincount(labels, minlength=model.classes).to(torch.float32)
     present = counts > 0
-    return torch.where(present, len(labels) / (present.sum() * counts.clamp(min=1)), torch.zeros_like(counts))
+    return torch.where(
+        present, len(labels) / (present.sum() * counts.clamp(min=1)), torch.zeros_like(counts)
+    )
 
 
 def batch_bounds(examples: int, batch_size: int, smallest: int = 2) -> list[tuple[int, int]]:
-    """Start and end of each batch; a last one of fewer than `smallest` joins the one before, unless all are that
-    small.
+    """Start and end of each batch; a last one of fewer than `smallest` joins the one before, unless
+    all are that small.
     """
-    bounds = [(start, min(start + batch_size, examples)) for start in range(0, examples, batch_size)]
+    bounds = [
+        (start, min(start + batch_size, examples)) for start in range(0, examples, batch_size)
+    ]
     if batch_size >= smallest and len(bounds) > 1 and bounds[-1][1] - bounds[-1][0] < smallest:
         bounds[-2:] = [(bounds[-2][0], examples)]
     return bounds
 
 
-def _batches(rows: Tensor, bounds: list[tuple[int, int]], epochs: int, seed: int) -> Iterator[Tensor]:
+def _batches(
+    rows: Tensor, bounds: list[tuple[int, int]], epochs: int, seed: int
+) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         order = rows[torch.randperm(len(rows), generator=generator)]

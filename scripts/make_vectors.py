@@ -1,9 +1,11 @@
-"""Writes tests/vectors/*.json: known answers of this project's own constructions, for other implementations and for CI.
+"""Writes tests/vectors/*.json: known answers of this project's own constructions, for other
+implementations and for CI.
 
     python scripts/make_vectors.py            writes the files
     python scripts/make_vectors.py --check    writes nothing; exit 1 if a file differs from what the code gives
 
-A long result stands as its SHA-256 and its first bytes. All inputs come from the vectors' own keys: nothing is random.
+A long result stands as its SHA-256 and its first bytes. All inputs come from the vectors' own keys:
+nothing is random.
 """
 
 import argparse
@@ -34,11 +36,17 @@ RINGS = (16, 24, 32, 64)
 
 def brief(data: bytes | memoryview) -> dict[str, Any]:
     whole = bytes(data)
-    return {"bytes": len(whole), "first": whole[:48].hex(), "sha256": hashlib.sha256(whole).hexdigest()}
+    return {
+        "bytes": len(whole),
+        "first": whole[:48].hex(),
+        "sha256": hashlib.sha256(whole).hexdigest(),
+    }
 
 
 def an_update(count: int) -> np.ndarray:
-    """float32[count] in [-1, 1), exact on every machine: element j is (j * 2654435761 mod 2^32) / 2^31 - 1, rounded."""
+    """float32[count] in [-1, 1), exact on every machine: element j is (j * 2654435761 mod 2^32) /
+    2^31 - 1, rounded.
+    """
     words = np.arange(count, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(1 << 32)
     return (words.astype(np.float64) / 2**31 - 1).astype(np.float32)
 
@@ -70,7 +78,9 @@ def key_vectors() -> list[Any]:
         {
             "private": private.hex(),
             "x25519_public": agreement.public_of(private).hex(),
-            "x25519_shared_with_next": agreement.shared_secret(private, agreement.public_of(following)).hex(),
+            "x25519_shared_with_next": (
+                agreement.shared_secret(private, agreement.public_of(following)).hex()
+            ),
             "ed25519_public": signing.public_of(private).hex(),
             "signature_of_survivors_b_run_3": signing.sign(private, "survivors", b"run", 3).hex(),
             "sealed_share_for_from_1_to_2": sealing.seal(private, b"share", b"from 1 to 2").hex(),
@@ -86,7 +96,10 @@ def sharing_vectors() -> list[Any]:
         (KEYS[1], [0, 1, 2, 3, 4], 4),
         (b"\xff" * 32, [7, 2**31 - 1, 0], 2),
     ):
-        coefficients = [int.from_bytes(kdf.derive(KEYS[2], "coefficient", k), "big") for k in range(threshold - 1)]
+        coefficients = [
+            int.from_bytes(kdf.derive(KEYS[2], "coefficient", k), "big")
+            for k in range(threshold - 1)
+        ]
         draws = iter(coefficients)
         shares = sharing.split(secret, holders, threshold, lambda below, draws=draws: next(draws))  # type: ignore[misc]
         result.append(
@@ -143,7 +156,10 @@ def fixedpoint_vectors() -> list[Any]:
 
 def limb_vectors() -> list[Any]:
     counts = [0, 1, 2047, 2048, 1234567, 2**48 - 1]
-    return [{"bits": bits, "counts": counts, "limbs": limbs.encode(counts, bits).tolist()} for bits in (0, 2, 8, 12, 16, 24)]
+    return [
+        {"bits": bits, "counts": counts, "limbs": limbs.encode(counts, bits).tolist()}
+        for bits in (0, 2, 8, 12, 16, 24)
+    ]
 
 
 def tag_vectors() -> list[Any]:
@@ -157,7 +173,13 @@ def tag_vectors() -> list[Any]:
     ]
     context = b"run 1, round 2"
     return [
-        {"key": KEYS[4].hex(), "context": context.hex(), "hospital": hospital, "x": says, "tag": tag.tag(KEYS[4], context, hospital, x)}
+        {
+            "key": KEYS[4].hex(),
+            "context": context.hex(),
+            "hospital": hospital,
+            "x": says,
+            "tag": tag.tag(KEYS[4], context, hospital, x),
+        }
         for hospital, x, says in cases
     ]
 
@@ -210,7 +232,9 @@ def text_of(name: str) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     check = parser.parse_args().check
     different = []

@@ -11,27 +11,46 @@ import joblib
 from federation.errors import ConfigError
 
 Engine = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]], int], Iterator[Any]]
-"""(function, the arguments of each call, calls at a time) → results, each as soon as it is there, in any order."""
+"""(function, the arguments of each call, calls at a time) → results, each as soon as it is there,
+in any order.
+"""
 
 
-def _processes(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
+def _processes(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int
+) -> Iterator[Any]:
     """Processes on this machine."""
     with joblib.parallel_config("loky"):
-        yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(joblib.delayed(function)(*call) for call in calls)
+        yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
+            joblib.delayed(function)(*call) for call in calls
+        )
 
 
-def _cluster(function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int) -> Iterator[Any]:
-    """The Ray cluster that RAY_ADDRESS names, or one on this machine. Raises what the function raised.
+def _cluster(
+    function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int
+) -> Iterator[Any]:
+    """The Ray cluster that RAY_ADDRESS names, or one on this machine. Raises what the function
+    raised.
 
-    Not through joblib's Ray backend: that one gives all results at the end, and work that is stopped would lose what it has.
+    Not through joblib's Ray backend: that one gives all results at the end, and work that is
+    stopped would lose what it has.
     """
     try:
         import ray
     except ImportError:
-        raise ConfigError("--engine ray: Ray is not installed; pip install 'flop-federation[ray]', or leave --engine out") from None
+        raise ConfigError(
+            "--engine ray: Ray is not installed; pip install 'flop-federation[ray]', or leave"
+            " --engine out"
+        ) from None
     there = {name: os.environ[name] for name in ("FLOP_DATA", "PYTHONPATH") if name in os.environ}
-    ray.init(ignore_reinit_error=True, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": there})
-    share = min(1.0, ray.cluster_resources().get("GPU", 0) / jobs)  # of an accelerator; a task that asks for none sees none
+    ray.init(
+        ignore_reinit_error=True,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": there},
+    )
+    # of an accelerator; a task that asks for none sees none
+    share = min(1.0, ray.cluster_resources().get("GPU", 0) / jobs)
     task = ray.remote(num_cpus=1, num_gpus=share, max_retries=0)(function)
     waiting = list(calls)
     running: list[Any] = []

@@ -1,7 +1,7 @@
 """A lying coordinator and a faulty hospital, as scripts over the real sessions.
 
-`Rewrite` sits on the wire of a whole federation and changes what passes. `LyingCoordinator` has the sessions' lines in its hand: it can
-follow the protocol, phase by phase, and leave it at any point.
+`Rewrite` sits on the wire of a whole federation and changes what passes. `LyingCoordinator` has the
+sessions' lines in its hand: it can follow the protocol, phase by phase, and leave it at any point.
 """
 
 from __future__ import annotations
@@ -36,17 +36,23 @@ Change = Callable[[Any], Any]
 
 
 class Rewrite:
-    """A fault: changes messages of one type that pass one hospital's line (any hospital's if `only` is None) in one round (0: in all).
+    """A fault: changes messages of one type that pass one hospital's line (any hospital's if `only`
+    is None) in one round (0: in all).
 
-    `change` gives the message that passes instead, a list of them, or None for none. `seen` is all that passed, as it arrived.
+    `change` gives the message that passes instead, a list of them, or None for none. `seen` is all
+    that passed, as it arrived.
     """
 
-    def __init__(self, kind: type[Message], change: Change, only: int | None = None, round_: int = 0) -> None:
+    def __init__(
+        self, kind: type[Message], change: Change, only: int | None = None, round_: int = 0
+    ) -> None:
         self.kind, self.change, self.only, self.round = kind, change, only, round_
         self.seen: list[tuple[int, str, Message]] = []
         self.changed = 0
 
-    def __call__(self, who: int, direction: str, message: Message, now: float) -> Iterable[tuple[float, Message]]:
+    def __call__(
+        self, who: int, direction: str, message: Message, now: float
+    ) -> Iterable[tuple[float, Message]]:
         here = isinstance(message, self.kind) and self.only in (None, who)
         if here and self.round in (0, getattr(message, "round", 0)):
             self.changed += 1
@@ -59,7 +65,11 @@ class Rewrite:
 
     def passed(self, kind: type[Message], round_: int = 0) -> dict[int, Any]:
         """By hospital, the last message of this type that passed (in this round)."""
-        return {who: m for who, _, m in self.seen if isinstance(m, kind) and round_ in (0, getattr(m, "round", 0))}
+        return {
+            who: m
+            for who, _, m in self.seen
+            if isinstance(m, kind) and round_ in (0, getattr(m, "round", 0))
+        }
 
 
 def put(**fields: Any) -> Change:
@@ -75,11 +85,17 @@ def contribution(rig: Rig, who: int, round_: int, clips: np.ndarray) -> Contribu
 
 def integers(rig: Rig, who: int, round_: int, clips: np.ndarray) -> np.ndarray:
     """Its coded vector in the clear, int64."""
-    return Coding.of(rig.config, rig.layout).integers(contribution(rig, who, round_, clips))[0].astype(np.int64)
+    return (
+        Coding.of(rig.config, rig.layout)
+        .integers(contribution(rig, who, round_, clips))[0]
+        .astype(np.int64)
+    )
 
 
 class LyingCoordinator:
-    """Leads sessions by hand. `say` and `tell` give the hospitals' answers; the phases are honest as long as nothing else is passed in."""
+    """Leads sessions by hand. `say` and `tell` give the hospitals' answers; the phases are honest
+    as long as nothing else is passed in.
+    """
 
     def __init__(self, rig: Rig) -> None:
         self.rig, self.sessions = rig, dict(rig.sessions)
@@ -90,10 +106,12 @@ class LyingCoordinator:
         self.round = 0
         self.uploaded: dict[int, Update] = {}
         self.known: Any = None
-        """What the coordinator remembers of a masked round: adverts, dealt shares, context, transcript."""
+        """What the coordinator remembers of a masked round: adverts, dealt shares, context,
+        transcript.
+        """
         self.agree(1)
 
-    # ---- the line ------------------------------------------------------------------------------------------------------
+    # ---- the line --------------------------------------------------------------------
 
     def say(self, who: int, message: Message) -> list[Any]:
         """One message to one hospital, and what it sends back (refusals apart)."""
@@ -113,7 +131,9 @@ class LyingCoordinator:
                 case Train(round=round_):
                     stand = self.rig.stands[who]
                     counts = (stand.examples, 2, (1, 0, 0, who))
-                    answers += self._heard(who, self.sessions[who].trained(round_, stand.update(who, round_), *counts))
+                    answers += self._heard(
+                        who, self.sessions[who].trained(round_, stand.update(who, round_), *counts)
+                    )
                 case Applied():
                     answers += self._heard(who, self.sessions[who].report(0.5, True))
         return answers
@@ -128,16 +148,24 @@ class LyingCoordinator:
         old = self.sessions[who]
         self.sessions[who] = self.rig.session(who, old.memory, old.shared)
 
-    # ---- an honest coordinator's steps ---------------------------------------------------------------------------------
+    # ---- an honest coordinator's steps -----------------------------------------------
 
     def agree(self, epoch: int, maker: int = 0, among: Iterable[int] | None = None) -> None:
         """All hold one group key."""
         self.applied = max(session.shared.round for session in self.sessions.values())
         for who in self.sessions:
             self.say(who, Welcome(run=RUN, next_round=1, rounds=9))
-        (made,) = self.say(maker, Synchronise(epoch=epoch, source=maker, applied=self.applied, group_key=b""))
+        (made,) = self.say(
+            maker, Synchronise(epoch=epoch, source=maker, applied=self.applied, group_key=b"")
+        )
         for who in sorted(among if among is not None else set(self.sessions)):
-            ask = Synchronise(epoch=epoch, source=maker, applied=self.applied, group_key=made.group_key, model=made.model)
+            ask = Synchronise(
+                epoch=epoch,
+                source=maker,
+                applied=self.applied,
+                group_key=made.group_key,
+                model=made.model,
+            )
             (answer,) = self.say(who, ask)
             while isinstance(answer, StateRequest):
                 (grant,) = self.say(maker, answer)
@@ -151,7 +179,9 @@ class LyingCoordinator:
         """StartRound; the advertisements are in `self.state`, of all but the dead."""
         self.round, self.state = round_, self.protection.open_round(self.plan(round_))
         start = StartRound(round=round_, cohort=self.plan(round_).cohort)
-        return self.gather(self.tell({who: start for who in self.plan(round_).cohort if who not in set(dead)}))
+        return self.gather(
+            self.tell({who: start for who in self.plan(round_).cohort if who not in set(dead)})
+        )
 
     def gather(self, answers: Mapping[int, Any]) -> dict[int, Any]:
         """The honest coordinator takes these answers."""
@@ -162,7 +192,9 @@ class LyingCoordinator:
         return dict(answers)
 
     def close(self) -> dict[int, Message]:
-        """The honest coordinator's next phase: what it would send to whom. The last one gives the aggregate to all."""
+        """The honest coordinator's next phase: what it would send to whom. The last one gives the
+        aggregate to all.
+        """
         following, messages = self.state.close()
         if hasattr(following, "aggregate"):
             self.aggregate = following.aggregate
@@ -171,8 +203,12 @@ class LyingCoordinator:
         self.known = getattr(following, "known", self.known)
         return dict(messages)
 
-    def up_to(self, phase: str, round_: int = 1, dead: Mapping[str, Iterable[int]] | None = None) -> dict[int, Message]:
-        """Honest until `phase`: what is to be sent to begin it. `dead`: who is not reached any more from which phase on."""
+    def up_to(
+        self, phase: str, round_: int = 1, dead: Mapping[str, Iterable[int]] | None = None
+    ) -> dict[int, Message]:
+        """Honest until `phase`: what is to be sent to begin it. `dead`: who is not reached any more
+        from which phase on.
+        """
         gone: set[int] = set()
         lost = {name: set(who) for name, who in (dead or {}).items()}
         gone |= lost.get("advertise_keys", set())
@@ -182,7 +218,9 @@ class LyingCoordinator:
             if name == phase:
                 return messages
             gone |= lost.get(name, set())
-            answers = self.tell({who: message for who, message in messages.items() if who not in gone})
+            answers = self.tell(
+                {who: message for who, message in messages.items() if who not in gone}
+            )
             if name == "masked_update":
                 grant = Grant(round=round_)
                 answers = self.tell({who: grant for who in messages if who not in gone})
@@ -193,17 +231,21 @@ class LyingCoordinator:
         """Everybody gets what is to be sent last."""
         self.tell(messages)
 
-    # ---- with colluders ------------------------------------------------------------------------------------------------
+    # ---- with colluders --------------------------------------------------------------
 
     def signed_by(self, who: int, transcript: bytes, survivors: tuple[int, ...]) -> bytes:
         """A colluder signs whatever it is asked to."""
         secret = self.sessions[who].keys.signing_key
-        return signing.sign(secret, "survivors", *survivors_parts(self.known.context, transcript, survivors))
+        return signing.sign(
+            secret, "survivors", *survivors_parts(self.known.context, transcript, survivors)
+        )
 
-    # ---- afterwards ----------------------------------------------------------------------------------------------------
+    # ---- afterwards ------------------------------------------------------------------
 
     def usable(self, round_: int, without: Iterable[int] = ()) -> None:
-        """An honest round with the honest parties gives exactly their sum. The hospitals in `without` do not take part."""
+        """An honest round with the honest parties gives exactly their sum. The hospitals in
+        `without` do not take part.
+        """
         clips = self.sessions[min(set(self.sessions) - set(without))].shared.clips
         messages = self.up_to("aggregate", round_, dead={"advertise_keys": without})
         alive = [who for who in self.sessions if who not in set(without)]
@@ -229,7 +271,9 @@ def liar(cohort: int = 5, hospitals: int | None = None, **changes: Any) -> Lying
 
 
 def refuses(hub: LyingCoordinator, who: int, message: Any, reason: str, words: str) -> None:
-    """The hospital gives no answer, tells its operator these words, and the coordinator this reason."""
+    """The hospital gives no answer, tells its operator these words, and the coordinator this
+    reason.
+    """
     assert hub.say(who, message) == []
     assert hub.refusals[who][-1] == reason, hub.notes[who]
     assert words in hub.notes[who][-1]

@@ -1,4 +1,6 @@
-"""A small federation in memory for tests of the protocol: real sessions, a real run, stand-ins for the training."""
+"""A small federation in memory for tests of the protocol: real sessions, a real run, stand-ins for
+the training.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +27,27 @@ SHAPES = {"features.weight": (3, 4), "features.bias": (5,)}
 
 
 def start_model(clip: float = 0.25) -> SharedModel:
-    tensors = {name: np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape) for name, shape in SHAPES.items()}
+    tensors = {
+        name: np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+        for name, shape in SHAPES.items()
+    }
     return model.start(tensors, tuple(SHAPES), clip)
 
 
-def config(protection: str = "masked", cohort: int = 3, rounds: int = 1, **changes: Any) -> FederationConfig:
+def config(
+    protection: str = "masked", cohort: int = 3, rounds: int = 1, **changes: Any
+) -> FederationConfig:
     """`changes`: keys of the tables `federation` and `protection`."""
-    of_protection = {key: changes.pop(key) for key in list(changes) if key in Protection.__struct_fields__}
+    of_protection = {
+        key: changes.pop(key) for key in list(changes) if key in Protection.__struct_fields__
+    }
     return validate(
         FederationConfig(
-            federation=Rounds(rounds=rounds, cohort=cohort, **{"min_cohort": min(3, cohort), "patience": 10.0} | changes),
+            federation=Rounds(
+                rounds=rounds,
+                cohort=cohort,
+                **{"min_cohort": min(3, cohort), "patience": 10.0} | changes,
+            ),
             model=Model(classes=("a", "b"), start_digest="0" * 64),
             protection=Protection(kind=protection, **of_protection),
         )
@@ -42,9 +55,11 @@ def config(protection: str = "masked", cohort: int = 3, rounds: int = 1, **chang
 
 
 class Stand:
-    """Stands in for a learner: its update is a function of hospital and round; remembers what the session applied.
+    """Stands in for a learner: its update is a function of hospital and round; remembers what the
+    session applied.
 
-    Its private layers are the list of rounds whose training is in them (`private`), and perhaps one whose is not yet (`pending`).
+    Its private layers are the list of rounds whose training is in them (`private`), and perhaps one
+    whose is not yet (`pending`).
     """
 
     def __init__(self, number: int, update: Callable[[int, int], np.ndarray] | None = None) -> None:
@@ -64,7 +79,9 @@ class Stand:
     def train(self, session: Session, round_: int) -> list[Effect]:
         self.trained.append(round_)
         self.pending = round_
-        return session.trained(round_, self.update(self.number, round_), self.examples, 2, (1, 0, 0, self.number))
+        return session.trained(
+            round_, self.update(self.number, round_), self.examples, 2, (1, 0, 0, self.number)
+        )
 
     def discard(self) -> None:
         self.discarded += 1
@@ -80,22 +97,32 @@ class Stand:
 
 
 class Deaths:
-    """A fault: in round r hospital h sends the first `cases[r][h]` messages of `order` and dies (if all: when the aggregate comes).
+    """A fault: in round r hospital h sends the first `cases[r][h]` messages of `order` and dies (if
+    all: when the aggregate comes).
 
-    `sent` is what reached the coordinator. `rig` must be set before it plays; `raise_all` starts the dead again.
+    `sent` is what reached the coordinator. `rig` must be set before it plays; `raise_all` starts
+    the dead again.
     """
 
     rig: Rig
 
-    def __init__(self, order: Sequence[type[Message]], cases: Mapping[int, Mapping[int, int]]) -> None:
+    def __init__(
+        self, order: Sequence[type[Message]], cases: Mapping[int, Mapping[int, int]]
+    ) -> None:
         self.order, self.cases = tuple(order), cases
         self.dead: set[int] = set()
         self.sent: list[tuple[int, Message]] = []
 
-    def __call__(self, who: int, direction: str, message: Message, now: float) -> Iterable[tuple[float, Message]]:
+    def __call__(
+        self, who: int, direction: str, message: Message, now: float
+    ) -> Iterable[tuple[float, Message]]:
         count = self.cases.get(getattr(message, "round", 0), {}).get(who)
         if count is not None:
-            if direction == "up" and type(message) in self.order and self.order.index(type(message)) >= count:
+            if (
+                direction == "up"
+                and type(message) in self.order
+                and self.order.index(type(message)) >= count
+            ):
                 self.dead.add(who)
             elif isinstance(message, Aggregate) and count == len(self.order):
                 self.rig.restart(who)
@@ -132,20 +159,33 @@ class Rig:
     ) -> None:
         count = hospitals or config.federation.cohort
         names = hospital_ids(count)
-        self.secrets = [generate(name, (bytes([1 + i, *range(31)]), bytes(32)), own_secret(0, name)) for i, name in enumerate(names)]
+        self.secrets = [
+            generate(name, (bytes([1 + i, *range(31)]), bytes(32)), own_secret(0, name))
+            for i, name in enumerate(names)
+        ]
         hub = generate("coordinator", (bytes([0, *range(31)]), bytes(32)))
         self.config = config
-        self.roster = Roster(hub.public("coordinator", "127.0.0.1:1"), [secret.public() for secret in self.secrets])
+        self.roster = Roster(
+            hub.public("coordinator", "127.0.0.1:1"), [secret.public() for secret in self.secrets]
+        )
         start = start_model(config.protection.clip)
         self.layout = start.layout
         self.sessions = {number: self.session(number) for number in range(count)}
         self.stands = {number: Stand(number, update) for number in range(count)}
         self.run = Run(config, self.roster, start.layout, RUN, 0, 0, 0, 0.0)
         self.federation = MemoryFederation(
-            config, start.layout, self.run, {n: (self.sessions[n], self.stands[n]) for n in self.sessions}, fault, watch, tap
+            config,
+            start.layout,
+            self.run,
+            {n: (self.sessions[n], self.stands[n]) for n in self.sessions},
+            fault,
+            watch,
+            tap,
         )
 
-    def session(self, number: int, memory: Memory | None = None, shared: SharedModel | None = None) -> Session:
+    def session(
+        self, number: int, memory: Memory | None = None, shared: SharedModel | None = None
+    ) -> Session:
         """A fresh process of this hospital, with what its disk remembers."""
         start = start_model(self.config.protection.clip)
         return Session(
@@ -168,7 +208,9 @@ class Rig:
         self.federation.connect(number)
 
     def play(self, patiences: float = 20.0) -> Rig:
-        """To the end of the run, or for so many times `patience` per round: a run that stands still fails, and does not hang."""
+        """To the end of the run, or for so many times `patience` per round: a run that stands still
+        fails, and does not hang.
+        """
         settings = self.config.federation
         self.federation.play(patiences * settings.patience * settings.rounds)
         return self

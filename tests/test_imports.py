@@ -1,4 +1,6 @@
-"""Who may import whom (DESIGN.md, "The rooms"), read from the sources; and a coordinator that never loads torch."""
+"""Who may import whom (DESIGN.md, "The rooms"), read from the sources; and a coordinator that never
+loads torch.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("crypto", "federation", "learning", "hospital_node", "coordinator", "simulation", "attacks")
+ROOMS = (
+    "crypto",
+    "federation",
+    "learning",
+    "hospital_node",
+    "coordinator",
+    "simulation",
+    "attacks",
+)
 ALLOWED = {
     "crypto": set(),
     "federation": {"crypto"},
@@ -18,7 +28,8 @@ ALLOWED = {
     "hospital_node": {"federation", "learning"},
     "coordinator": {"federation"},
     "simulation": {"coordinator", "hospital_node", "federation", "learning"},
-    "simulation/bench": {"coordinator", "hospital_node", "federation", "learning", "crypto"},  # measures crypto by itself
+    # measures crypto by itself
+    "simulation/bench": {"coordinator", "hospital_node", "federation", "learning", "crypto"},
     "attacks": {"simulation", "federation", "learning", "crypto"},
 }
 
@@ -50,12 +61,23 @@ def test_a_room_imports_only_the_rooms_below_it(room: str) -> None:
 def test_attack_methods_see_observations_and_models_only() -> None:
     for path in sources("attacks/methods"):
         ours = {name for name in imports(path) if name.partition(".")[0] in ROOMS}
-        strange = {n for n in ours if not n.startswith(("attacks.observation", "attacks.methods", "learning")) and n != "attacks"}
+        strange = {
+            n
+            for n in ours
+            if not n.startswith(("attacks.observation", "attacks.methods", "learning"))
+            and n != "attacks"
+        }
         assert not strange, f"{path.relative_to(ROOT)} imports {sorted(strange)}"
 
 
 @pytest.mark.parametrize(
-    ("library", "home"), [("zmq", {"federation/link.py"}), ("tenseal", {"crypto/ckks.py"}), ("pickle", set()), ("random", set())]
+    ("library", "home"),
+    [
+        ("zmq", {"federation/link.py"}),
+        ("tenseal", {"crypto/ckks.py"}),
+        ("pickle", set()),
+        ("random", set()),
+    ],
 )
 def test_one_file_for_each_library_that_wants_care(library: str, home: set[str]) -> None:
     users = set()
@@ -69,7 +91,9 @@ def test_one_file_for_each_library_that_wants_care(library: str, home: set[str])
 def test_the_coordinator_and_the_protocol_never_import_torch() -> None:
     for room in ("crypto", "federation", "coordinator"):
         for path in sources(room):
-            assert not any(name.partition(".")[0] in ("torch", "torchvision") for name in imports(path)), path
+            assert not any(
+                name.partition(".")[0] in ("torch", "torchvision") for name in imports(path)
+            ), path
 
 
 def test_a_coordinator_with_everything_loaded_has_no_torch() -> None:
@@ -83,13 +107,19 @@ def test_a_coordinator_with_everything_loaded_has_no_torch() -> None:
 
 
 def test_only_files_of_this_project_are_packages() -> None:
-    """pyproject lists the packages by name; a folder that is not installed would work here and nowhere else."""
+    """pyproject lists the packages by name; a folder that is not installed would work here and
+    nowhere else.
+    """
     listed = (ROOT / "pyproject.toml").read_text()
     for room in ROOMS:
         assert f'"{room}*"' in listed
 
 
-@pytest.mark.parametrize("script", [*sorted(path.name for path in (ROOT / "scripts").glob("*.sh")), "../.ci/run"])
+@pytest.mark.parametrize(
+    "script", [*sorted(path.name for path in (ROOT / "scripts").glob("*.sh")), "../.ci/run"]
+)
 def test_the_scripts_are_valid_shell(script: str) -> None:
-    done = subprocess.run(["bash", "-n", str(ROOT / "scripts" / script)], capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-n", str(ROOT / "scripts" / script)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr

@@ -15,10 +15,11 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """How hard an attack tries. None means the attack's own default, which is the published setting where there is one.
+    """How hard an attack tries. None means the attack's own default, which is the published setting
+    where there is one.
 
-    `restarts` are chosen among by the objective alone. `tv` weighs total variation, `tolerance` is the objective below which
-    a copy has finished. `progress(step, steps)` is told after every step.
+    `restarts` are chosen among by the objective alone. `tv` weighs total variation, `tolerance` is
+    the objective below which a copy has finished. `progress(step, steps)` is told after every step.
     """
 
     steps: int | None = None
@@ -36,7 +37,9 @@ class Settings:
         return replace(self, **{k: v for k, v in defaults.items() if getattr(self, k) is None})
 
     def generator(self) -> torch.Generator:
-        """The attack's own randomness: drawn on the CPU, so that the device makes no difference to the starts."""
+        """The attack's own randomness: drawn on the CPU, so that the device makes no difference to
+        the starts.
+        """
         return torch.Generator().manual_seed(self.seed)
 
 
@@ -44,9 +47,10 @@ class Settings:
 class Reconstruction:
     """What an attack found, one entry a case.
 
-    `images` (cases, B, C, H, W) in [0, 1]; `labels` (cases, B) or None where the attack cannot know them; `objective`
-    (cases,), by which restarts were chosen; `features` (cases, B, d) where a layer's input was found instead of an image;
-    `answers` (cases, ...) for attacks that infer something else than images.
+    `images` (cases, B, C, H, W) in [0, 1]; `labels` (cases, B) or None where the attack cannot know
+    them; `objective` (cases,), by which restarts were chosen; `features` (cases, B, d) where a
+    layer's input was found instead of an image; `answers` (cases, ...) for attacks that infer
+    something else than images.
     """
 
     images: np.ndarray | None = None
@@ -60,7 +64,9 @@ class Reconstruction:
 
 @dataclass(frozen=True)
 class Attack:
-    """A registered attack. `paper` is its source; `finds` is what it infers: images, membership or labels."""
+    """A registered attack. `paper` is its source; `finds` is what it infers: images, membership or
+    labels.
+    """
 
     name: str
     paper: str
@@ -69,9 +75,11 @@ class Attack:
     finds: str = "images"
 
     def run(self, cases: Sequence[Case], settings: Settings = Settings()) -> Reconstruction:
-        """Attacks all cases as one batch. Raises MissingKnowledge where one of them lacks what the attack needs.
+        """Attacks all cases as one batch. Raises MissingKnowledge where one of them lacks what the
+        attack needs.
 
-        The cases share architecture, split and number of images; parameters, updates and knowledge may differ.
+        The cases share architecture, split and number of images; parameters, updates and knowledge
+        may differ.
         """
         if not cases:
             raise ValueError(f"attack {self.name}: there is no case to attack")
@@ -79,11 +87,22 @@ class Attack:
             require(self.name, self.needs, case)
         first = _shape(cases[0])
         if any(_shape(case) != first for case in cases):
-            raise ValueError(f"attack {self.name}: cases of one batch must agree in model, split and number of images")
+            raise ValueError(
+                f"attack {self.name}: cases of one batch must agree in model, split and number of"
+                " images"
+            )
         return self.method(cases, settings)
 
 
 def _shape(case: Case) -> tuple[object, ...]:
     seen = case.observation
     known = tuple(getattr(case.knowledge, f.name) is None for f in fields(case.knowledge))
-    return seen.model, seen.channels, seen.image_size, seen.private, tuple(seen.shared_before), case.images, known
+    return (
+        seen.model,
+        seen.channels,
+        seen.image_size,
+        seen.private,
+        tuple(seen.shared_before),
+        case.images,
+        known,
+    )

@@ -1,7 +1,7 @@
 """Adam over the images of many copies at once, as the gradient-inversion papers run it.
 
-Each copy is its own problem: its own moments, its own best point, its own end. Copies that have reached the tolerance are
-taken out of the batch, so that their share of the work is saved.
+Each copy is its own problem: its own moments, its own best point, its own end. Copies that have
+reached the tolerance are taken out of the batch, so that their share of the work is saved.
 """
 
 from __future__ import annotations
@@ -43,11 +43,13 @@ def descend(
     schedule: Schedule = "cosine",
     signed: bool = False,
 ) -> Found:
-    """Minimises over every tensor of `start` (each with leading axis N); `image` is kept in [0, 1]; `lr` is in pixels.
+    """Minimises over every tensor of `start` (each with leading axis N); `image` is kept in [0, 1];
+    `lr` is in pixels.
 
-    `objective(replica, variables)` gives (match, total), both (N,): what restarts are chosen by, and what is minimised.
-    `signed` steps along the sign of the image's gradient (Geiping et al. 2020). A copy ends when its match is
-    below the tolerance. Needs `steps`, `lr` and `tolerance` settled.
+    `objective(replica, variables)` gives (match, total), both (N,): what restarts are chosen by,
+    and what is minimised. `signed` steps along the sign of the image's gradient (Geiping et al.
+    2020). A copy ends when its match is below the tolerance. Needs `steps`, `lr` and `tolerance`
+    settled.
     """
     begun = time.perf_counter()
     best = {name: value.detach().clone() for name, value in start.items()}
@@ -106,7 +108,9 @@ def _factor(schedule: Schedule, step: int, steps: int) -> float:
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """(N,) mean absolute difference of neighbouring pixels of (N, B, C, H, W), in both directions, any channels."""
+    """(N,) mean absolute difference of neighbouring pixels of (N, B, C, H, W), in both directions,
+    any channels.
+    """
     down = (image[..., 1:, :] - image[..., :-1, :]).abs().flatten(1).mean(1)
     right = (image[..., :, 1:] - image[..., :, :-1]).abs().flatten(1).mean(1)
     return down + right
@@ -120,10 +124,16 @@ def dot(a: Tensors, b: Tensors) -> Tensor:
 def cosine_distance(found: Tensors, target: Tensors) -> Tensor:
     """(N,) one minus the cosine over all parameters at once (Geiping et al. 2020)."""
     tiny = 1e-30
-    return 1 - dot(found, target) / (dot(found, found).clamp_min(tiny) * dot(target, target).clamp_min(tiny)).sqrt()
+    return (
+        1
+        - dot(found, target)
+        / (dot(found, found).clamp_min(tiny) * dot(target, target).clamp_min(tiny)).sqrt()
+    )
 
 
 def choose(found: Tensor, objective: Tensor, cases: int) -> Tensor:
-    """Of each case's restarts the one with the least objective: (cases * restarts, ...) to (cases, ...)."""
+    """Of each case's restarts the one with the least objective: (cases * restarts, ...) to (cases,
+    ...).
+    """
     best = torch.nan_to_num(objective, nan=math.inf).view(cases, -1).argmin(1)
     return found.view(cases, -1, *found.shape[1:])[torch.arange(cases, device=found.device), best]

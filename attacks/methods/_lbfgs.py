@@ -1,7 +1,8 @@
-"""L-BFGS for many small problems at once (Liu and Nocedal 1989): every row has its own curvature pairs and step length.
+"""L-BFGS for many small problems at once (Liu and Nocedal 1989): every row has its own curvature
+pairs and step length.
 
-PyTorch's own minimises one function of one vector; put together, the copies of a batch would share their line search and
-their curvature, and the worst of them would stop all.
+PyTorch's own minimises one function of one vector; put together, the copies of a batch would share
+their line search and their curvature, and the worst of them would stop all.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from attacks.methods._replica import Replica, Tensors
 
 ARMIJO = 1e-4
 HALVINGS = 12
-LEAST_GAIN, PATIENCE = 1e-4, 10  # a row ends after this many steps that each gained less than this part
+# a row ends after this many steps that each gained less than this part
+LEAST_GAIN, PATIENCE = 1e-4, 10
 
 
 def minimise(
@@ -31,17 +33,22 @@ def minimise(
     history: int = 50,
     progress: Progress | None = None,
 ) -> Found:
-    """Minimises `function(replica, variables) -> (N,)` over every tensor of `start` (leading axis N), row by row.
+    """Minimises `function(replica, variables) -> (N,)` over every tensor of `start` (leading axis
+    N), row by row.
 
-    A row ends when it is below the tolerance or gains no more; rows that have ended leave the batch, so `function` takes what is a
-    copy's own from the `replica` that it is given. Use float64: the curvature pairs are differences of gradients.
+    A row ends when it is below the tolerance or gains no more; rows that have ended leave the
+    batch, so `function` takes what is a copy's own from the `replica` that it is given. Use
+    float64: the curvature pairs are differences of gradients.
     """
     begun = time.perf_counter()
     shapes = {name: value.shape for name, value in start.items()}
 
     def unpack(flat: Tensor) -> Tensors:
         parts = flat.split([shape[1:].numel() for shape in shapes.values()], dim=1)
-        return {name: part.reshape(-1, *shape[1:]) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
+        return {
+            name: part.reshape(-1, *shape[1:])
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
 
     def evaluate(flat: Tensor) -> tuple[Tensor, Tensor]:
         flat = flat.detach().requires_grad_()
@@ -93,7 +100,9 @@ def minimise(
         useful = curvature > 1e-12 * (y * y).sum(1)
         rho = torch.where(useful, 1 / torch.where(useful, curvature, 1.0), 0.0)
         # a row that found no way down starts again from the gradient
-        pairs = [(a, b, torch.where(moved[:, 0] | done, r, 0.0)) for a, b, r in pairs[-history + 1 :]] + [(s, y, rho)]
+        pairs = [
+            (a, b, torch.where(moved[:, 0] | done, r, 0.0)) for a, b, r in pairs[-history + 1 :]
+        ] + [(s, y, rho)]
         gain = torch.where(moved[:, 0], value - trial_value, 0.0)
         stale = torch.where(gain > LEAST_GAIN * value, 0.0, stale + 1)
         point = torch.where(moved, trial, point)

@@ -1,4 +1,6 @@
-"""Deep Leakage from Gradients (Zhu et al. 2019): the image and a soft label whose gradient is the one that was seen."""
+"""Deep Leakage from Gradients (Zhu et al. 2019): the image and a soft label whose gradient is the
+one that was seen.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +25,26 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     start = {"image": standard_normal(replica, coins), "label": label_logits(replica, coins)}
 
     def distance(copies: Replica, variables: Tensors) -> Tensor:
-        return squared_distance(copies.gradients(variables["image"], variables["label"].softmax(-1)), copies.target)
+        return squared_distance(
+            copies.gradients(variables["image"], variables["label"].softmax(-1)), copies.target
+        )
 
     return search(distance, replica, start, cases, settings)
 
 
 def filled(settings: Settings) -> Settings:
-    """The paper takes 300 steps of L-BFGS with 20 inner iterations each; ours is one loop that stops when it stands still."""
+    """The paper takes 300 steps of L-BFGS with 20 inner iterations each; ours is one loop that
+    stops when it stands still.
+    """
     return settings.over(steps=2000, restarts=2, tolerance=1e-9, dtype=torch.float64)
 
 
 def standard_normal(replica: Replica, generator: torch.Generator) -> Tensor:
     """The paper's start: N(0, 1) where it enters the network."""
     shape = (replica.count, replica.images, replica.channels, replica.size, replica.size)
-    return 0.5 + INPUT_STD * torch.randn(shape, generator=generator).to(replica.device, replica.dtype)
+    return 0.5 + INPUT_STD * torch.randn(shape, generator=generator).to(
+        replica.device, replica.dtype
+    )
 
 
 def search(
@@ -48,9 +56,17 @@ def search(
     labels: Tensor | None = None,
 ) -> Reconstruction:
     found = minimise(
-        distance, replica, start, steps=settings.steps, tolerance=settings.tolerance, progress=settings.progress, history=100
+        distance,
+        replica,
+        start,
+        steps=settings.steps,
+        tolerance=settings.tolerance,
+        progress=settings.progress,
+        history=100,
     )
-    best = {name: choose(value, found.objective, len(cases)) for name, value in found.variables.items()}
+    best = {
+        name: choose(value, found.objective, len(cases)) for name, value in found.variables.items()
+    }
     if labels is None:
         labels = best["label"].argmax(-1)
     return Reconstruction(

@@ -1,4 +1,6 @@
-"""The baseline that FLOP's paper implies: guess a head and a label at random, and match the shared layers' gradient."""
+"""The baseline that FLOP's paper implies: guess a head and a label at random, and match the shared
+layers' gradient.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,16 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     coins = settings.generator()
     replica.head = replica.random_head(coins)
-    guess = torch.randint(replica.classes, (replica.count, replica.images), generator=coins).to(replica.device)
+    guess = torch.randint(replica.classes, (replica.count, replica.images), generator=coins).to(
+        replica.device
+    )
     found = match(cases, replica, {"image": replica.random_images(coins)}, settings, labels=guess)
     # a guess is no finding: label N/A
-    return Reconstruction(found.images, None, found.objective, steps=found.steps, seconds=found.seconds)
+    return Reconstruction(
+        found.images, None, found.objective, steps=found.steps, seconds=found.seconds
+    )
 
 
-ATTACK = Attack("flop_naive", "baseline", frozenset({"update", "batch_size", "classes"}), reconstruct)
+ATTACK = Attack(
+    "flop_naive", "baseline", frozenset({"update", "batch_size", "classes"}), reconstruct
+)

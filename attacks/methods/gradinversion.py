@@ -1,7 +1,9 @@
-"""GradInversion (See through Gradients, Yin et al. 2021): gradient matching helped by BatchNorm and by the group of restarts.
+"""GradInversion (See through Gradients, Yin et al. 2021): gradient matching helped by BatchNorm and
+by the group of restarts.
 
-The batch's own statistics follow from the running buffers before and after one train-mode step, (after − (1 − m) before) / m
-(Hatamizadeh et al. 2023). Eval-mode hospitals leave the buffers as they are: then those are matched, as a prior.
+The batch's own statistics follow from the running buffers before and after one train-mode step,
+(after − (1 − m) before) / m (Hatamizadeh et al. 2023). Eval-mode hospitals leave the buffers as
+they are: then those are matched, as a prior.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from attacks.methods._replica import Replica, Tensors
 from attacks.methods.inverting_gradients import RATE, known_or_read
 from attacks.observation import Case
 
-BATCHNORM, L2, TV, GROUP = 0.1, 1e-6, 1e-4, 0.01  # the paper's weights, ours being relative to the match
+# the paper's weights, ours being relative to the match
+BATCHNORM, L2, TV, GROUP = 0.1, 1e-6, 1e-4, 0.01
 
 
 def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
@@ -26,15 +29,25 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     settings = defaults(settings, steps=2400, lr=RATE, tv=TV, restarts=8, tolerance=-1.0)
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     labels = known_or_read(cases, replica)
-    statistics = {name: known.repeat_interleave(settings.restarts, 0) for name, known in batch_statistics(cases).items()}
-    statistics = {name: value.to(replica.device, replica.dtype) for name, value in statistics.items()}
+    statistics = {
+        name: known.repeat_interleave(settings.restarts, 0)
+        for name, known in batch_statistics(cases).items()
+    }
+    statistics = {
+        name: value.to(replica.device, replica.dtype) for name, value in statistics.items()
+    }
 
     def objective(copies: Replica, variables: Tensors) -> tuple[Tensor, Tensor]:
         image = variables["image"]
         distance = cosine_distance(copies.gradients(image, labels), copies.target)
         group = image.view(len(cases), settings.restarts, *image.shape[1:])
         apart = ((group - group.mean(1, keepdim=True).detach()) ** 2).flatten(2).mean(2).flatten()
-        total = distance + settings.tv * total_variation(image) + L2 * (image**2).flatten(1).sum(1) + GROUP * apart
+        total = (
+            distance
+            + settings.tv * total_variation(image)
+            + L2 * (image**2).flatten(1).sum(1)
+            + GROUP * apart
+        )
         if statistics:
             total = total + BATCHNORM * statistics_distance(copies, image, statistics)
         return distance, total
@@ -51,7 +64,9 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
 
 
 def batch_statistics(cases: Sequence[Case]) -> Tensors:
-    """The batch's mean and variance (cases, channels) behind each observed running buffer; empty where none was seen."""
+    """The batch's mean and variance (cases, channels) behind each observed running buffer; empty
+    where none was seen.
+    """
     seen = cases[0].observation
     found: Tensors = {}
     for name in seen.buffers_after:
@@ -70,10 +85,14 @@ MOMENTUM = nn.BatchNorm2d(1).momentum
 
 
 def statistics_distance(copies: Replica, image: Tensor, statistics: Tensors) -> Tensor:
-    """(N,) squared distance of each layer's batch statistics to the observed ones, relative to theirs, mean over layers."""
+    """(N,) squared distance of each layer's batch statistics to the observed ones, relative to
+    theirs, mean over layers.
+    """
     layers = [(n, m) for n, m in copies.model.named_modules() if f"{n}.running_mean" in statistics]
     total = torch.zeros(copies.count, dtype=copies.dtype, device=copies.device)
-    for (name, _), inputs in zip(layers, copies.inputs_of([module for _, module in layers], image), strict=True):
+    for (name, _), inputs in zip(
+        layers, copies.inputs_of([module for _, module in layers], image), strict=True
+    ):
         values = inputs.transpose(1, 2).flatten(2)  # (N, channels, images x positions)
         for kind, here in (("running_mean", values.mean(2)), ("running_var", values.var(2))):
             seen = statistics[f"{name}.{kind}"]
@@ -81,4 +100,9 @@ def statistics_distance(copies: Replica, image: Tensor, statistics: Tensors) -> 
     return total / (2 * len(layers))
 
 
-ATTACK = Attack("gradinversion", "Yin et al. 2021", frozenset({"full_update", "batch_size", "buffers"}), reconstruct)
+ATTACK = Attack(
+    "gradinversion",
+    "Yin et al. 2021",
+    frozenset({"full_update", "batch_size", "buffers"}),
+    reconstruct,
+)

@@ -20,7 +20,9 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     replica.memory["labels"] = labels = from_head_gradient(replica)
 
     def distance(copies: Replica, variables: Tensors) -> Tensor:
-        return squared_distance(copies.gradients(variables["image"], copies.memory["labels"]), copies.target)
+        return squared_distance(
+            copies.gradients(variables["image"], copies.memory["labels"]), copies.target
+        )
 
     start = {"image": standard_normal(replica, settings.generator())}
     return search(distance, replica, start, cases, settings, labels[:: settings.restarts])

@@ -1,12 +1,15 @@
-"""A malicious coordinator's imprint block (Robbing the Fed, Fowl et al. 2022): images by the dozen, through any sum.
+"""A malicious coordinator's imprint block (Robbing the Fed, Fowl et al. 2022): images by the dozen,
+through any sum.
 
-In front of the model goes a linear layer that measures every image's mean brightness once per bin, a ReLU with the bins'
-thresholds as biases, and a linear layer with equal columns. An image then fires every bin below its brightness, always with
-the same upstream gradient; the difference of two neighbouring bins' gradients holds only the images in between, and
-weight over bias is the image where there is one. The head behind it does not matter, nor does adding up hospitals.
+In front of the model goes a linear layer that measures every image's mean brightness once per bin,
+a ReLU with the bins' thresholds as biases, and a linear layer with equal columns. An image then
+fires every bin below its brightness, always with the same upstream gradient; the difference of two
+neighbouring bins' gradients holds only the images in between, and weight over bias is the image
+where there is one. The head behind it does not matter, nor does adding up hospitals.
 
-It needs a block that is not in the agreed architecture, and parameters that no honest aggregation made. A hospital that builds
-its model by the name in the config, checks the start's digest and every aggregate's tag never runs it.
+It needs a block that is not in the agreed architecture, and parameters that no honest aggregation
+made. A hospital that builds its model by the name in the config, checks the start's digest and
+every aggregate's tag never runs it.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ PREFIX = "imprint."
 
 
 class ImprintBlock(nn.Module):
-    """(B, C, H, W) to the same shape. `brightness` (n,) are samples of the data's mean brightness, in input units."""
+    """(B, C, H, W) to the same shape. `brightness` (n,) are samples of the data's mean brightness,
+    in input units.
+    """
 
     def __init__(self, channels: int, size: int, bins: int, brightness: np.ndarray) -> None:
         super().__init__()
@@ -38,7 +43,8 @@ class ImprintBlock(nn.Module):
         with torch.no_grad():
             self.measure.weight.fill_(1 / pixels)
             self.measure.bias.copy_(torch.from_numpy(-edges))
-            # equal columns: every bin passes the same gradient; small, so that the images' own stays in range
+            # equal columns: every bin passes the same gradient; small, so that the images' own
+            # stays in range
             self.back.weight.copy_(torch.randn(pixels, 1).expand(pixels, bins) / bins)
             self.back.bias.zero_()
 
@@ -56,10 +62,15 @@ def unpack(case: Case) -> np.ndarray:
     """(B, C, H, W): the B bins that moved most, each read as one image; grey where fewer moved."""
     seen = case.observation
     try:
-        weight, bias = (seen.update[f"{PREFIX}measure.{kind}"].astype(np.float64) for kind in ("weight", "bias"))
+        weight, bias = (
+            seen.update[f"{PREFIX}measure.{kind}"].astype(np.float64) for kind in ("weight", "bias")
+        )
     except KeyError:
-        raise MissingKnowledge("attack imprint needs its own block in the model; the agreed architecture has none") from None
-    # thresholds rise with the bin, so bin i holds what fires i but not i + 1; the last one holds what fires it
+        raise MissingKnowledge(
+            "attack imprint needs its own block in the model; the agreed architecture has none"
+        ) from None
+    # thresholds rise with the bin, so bin i holds what fires i but not i + 1; the last one holds
+    # what fires it
     weight = weight - np.vstack([weight[1:], np.zeros_like(weight[:1])])
     bias = bias - np.append(bias[1:], 0.0)
     shape = (seen.channels, seen.image_size, seen.image_size)
@@ -71,4 +82,6 @@ def unpack(case: Case) -> np.ndarray:
     return np.clip(images, 0, 1)
 
 
-ATTACK = Attack("imprint", "Fowl et al. 2022", frozenset({"update", "batch_size", "malicious"}), reconstruct)
+ATTACK = Attack(
+    "imprint", "Fowl et al. 2022", frozenset({"update", "batch_size", "malicious"}), reconstruct
+)

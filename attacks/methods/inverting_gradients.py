@@ -1,7 +1,8 @@
-"""Inverting Gradients (Geiping et al. 2020): one minus the cosine, total variation, signed Adam in the box.
+"""Inverting Gradients (Geiping et al. 2020): one minus the cosine, total variation, signed Adam in
+the box.
 
-Single step, with every layer's gradient seen; the labels are known or read off the head's gradient. The settings are the
-paper's for a LeNet on CIFAR-10, with the rate in pixels of [0, 1].
+Single step, with every layer's gradient seen; the labels are known or read off the head's gradient.
+The settings are the paper's for a LeNet on CIFAR-10, with the rate in pixels of [0, 1].
 """
 
 from __future__ import annotations
@@ -29,11 +30,20 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
 
 
 def known_or_read(cases: Sequence[Case], replica: Replica) -> torch.Tensor:
-    """(N, B) labels: the declared ones where they are known, else those that the head's gradient shows."""
+    """(N, B) labels: the declared ones where they are known, else those that the head's gradient
+    shows.
+    """
     if cases[0].knowledge.labels is None:
         return from_head_gradient(replica)
-    known = torch.from_numpy(np.stack([case.knowledge.labels for case in cases])).to(replica.device, torch.int64)
+    known = torch.from_numpy(np.stack([case.knowledge.labels for case in cases])).to(
+        replica.device, torch.int64
+    )
     return known.repeat_interleave(replica.restarts, dim=0)
 
 
-ATTACK = Attack("inverting_gradients", "Geiping et al. 2020", frozenset({"full_update", "batch_size"}), reconstruct)
+ATTACK = Attack(
+    "inverting_gradients",
+    "Geiping et al. 2020",
+    frozenset({"full_update", "batch_size"}),
+    reconstruct,
+)

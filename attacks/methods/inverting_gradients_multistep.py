@@ -1,7 +1,9 @@
-"""Inverting Gradients against several local steps (Geiping et al. 2020, section 6): unroll the training, match the update.
+"""Inverting Gradients against several local steps (Geiping et al. 2020, section 6): unroll the
+training, match the update.
 
-The attacker simulates the hospital's SGD or Adam on its trial images, batch after batch in a fixed order, and matches the
-whole update. The true order of the images is not knowable and does not matter: it is only their names.
+The attacker simulates the hospital's SGD or Adam on its trial images, batch after batch in a fixed
+order, and matches the whole update. The true order of the images is not knowable and does not
+matter: it is only their names.
 """
 
 from __future__ import annotations
@@ -44,15 +46,21 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     )
 
 
-def local_training(copies: Replica, images: Tensor, labels: Tensor, known: SideKnowledge) -> Tensors:
-    """The parameters after the hospital's steps on these images, as a differentiable function of the images."""
+def local_training(
+    copies: Replica, images: Tensor, labels: Tensor, known: SideKnowledge
+) -> Tensors:
+    """The parameters after the hospital's steps on these images, as a differentiable function of
+    the images.
+    """
     weights: Tensors = dict(copies.shared)
     first = {name: torch.zeros_like(value) for name, value in weights.items()}
     second = {name: torch.zeros_like(value) for name, value in weights.items()}
     batches = max(1, images.shape[1] // known.batch_size)
     for step in range(1, known.local_steps + 1):
         at = (step - 1) % batches * known.batch_size
-        loss = copies.loss(images[:, at : at + known.batch_size], labels[:, at : at + known.batch_size], weights)
+        loss = copies.loss(
+            images[:, at : at + known.batch_size], labels[:, at : at + known.batch_size], weights
+        )
         found = torch.autograd.grad(loss.sum(), list(weights.values()), create_graph=True)
         for name, gradient in zip(list(weights), found, strict=True):
             if known.optimizer == "adam":

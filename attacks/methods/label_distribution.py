@@ -1,8 +1,9 @@
-"""How many images of each class did the hospital train on? Read off the head's gradient where the head is shared.
+"""How many images of each class did the hospital train on? Read off the head's gradient where the
+head is shared.
 
-With cross-entropy the bias' gradient is mean(p_c) − share of class c; the mean prediction p is simulated on shadow images at
-the parameters before the round. Where the head is private there is nothing to read and the attack is refused; chance is the
-distance of the shadow data's own mix.
+With cross-entropy the bias' gradient is mean(p_c) − share of class c; the mean prediction p is
+simulated on shadow images at the parameters before the round. Where the head is private there is
+nothing to read and the attack is refused; chance is the distance of the shadow data's own mix.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Was this image in the batch? A candidate is a member as far as it can explain the shared gradient.
+"""Was this image in the batch? A candidate is a member as far as it can explain the shared
+gradient.
 
-The score is the share of the update that some cotangent at the candidate's features reproduces, 1 − min |Jᵀ v − g|² / |g|²:
-VarPro's residual without a search, so that head, label and loss need not be known. In the spirit of Nasr et al. 2019 (an
-observer's gradient features), without their shadow models. Chance is an AUC of 0.5.
+The score is the share of the update that some cotangent at the candidate's features reproduces, 1 −
+min |Jᵀ v − g|² / |g|²: VarPro's residual without a search, so that head, label and loss need not be
+known. In the spirit of Nasr et al. 2019 (an observer's gradient features), without their shadow
+models. Chance is an AUC of 0.5.
 """
 
 from __future__ import annotations
@@ -29,8 +31,18 @@ def infer(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     for case in cases:
         candidates = torch.from_numpy(case.knowledge.candidates).to(settings.device, settings.dtype)
         copies = Replica([case], len(candidates), dtype=settings.dtype, device=settings.device)
-        rows.append(1 - relative_residual(copies, candidates[:, None], CG_STEPS).detach().cpu().numpy())
-    return Reconstruction(answers=np.stack(rows), steps=CG_STEPS, seconds=time.perf_counter() - begun)
+        rows.append(
+            1 - relative_residual(copies, candidates[:, None], CG_STEPS).detach().cpu().numpy()
+        )
+    return Reconstruction(
+        answers=np.stack(rows), steps=CG_STEPS, seconds=time.perf_counter() - begun
+    )
 
 
-ATTACK = Attack("membership", "after Nasr et al. 2019", frozenset({"update", "candidates"}), infer, finds="membership")
+ATTACK = Attack(
+    "membership",
+    "after Nasr et al. 2019",
+    frozenset({"update", "candidates"}),
+    infer,
+    finds="membership",
+)

@@ -1,6 +1,8 @@
-"""The private head known: what FLOP's protection is worth when its one secret is out, an upper bound for the other attacks.
+"""The private head known: what FLOP's protection is worth when its one secret is out, an upper
+bound for the other attacks.
 
-For one image every class is tried as the label and the objective decides; for more a soft label is searched for each.
+For one image every class is tried as the label and the objective decides; for more a soft label is
+searched for each.
 """
 
 from __future__ import annotations
@@ -25,7 +27,18 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     if single:
         labels = torch.arange(replica.count, device=replica.device)[:, None] % classes
         return match(cases, replica, start, settings, labels=labels, polish=2 * settings.steps)
-    return match(cases, replica, start | {"label": label_logits(replica, coins)}, settings, polish=2 * settings.steps)
+    return match(
+        cases,
+        replica,
+        start | {"label": label_logits(replica, coins)},
+        settings,
+        polish=2 * settings.steps,
+    )
 
 
-ATTACK = Attack("oracle_head", "baseline", frozenset({"update", "batch_size", "classes", "oracle_head"}), reconstruct)
+ATTACK = Attack(
+    "oracle_head",
+    "baseline",
+    frozenset({"update", "batch_size", "classes", "oracle_head"}),
+    reconstruct,
+)

@@ -1,10 +1,12 @@
-"""VarPro: FLOP's private head eliminated by least squares, so that nothing about it needs to be known.
+"""VarPro: FLOP's private head eliminated by least squares, so that nothing about it needs to be
+known.
 
-Head, label and loss enter a shared gradient only through v = dL/d(feature), and linearly: g = Jᵀ v, with J the Jacobian of
-the features by the shared parameters. For a trial image the best v is a linear least-squares problem, solved by
-conjugate gradients; what remains is the residual as a function of the image alone (variable projection, Golub and
-Pereyra 1973). With v* fixed its derivative is exact (envelope theorem). A batch, a cohort's sum or several heads change
-nothing: v has one row an image.
+Head, label and loss enter a shared gradient only through v = dL/d(feature), and linearly: g = Jᵀ v,
+with J the Jacobian of the features by the shared parameters. For a trial image the best v is a
+linear least-squares problem, solved by conjugate gradients; what remains is the residual as a
+function of the image alone (variable projection, Golub and Pereyra 1973). With v* fixed its
+derivative is exact (envelope theorem). A batch, a cohort's sum or several heads change nothing: v
+has one row an image.
 """
 
 from __future__ import annotations
@@ -39,18 +41,27 @@ class Projection:
     def pull(self, v: Tensor, differentiable: bool = False) -> Tensors:
         """Jᵀ v: (N, B, d) to the shared parameters' shapes."""
         found = torch.autograd.grad(
-            self.features, self.weights, v, create_graph=differentiable, retain_graph=True, materialize_grads=True
+            self.features,
+            self.weights,
+            v,
+            create_graph=differentiable,
+            retain_graph=True,
+            materialize_grads=True,
         )
         return dict(zip(self.names, found, strict=True))
 
     def push(self, direction: Tensors) -> Tensor:
-        """J w: directions in the shared parameters to (N, B, d). Jᵀ is linear, so its derivative by v is J."""
+        """J w: directions in the shared parameters to (N, B, d). Jᵀ is linear, so its derivative by
+        v is J.
+        """
         pulled = [value for value in self._pulled.values() if value.requires_grad]
         along = [direction[name] for name, value in self._pulled.items() if value.requires_grad]
         return torch.autograd.grad(pulled, self.probe, along, retain_graph=True)[0]
 
     def solve(self, target: Tensors, steps: int = CG_STEPS, start: Tensor | None = None) -> Tensor:
-        """argmin over v of |Jᵀ v − g|² + ridge, per copy, by conjugate gradients on (J Jᵀ + ρ) v = J g."""
+        """argmin over v of |Jᵀ v − g|² + ridge, per copy, by conjugate gradients on (J Jᵀ + ρ) v =
+        J g.
+        """
         right = self.push(target)
         norm = rowdot(right, right).clamp_min(1e-30)
         curvature = dot(*(2 * [self.pull(right)])) / norm
@@ -62,7 +73,9 @@ class Projection:
         return conjugate_gradients(apply, right, steps, start)
 
 
-def conjugate_gradients(apply: Callable[[Tensor], Tensor], right: Tensor, steps: int, start: Tensor | None) -> Tensor:
+def conjugate_gradients(
+    apply: Callable[[Tensor], Tensor], right: Tensor, steps: int, start: Tensor | None
+) -> Tensor:
     """`steps` iterations for each row's own positive definite system; rows (N, ...) never mix."""
     solution = torch.zeros_like(right) if start is None else start
     residual = right if start is None else right - apply(start)
@@ -98,25 +111,32 @@ def relative_residual(replica: Replica, image: Tensor, steps: int = CG_STEPS) ->
 def polish(cases: Sequence[Case], image: Tensor, steps: int, settings: Settings) -> Found:
     """L-BFGS in float64 on image and cotangent together, from where the projection has come.
 
-    Near the solution the projection's conjugate gradients are what takes time; here a step costs one differentiated VJP. On
-    networks with kinks it ends at once and changes nothing.
+    Near the solution the projection's conjugate gradients are what takes time; here a step costs
+    one differentiated VJP. On networks with kinks it ends at once and changes nothing.
     """
     exact = Replica(cases, dtype=torch.float64, device=settings.device, at=_where(cases))
     image = image.to(torch.float64)
     v = Projection(exact, image).solve(exact.target, 100).detach()
-    scale = expand(v.flatten(1).abs().mean(1).clamp_min(1e-30), v)  # image and v of one size, or L-BFGS starts lopsided
+    # image and v of one size, or L-BFGS starts lopsided
+    scale = expand(v.flatten(1).abs().mean(1).clamp_min(1e-30), v)
     exact.memory["scale"] = scale
 
     def residual(copies: Replica, variables: Tensors) -> Tensor:
         features = copies.features(variables["image"])
         weights = list(copies.shared.values())
         pulled = torch.autograd.grad(
-            features, weights, variables["v"] * copies.memory["scale"], create_graph=True, materialize_grads=True
+            features,
+            weights,
+            variables["v"] * copies.memory["scale"],
+            create_graph=True,
+            materialize_grads=True,
         )
         return squared_distance(dict(zip(copies.shared, pulled, strict=True)), copies.target)
 
     start = {"image": image, "v": v / scale}
-    return minimise(residual, exact, start, steps=steps, tolerance=1e-11, progress=settings.progress)
+    return minimise(
+        residual, exact, start, steps=steps, tolerance=1e-11, progress=settings.progress
+    )
 
 
 def _where(cases: Sequence[Case]) -> str:
@@ -124,14 +144,20 @@ def _where(cases: Sequence[Case]) -> str:
 
 
 def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
-    settings = settings.over(steps=400, restarts=4, lr=0.05, tv=1e-4, tolerance=1e-6, dtype=torch.float32)
-    replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device, at=_where(cases))
+    settings = settings.over(
+        steps=400, restarts=4, lr=0.05, tv=1e-4, tolerance=1e-6, dtype=torch.float32
+    )
+    replica = Replica(
+        cases, settings.restarts, dtype=settings.dtype, device=settings.device, at=_where(cases)
+    )
 
     def objective(copies: Replica, variables: Tensors) -> tuple[Tensor, Tensor]:
         match = relative_residual(copies, variables["image"])
         return match, match + settings.tv * total_variation(variables["image"])
 
-    found = descend(objective, replica, {"image": replica.random_images(settings.generator())}, settings)
+    found = descend(
+        objective, replica, {"image": replica.random_images(settings.generator())}, settings
+    )
     image = choose(found.variables["image"], found.objective, len(cases))
     if sum(value[0].numel() for value in replica.shared.values()) <= POLISHED:
         fine = polish(cases, image, 2 * settings.steps, settings)
@@ -146,4 +172,9 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     )
 
 
-ATTACK = Attack("varpro", "this project; Golub and Pereyra 1973", frozenset({"update", "batch_size"}), reconstruct)
+ATTACK = Attack(
+    "varpro",
+    "this project; Golub and Pereyra 1973",
+    frozenset({"update", "batch_size"}),
+    reconstruct,
+)

@@ -20,27 +20,53 @@ class Protection:
     begin: Callable[[Plan, Own], tuple[State, Message]]
     steps: Steps
     bind: Callable[[bytes, GroupKey | None], Binding]
-    open_aggregate: Callable[[Plan, Binding, GroupKey | None, Aggregate, tuple[int, ...] | None], Sum]
+    open_aggregate: Callable[
+        [Plan, Binding, GroupKey | None, Aggregate, tuple[int, ...] | None], Sum
+    ]
     open_round: Callable[[Plan], Gathering]
     hidden: bool
 
 
 def get(kind: str) -> Protection:
-    """The protection of this name. Modules are loaded only when asked for: `masked` needs no CKKS library."""
+    """The protection of this name. Modules are loaded only when asked for: `masked` needs no CKKS
+    library.
+    """
     if kind == "plain":
         from federation.protections import plain
 
-        return Protection(kind, plain.announce, plain.HOSPITAL, plain.bind, plain.open_aggregate, plain.open_round, False)
+        return Protection(
+            kind,
+            plain.announce,
+            plain.HOSPITAL,
+            plain.bind,
+            plain.open_aggregate,
+            plain.open_round,
+            False,
+        )
     if kind == "masked":
         from federation.protections import masked, masked_coordinator
 
         return Protection(
-            kind, masked.advertise_keys, masked.HOSPITAL, masked.bind, masked.open_aggregate, masked_coordinator.open_round, False
+            kind,
+            masked.advertise_keys,
+            masked.HOSPITAL,
+            masked.bind,
+            masked.open_aggregate,
+            masked_coordinator.open_round,
+            False,
         )
     if kind == "ckks":
         from federation.protections import ckks
 
-        return Protection(kind, ckks.announce, ckks.HOSPITAL, ckks.bind, ckks.open_aggregate, ckks.open_round, True)
+        return Protection(
+            kind,
+            ckks.announce,
+            ckks.HOSPITAL,
+            ckks.bind,
+            ckks.open_aggregate,
+            ckks.open_round,
+            True,
+        )
     if kind == "masked+ckks":
         from federation.protections import masked_ckks
 

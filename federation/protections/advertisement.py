@@ -1,4 +1,6 @@
-"""The keys that a hospital advertises for a round: what it signs, their digest, and when they are refused. Both roles use it."""
+"""The keys that a hospital advertises for a round: what it signs, their digest, and when they are
+refused. Both roles use it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,14 @@ from federation.protections import graph
 
 def signed_parts(context: bytes, advert: AdvertiseKeys) -> tuple[Part, ...]:
     """What a hospital signs when it advertises keys."""
-    return (context, advert.sender, advert.mask_key, advert.channel_key, len(advert.holders), *advert.holders)
+    return (
+        context,
+        advert.sender,
+        advert.mask_key,
+        advert.channel_key,
+        len(advert.holders),
+        *advert.holders,
+    )
 
 
 def digest_of(advert: AdvertiseKeys) -> bytes:
@@ -29,12 +38,18 @@ def digest_of(advert: AdvertiseKeys) -> bytes:
 
 
 def check(plan: Plan, binding: Binding, advert: AdvertiseKeys) -> None:
-    """Raises FaultyHospital unless its sender signed it for this round, standing where `binding` says."""
+    """Raises FaultyHospital unless its sender signed it for this round, standing where `binding`
+    says.
+    """
     who = advert.sender
     if Binding(advert.model, advert.group_key) != binding:
-        raise FaultyHospital(who, "stands at another model or group key than this hospital", Reason.CONTEXT)
+        raise FaultyHospital(
+            who, "stands at another model or group key than this hospital", Reason.CONTEXT
+        )
     if advert.round != plan.round:
         raise FaultyHospital(who, "advertised keys for another round", Reason.MALFORMED)
     graph.check_holders(plan, who, advert.holders)
-    if not plan.verify(who, advert.signature, "advertise-keys", *signed_parts(plan.context(binding), advert)):
+    if not plan.verify(
+        who, advert.signature, "advertise-keys", *signed_parts(plan.context(binding), advert)
+    ):
         raise FaultyHospital(who, "did not sign its keys for this round", Reason.SIGNATURE)

@@ -1,8 +1,10 @@
-"""What every protection is made of: states that are used once, a hospital's table of steps, a coordinator that gathers.
+"""What every protection is made of: states that are used once, a hospital's table of steps, a
+coordinator that gathers.
 
-A hospital's step is `step(state, received) -> (state, message)`; `HOSPITAL` of each protection maps (state type, message type) to its
-step, so that a message out of order finds none. The coordinator's states are `Gathering`s: they take one message from each awaited
-hospital and then close into the next state.
+A hospital's step is `step(state, received) -> (state, message)`; `HOSPITAL` of each protection maps
+(state type, message type) to its step, so that a message out of order finds none. The coordinator's
+states are `Gathering`s: they take one message from each awaited hospital and then close into the
+next state.
 """
 
 from __future__ import annotations
@@ -16,17 +18,25 @@ from numpy.typing import NDArray
 from crypto import signing
 from crypto.errors import CryptoError
 from federation.coding import Contribution, Sum
-from federation.errors import FaultyCoordinator, FaultyHospital, LocalProtocolError, Reason, RoundAborted
+from federation.errors import (
+    FaultyCoordinator,
+    FaultyHospital,
+    LocalProtocolError,
+    Reason,
+    RoundAborted,
+)
 from federation.groupkey import GroupKey
 from federation.messages import Aggregate, Consistency, Message, Survivors, Update
 from federation.plan import Binding, Plan
 
-# ---- a hospital --------------------------------------------------------------------------------------------------------
+# ---- a hospital ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Own:
-    """What a hospital brings to a round: its number, its signing key, its contribution, its model's digest, the group's key."""
+    """What a hospital brings to a round: its number, its signing key, its contribution, its model's
+    digest, the group's key.
+    """
 
     number: int
     signing_key: bytes
@@ -40,7 +50,9 @@ class Own:
 
 @dataclass
 class State:
-    """A hospital's state between two steps. Used once: a second use is a bug of ours, and would repeat a mask."""
+    """A hospital's state between two steps. Used once: a second use is a bug of ours, and would
+    repeat a mask.
+    """
 
     plan: Plan
     own: Own
@@ -61,56 +73,91 @@ Steps = Mapping[Any, Any]
 
 
 def step(steps: Steps, state: State, received: Message) -> tuple[State, Message | None]:
-    """Take the one step that this message allows in this state. Raises FaultyCoordinator where there is none."""
+    """Take the one step that this message allows in this state. Raises FaultyCoordinator where
+    there is none.
+    """
     taken = steps.get((type(state), type(received)))
     if taken is None:
-        raise FaultyCoordinator(f"sent {type(received).__name__} to a hospital that is {type(state).__name__}", Reason.UNEXPECTED)
+        raise FaultyCoordinator(
+            f"sent {type(received).__name__} to a hospital that is {type(state).__name__}",
+            Reason.UNEXPECTED,
+        )
     state.use()
     following: tuple[State, Message | None] = taken(state, received)
     return following
 
 
-def check_survivors(plan: Plan, members: tuple[int, ...], survivors: tuple[int, ...], me: int | None) -> None:
-    """Survivors are an ascending part of the members, at least `threshold` and the hospital's own minimum, and hold `me`."""
+def check_survivors(
+    plan: Plan, members: tuple[int, ...], survivors: tuple[int, ...], me: int | None
+) -> None:
+    """Survivors are an ascending part of the members, at least `threshold` and the hospital's own
+    minimum, and hold `me`.
+    """
     if list(survivors) != sorted(set(survivors)) or not set(survivors) <= set(members):
         raise FaultyCoordinator("named survivors that are no part of the members", Reason.COHORT)
     if len(survivors) < max(plan.threshold, plan.min_cohort):
-        raise FaultyCoordinator(f"named {len(survivors)} survivors, fewer than are needed", Reason.THRESHOLD)
+        raise FaultyCoordinator(
+            f"named {len(survivors)} survivors, fewer than are needed", Reason.THRESHOLD
+        )
     if me is not None and me not in survivors:
-        raise FaultyCoordinator("left this hospital's update out of the survivors", Reason.UNEXPECTED)
+        raise FaultyCoordinator(
+            "left this hospital's update out of the survivors", Reason.UNEXPECTED
+        )
 
 
-def survivors_parts(context: bytes, transcript: bytes, survivors: tuple[int, ...]) -> tuple[bytes | int, ...]:
+def survivors_parts(
+    context: bytes, transcript: bytes, survivors: tuple[int, ...]
+) -> tuple[bytes | int, ...]:
     """What a survivor signs."""
     return (context, transcript, len(survivors), *survivors)
 
 
 def check_signatures(
-    plan: Plan, context: bytes, transcript: bytes, survivors: tuple[int, ...], signers: tuple[int, ...], signatures: tuple[bytes, ...]
+    plan: Plan,
+    context: bytes,
+    transcript: bytes,
+    survivors: tuple[int, ...],
+    signers: tuple[int, ...],
+    signatures: tuple[bytes, ...],
 ) -> None:
     """At least `threshold` of the survivors signed exactly this set. Raises FaultyCoordinator."""
-    if len(signers) != len(signatures) or len(set(signers)) != len(signers) or not set(signers) <= set(survivors):
+    if (
+        len(signers) != len(signatures)
+        or len(set(signers)) != len(signers)
+        or not set(signers) <= set(survivors)
+    ):
         raise FaultyCoordinator("relayed signatures of others than the survivors", Reason.SIGNATURE)
     if len(signers) < plan.threshold:
-        raise FaultyCoordinator(f"relayed {len(signers)} signatures, {plan.threshold} are needed", Reason.THRESHOLD)
+        raise FaultyCoordinator(
+            f"relayed {len(signers)} signatures, {plan.threshold} are needed", Reason.THRESHOLD
+        )
     parts = survivors_parts(context, transcript, survivors)
-    signed = [(plan.verify_keys[who], signature) for who, signature in zip(signers, signatures, strict=True)]
+    signed = [
+        (plan.verify_keys[who], signature)
+        for who, signature in zip(signers, signatures, strict=True)
+    ]
     place = signing.first_invalid(signed, "survivors", *parts)
     if place is not None:
-        raise FaultyCoordinator(f"relayed a signature that hospital {signers[place]} did not give", Reason.SIGNATURE)
+        raise FaultyCoordinator(
+            f"relayed a signature that hospital {signers[place]} did not give", Reason.SIGNATURE
+        )
 
 
 def sign_survivors(state: State, transcript: bytes, survivors: tuple[int, ...]) -> Consistency:
-    signature = signing.sign(state.own.signing_key, "survivors", *survivors_parts(state.context, transcript, survivors))
+    signature = signing.sign(
+        state.own.signing_key, "survivors", *survivors_parts(state.context, transcript, survivors)
+    )
     return Consistency(round=state.plan.round, signature=signature)
 
 
-# ---- the coordinator ---------------------------------------------------------------------------------------------------
+# ---- the coordinator -----------------------------------------------------------------
 
 
 @dataclass(kw_only=True)
 class Gathering:
-    """The coordinator waits for one `expects` of each `awaited`. Subclasses check what comes and close into the next state."""
+    """The coordinator waits for one `expects` of each `awaited`. Subclasses check what comes and
+    close into the next state.
+    """
 
     phase: ClassVar[str] = ""
     expects: ClassVar[type[Message]] = Message
@@ -128,7 +175,9 @@ class Gathering:
         raise NotImplementedError
 
     def close(self) -> tuple[Gathering | Outcome, dict[int, Message]]:
-        """All that will come has come: the next state, and what to send to whom. Raises RoundAborted."""
+        """All that will come has come: the next state, and what to send to whom. Raises
+        RoundAborted.
+        """
         raise NotImplementedError
 
     @property
@@ -142,7 +191,9 @@ class Gathering:
 
     def require(self, count: int, phase: str) -> None:
         if count < self.minimum:
-            raise RoundAborted(f"{phase}: {count} hospitals are left, {self.minimum} are needed", Reason.THRESHOLD)
+            raise RoundAborted(
+                f"{phase}: {count} hospitals are left, {self.minimum} are needed", Reason.THRESHOLD
+            )
 
 
 @dataclass(frozen=True)
@@ -155,7 +206,9 @@ class Outcome:
 
 @dataclass(kw_only=True)
 class Signatures(Gathering):
-    """Every survivor signs the survivor set; `proceed` goes on with at least `threshold` signatures."""
+    """Every survivor signs the survivor set; `proceed` goes on with at least `threshold`
+    signatures.
+    """
 
     phase = "consistency"
     expects = Consistency
@@ -189,7 +242,12 @@ class Signatures(Gathering):
         return state, {who: request for who in survivors}
 
     def accept(self, who: int, message: Consistency) -> None:
-        if not self.plan.verify(who, message.signature, "survivors", *survivors_parts(self.context, self.transcript, self.survivors)):
+        if not self.plan.verify(
+            who,
+            message.signature,
+            "survivors",
+            *survivors_parts(self.context, self.transcript, self.survivors),
+        ):
             raise FaultyHospital(who, "did not sign the survivors", Reason.SIGNATURE)
         self.received[who] = message.signature
 
@@ -199,7 +257,9 @@ class Signatures(Gathering):
 
 
 def most_common_binding(claims: Mapping[int, Binding]) -> tuple[Binding, list[int]]:
-    """The binding that most hospitals stand at (the lowest number decides a tie), and who stands elsewhere. An empty one of nobody."""
+    """The binding that most hospitals stand at (the lowest number decides a tie), and who stands
+    elsewhere. An empty one of nobody.
+    """
     if not claims:
         return Binding(b"", b""), []
     groups: dict[Binding, list[int]] = {}
@@ -212,14 +272,24 @@ def most_common_binding(claims: Mapping[int, Binding]) -> tuple[Binding, list[in
 def vector_buffer(plan: Plan, who: int, message: Update) -> Any:
     """The one buffer of an upload, exactly as long as a coded vector. Raises FaultyHospital."""
     if len(message.buffers) != 1 or len(message.buffers[0]) != plan.coding.wire_bytes:
-        raise FaultyHospital(who, f"uploaded something else than one vector of {plan.coding.wire_bytes} bytes", Reason.MALFORMED)
+        raise FaultyHospital(
+            who,
+            f"uploaded something else than one vector of {plan.coding.wire_bytes} bytes",
+            Reason.MALFORMED,
+        )
     return message.buffers[0]
 
 
 def signed_sum(plan: Plan, received: Aggregate) -> NDArray[Any]:
-    """The ring elements of an aggregate as signed integers. Raises FaultyCoordinator for another length."""
+    """The ring elements of an aggregate as signed integers. Raises FaultyCoordinator for another
+    length.
+    """
     try:
         (buffer,) = received.buffers
-        return plan.coding.ring_type.signed(plan.coding.ring_type.from_wire(buffer, plan.coding.elements))
+        return plan.coding.ring_type.signed(
+            plan.coding.ring_type.from_wire(buffer, plan.coding.elements)
+        )
     except (CryptoError, ValueError):
-        raise FaultyCoordinator("sent an aggregate of another length than the agreed one", Reason.MALFORMED) from None
+        raise FaultyCoordinator(
+            "sent an aggregate of another length than the agreed one", Reason.MALFORMED
+        ) from None

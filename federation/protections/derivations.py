@@ -1,4 +1,6 @@
-"""Every byte string of a masked round that is signed, hashed or derived, in one place. Both roles use it; docs/protocol.md lists it."""
+"""Every byte string of a masked round that is signed, hashed or derived, in one place. Both roles
+use it; docs/protocol.md lists it.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,18 @@ BOX_BYTES = 2 * (SHARE_BYTES + SALT_BYTES)
 """One sealed box: share and salt of the self-mask seed, share and salt of the mask key."""
 
 
-def transcript(context: bytes, numbers: tuple[int, ...], digests: tuple[bytes, ...], members: tuple[int, ...]) -> bytes:
-    """All that was advertised, and U2: who has shared. Masks, the survivors' signatures and the tag are bound to it."""
+def transcript(
+    context: bytes, numbers: tuple[int, ...], digests: tuple[bytes, ...], members: tuple[int, ...]
+) -> bytes:
+    """All that was advertised, and U2: who has shared. Masks, the survivors' signatures and the tag
+    are bound to it.
+    """
     return digest("transcript", context, len(numbers), *numbers, *digests, len(members), *members)
 
 
-def commitment(context: bytes, what: str, dealer: int, holder: int, share: bytes, salt: bytes) -> bytes:
+def commitment(
+    context: bytes, what: str, dealer: int, holder: int, share: bytes, salt: bytes
+) -> bytes:
     """A salted hash of one share; `what` is `self` or `key`."""
     return digest("share-commitment", context, what, dealer, holder, share, salt)
 
@@ -25,18 +33,24 @@ def seed_commitment(context: bytes, dealer: int, seed: bytes) -> bytes:
     return digest("seed-commitment", context, dealer, seed)
 
 
-def share_parts(context: bytes, dealer: int, holder: int, commitments: bytes, seed: bytes) -> tuple[Part, ...]:
+def share_parts(
+    context: bytes, dealer: int, holder: int, commitments: bytes, seed: bytes
+) -> tuple[Part, ...]:
     """What a dealer signs for each holder: both commitments, and that of its seed."""
     return (context, dealer, holder, commitments, seed)
 
 
 def channel_key(context: bytes, secret: bytes, dealer: int, holder: int) -> bytes:
-    """One key per direction, round and pair, so that it seals once: the context holds run and round. `secret`: of their channel keys."""
+    """One key per direction, round and pair, so that it seals once: the context holds run and
+    round. `secret`: of their channel keys.
+    """
     return derive(secret, "share-channel", context, dealer, holder)
 
 
 def pair_stream(secret: bytes, transcript_: bytes, one: int, other: int, stream: str) -> bytes:
-    """The key of a pair's stream (`vector`, `parts` or `tag`), the same for both. `secret`: of their mask keys."""
+    """The key of a pair's stream (`vector`, `parts` or `tag`), the same for both. `secret`: of
+    their mask keys.
+    """
     return derive(secret, "pairwise-mask", transcript_, min(one, other), max(one, other), stream)
 
 

@@ -1,9 +1,10 @@
 """Who holds whose shares, and who masks with whom.
 
-Complete graph: everybody with everybody, threshold t of the cohort. Sparse graph (Bell et al. 2020, eprint 2020/704, malicious
-variant): each hospital draws its own k out-neighbours from the operating system's randomness, when it advertises its keys; a graph
-drawn from public keys could be ground by the last to publish. Its shares go to its out-neighbours and itself; masks run along edges of
-either direction.
+Complete graph: everybody with everybody, threshold t of the cohort. Sparse graph (Bell et al. 2020,
+eprint 2020/704, malicious variant): each hospital draws its own k out-neighbours from the operating
+system's randomness, when it advertises its keys; a graph drawn from public keys could be ground by
+the last to publish. Its shares go to its out-neighbours and itself; masks run along edges of either
+direction.
 """
 
 from __future__ import annotations
@@ -20,24 +21,32 @@ from federation.errors import FaultyHospital, Reason
 from federation.plan import Plan
 
 SECURITY = 2.0**-40
-"""Chance, over all hospitals together, that one's corrupt neighbours alone reach its share threshold."""
+"""Chance, over all hospitals together, that one's corrupt neighbours alone reach its share
+threshold.
+"""
 
 CORRECTNESS = 2.0**-20
-"""Chance, over all hospitals together, that dropouts alone make a share irrecoverable and abort the round."""
+"""Chance, over all hospitals together, that dropouts alone make a share irrecoverable and abort the
+round.
+"""
 
 
 @lru_cache(maxsize=64)
 def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | None:
-    """(k, t): the fewest holders beside the owner, and the share threshold; None where the complete graph is no larger.
+    """(k, t): the fewest holders beside the owner, and the share threshold; None where the complete
+    graph is no larger.
 
-    Corrupt and dropped hospitals among k neighbours drawn from n − 1 are hypergeometric. t must exceed what the corrupt hold except with
-    chance SECURITY / n each, and the honest survivors must reach t except with chance CORRECTNESS / n each.
+    Corrupt and dropped hospitals among k neighbours drawn from n − 1 are hypergeometric. t must
+    exceed what the corrupt hold except with chance SECURITY / n each, and the honest survivors must
+    reach t except with chance CORRECTNESS / n each.
     """
     others, bad, away = n - 1, max(1, math.ceil(corrupt * n)), math.ceil(dropouts * n)
     for k in range(1, others):
         counts = np.arange(k + 1)
-        reach = np.cumsum(hypergeom.pmf(counts, others, bad, k)[::-1])[::-1]  # chance of at least so many corrupt neighbours
-        threshold = int(np.argmax(reach <= SECURITY / n))  # the smallest that they do not reach; 0 where they reach any
+        # chance of at least so many corrupt neighbours
+        reach = np.cumsum(hypergeom.pmf(counts, others, bad, k)[::-1])[::-1]
+        # the smallest that they do not reach; 0 where they reach any
+        threshold = int(np.argmax(reach <= SECURITY / n))
         fewer = hypergeom.pmf(counts[:threshold], others, others - away, k).sum()
         if threshold and fewer <= CORRECTNESS / n:
             return k, threshold
@@ -45,7 +54,11 @@ def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | No
 
 
 def _sparse(plan: Plan) -> tuple[int, int] | None:
-    return sparse_size(len(plan.cohort), plan.corrupt, plan.dropouts) if plan.graph == "sparse" else None
+    return (
+        sparse_size(len(plan.cohort), plan.corrupt, plan.dropouts)
+        if plan.graph == "sparse"
+        else None
+    )
 
 
 def share_threshold(plan: Plan) -> int:
@@ -67,11 +80,26 @@ def check_holders(plan: Plan, who: int, claimed: tuple[int, ...]) -> None:
     """Raises FaultyHospital unless these can be the holders that hospital `who` drew."""
     size = _sparse(plan)
     expected = len(plan.cohort) if size is None else size[0] + 1
-    if len(claimed) != expected or list(claimed) != sorted(set(claimed)) or who not in claimed or not set(claimed) <= set(plan.cohort):
-        raise FaultyHospital(who, "names holders that the neighbour graph does not allow", Reason.MALFORMED)
+    if (
+        len(claimed) != expected
+        or list(claimed) != sorted(set(claimed))
+        or who not in claimed
+        or not set(claimed) <= set(plan.cohort)
+    ):
+        raise FaultyHospital(
+            who, "names holders that the neighbour graph does not allow", Reason.MALFORMED
+        )
 
 
-def neighbours(me: int, members: tuple[int, ...], holders_of: Mapping[int, tuple[int, ...]]) -> list[int]:
-    """Those of `members` that mask with `me`: an edge in either direction. `holders_of` must have `me` and all its neighbours."""
+def neighbours(
+    me: int, members: tuple[int, ...], holders_of: Mapping[int, tuple[int, ...]]
+) -> list[int]:
+    """Those of `members` that mask with `me`: an edge in either direction. `holders_of` must have
+    `me` and all its neighbours.
+    """
     mine = set(holders_of[me])
-    return [other for other in members if other != me and (other in mine or me in holders_of.get(other, ()))]
+    return [
+        other
+        for other in members
+        if other != me and (other in mine or me in holders_of.get(other, ()))
+    ]

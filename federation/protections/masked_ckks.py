@@ -1,11 +1,13 @@
-"""`masked+ckks`: masked aggregation whose sum is a ciphertext. The coordinator alone learns nothing, not even the sum; with fewer than
-2t − n hospitals beside it, it learns the sum and nothing else. No hospital reads another's update, though all hold one decryption key.
+"""`masked+ckks`: masked aggregation whose sum is a ciphertext. The coordinator alone learns
+nothing, not even the sum; with fewer than 2t − n hospitals beside it, it learns the sum and nothing
+else. No hospital reads another's update, though all hold one decryption key.
 
-Every phase is that of masked.py. Only what carries the vector differs: the update is packed as under `ckks`, each packed part gets the
-hospital's masks mod 2^modulus_bits, and the masked parts are encrypted. The coordinator adds ciphertexts, recovers the survivors' self
-masks and the dropouts' pairwise masks as ever, and subtracts their sum *inside* the ciphertext, as a plaintext: the aggregate is that of
-`ckks`, and a hospital opens it without drawing a single mask. It needs no proof that the right masks were subtracted, as the tag is over
-the sum itself.
+Every phase is that of masked.py. Only what carries the vector differs: the update is packed as
+under `ckks`, each packed part gets the hospital's masks mod 2^modulus_bits, and the masked parts
+are encrypted. The coordinator adds ciphertexts, recovers the survivors' self masks and the
+dropouts' pairwise masks as ever, and subtracts their sum *inside* the ciphertext, as a plaintext:
+the aggregate is that of `ckks`, and a hospital opens it without drawing a single mask. It needs no
+proof that the right masks were subtracted, as the tag is over the sum itself.
 """
 
 from __future__ import annotations
@@ -28,20 +30,29 @@ from federation.plan import Binding, Plan
 from federation.protections import masked, masked_coordinator
 from federation.protections.base import Own
 from federation.protections.ckks import add_signed, bind, open_sum, packing_of, signed_update
-from federation.protections.masked import Advertised, Keyed, Masked, mask_streams, masked_tag, new_tagger
+from federation.protections.masked import (
+    Advertised,
+    Keyed,
+    Masked,
+    mask_streams,
+    masked_tag,
+    new_tagger,
+)
 
 STREAM = "parts"
 WORDS = Ring(64)
 """Masks are drawn as whole words; a uniform word is uniform mod 2^modulus_bits."""
 
 
-def _mask(parts: NDArray[np.int64], streams: Iterable[tuple[bytes, int]], how: Packing) -> NDArray[np.int64]:
+def _mask(
+    parts: NDArray[np.int64], streams: Iterable[tuple[bytes, int]], how: Packing
+) -> NDArray[np.int64]:
     """parts plus or minus one word of every stream, mod 2^modulus_bits. Overwrites `parts`."""
     keystream.apply(parts.view(WORDS.dtype), streams, WORDS)
     return how.wrap(parts)
 
 
-# ---- hospital ----------------------------------------------------------------------------------------------------------
+# ---- hospital ------------------------------------------------------------------------
 
 
 def advertise_keys(plan: Plan, own: Own) -> tuple[Advertised, AdvertiseKeys]:
@@ -50,7 +61,9 @@ def advertise_keys(plan: Plan, own: Own) -> tuple[Advertised, AdvertiseKeys]:
 
 
 def protect(state: Keyed, received: Grant) -> tuple[Masked, Update]:
-    """Pack, mask, encrypt; the tag under masks of its own; sign. Exactly one vector per seed and stream."""
+    """Pack, mask, encrypt; the tag under masks of its own; sign. Exactly one vector per seed and
+    stream.
+    """
     plan, own, how = state.plan, state.own, packing_of(state.plan, masked=True)
     if own.group is None:
         raise LocalProtocolError("an encrypted round without a group key")
@@ -66,12 +79,22 @@ def protect(state: Keyed, received: Grant) -> tuple[Masked, Update]:
 HOSPITAL = {**masked.HOSPITAL, (Keyed, Grant): protect}
 
 
-def open_aggregate(plan: Plan, binding: Binding, group: GroupKey | None, received: Aggregate, signed: tuple[int, ...] | None) -> Sum:
-    """Decrypt the sum; it counts only if its tag says that it is the signed survivors'. Raises FaultyCoordinator."""
-    return open_sum(packing_of(plan, masked=True), plan, binding, group, received, signed, received.transcript)
+def open_aggregate(
+    plan: Plan,
+    binding: Binding,
+    group: GroupKey | None,
+    received: Aggregate,
+    signed: tuple[int, ...] | None,
+) -> Sum:
+    """Decrypt the sum; it counts only if its tag says that it is the signed survivors'. Raises
+    FaultyCoordinator.
+    """
+    return open_sum(
+        packing_of(plan, masked=True), plan, binding, group, received, signed, received.transcript
+    )
 
 
-# ---- coordinator -------------------------------------------------------------------------------------------------------
+# ---- coordinator ---------------------------------------------------------------------
 
 
 class CipherTotal:
@@ -88,7 +111,9 @@ class CipherTotal:
 
     def unmask(self, streams: Iterable[tuple[bytes, int]]) -> None:
         """What takes the masks out of zero is what is left of them, turned round."""
-        rest = _mask(np.zeros(self.how.parts(self.plan.coding.elements), np.int64), streams, self.how)
+        rest = _mask(
+            np.zeros(self.how.parts(self.plan.coding.elements), np.int64), streams, self.how
+        )
         self.adder.subtract(self.how.wrap(-rest))
 
     def wire(self) -> tuple[Any, ...]:

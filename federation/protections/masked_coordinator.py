@@ -2,8 +2,9 @@
 
     Keys → Shares → Uploads → Signatures → Unmasking
 
-Mirrors masked.py step by step. It never holds an unmasked update: each upload is added to the sum as it came, masks and all. What
-carries the sum is a `Total`: ring elements here, ciphertexts in masked_ckks.py.
+Mirrors masked.py step by step. It never holds an unmasked update: each upload is added to the sum
+as it came, masks and all. What carries the sum is a `Total`: ring elements here, ciphertexts in
+masked_ckks.py.
 """
 
 from __future__ import annotations
@@ -33,7 +34,14 @@ from federation.messages import (
 from federation.plan import Binding, Plan
 from federation.protections import advertisement, graph
 from federation.protections import derivations as derive
-from federation.protections.base import Gathering, Outcome, Signatures, most_common_binding, signed_sum, vector_buffer
+from federation.protections.base import (
+    Gathering,
+    Outcome,
+    Signatures,
+    most_common_binding,
+    signed_sum,
+    vector_buffer,
+)
 from federation.protections.masked import TAG_RING
 
 
@@ -93,8 +101,11 @@ class Keys(Gathering):
     phase = "advertise_keys"
     expects = AdvertiseKeys
     carrier: Callable[[Plan], Total] = RingTotal
-    probe: agreement.Agreements = field(default_factory=lambda: agreement.Agreements(agreement.generate().private), repr=False)
-    """Agrees with every advertised key, so that one that agrees with nobody stops its owner only."""
+    probe: agreement.Agreements = field(
+        default_factory=lambda: agreement.Agreements(agreement.generate().private), repr=False
+    )
+    """Agrees with every advertised key, so that one that agrees with nobody stops its owner only.
+    """
 
     def accept(self, who: int, message: AdvertiseKeys) -> None:
         if message.sender != who:
@@ -108,10 +119,16 @@ class Keys(Gathering):
         self.received[who] = message
 
     def close(self) -> tuple[Gathering, dict[int, Message]]:
-        binding, strangers = most_common_binding({who: Binding(m.model, m.group_key) for who, m in self.received.items()})
+        binding, strangers = most_common_binding(
+            {who: Binding(m.model, m.group_key) for who, m in self.received.items()}
+        )
         for who in strangers:
             del self.received[who]
-            self.faults.append(FaultyHospital(who, "stands at another model or group key than most", Reason.CONTEXT))
+            self.faults.append(
+                FaultyHospital(
+                    who, "stands at another model or group key than most", Reason.CONTEXT
+                )
+            )
         numbers = self.present
         self.require(len(numbers), "advertise_keys")
         digests = tuple(advertisement.digest_of(self.received[who]) for who in numbers)
@@ -120,7 +137,10 @@ class Keys(Gathering):
         for who in numbers:
             near = sorted([who, *graph.neighbours(who, numbers, holders_of)])
             messages[who] = KeyList(
-                round=self.plan.round, advertised=tuple(self.received[other] for other in near), numbers=numbers, digests=digests
+                round=self.plan.round,
+                advertised=tuple(self.received[other] for other in near),
+                numbers=numbers,
+                digests=digests,
             )
         state = Shares(
             plan=self.plan,
@@ -145,16 +165,25 @@ class Shares(Gathering):
 
     def accept(self, who: int, message: ShareKeys) -> None:
         count = len(self.adverts[who].holders)
-        if any(len(column) != count for column in (message.sealed, message.commitments, message.signatures)):
-            raise FaultyHospital(who, "did not deal exactly one share to each of its holders", Reason.MALFORMED)
-        if any(len(box) not in (0, derive.BOX_BYTES + sealing.OVERHEAD) for box in message.sealed):  # larger ones burst a Delivery
+        if any(
+            len(column) != count
+            for column in (message.sealed, message.commitments, message.signatures)
+        ):
+            raise FaultyHospital(
+                who, "did not deal exactly one share to each of its holders", Reason.MALFORMED
+            )
+        # larger ones burst a Delivery
+        if any(len(box) not in (0, derive.BOX_BYTES + sealing.OVERHEAD) for box in message.sealed):
             raise FaultyHospital(who, "sealed something else than shares", Reason.MALFORMED)
         self.received[who] = message
 
     def close(self) -> tuple[Gathering, dict[int, Message]]:
         members = self.present
         self.require(len(members), "share_keys")
-        place = {who: {holder: at for at, holder in enumerate(self.adverts[who].holders)} for who in members}
+        place = {
+            who: {holder: at for at, holder in enumerate(self.adverts[who].holders)}
+            for who in members
+        }
         messages: dict[int, Message] = {}
         for holder in members:
             dealers = tuple(who for who in members if who != holder and holder in place[who])
@@ -170,8 +199,22 @@ class Shares(Gathering):
             )
         context = self.plan.context(self.binding)
         numbers = tuple(sorted(self.adverts))
-        known = _Round(context, derive.transcript(context, numbers, self.digests, members), self.adverts, dict(self.received))
-        return Uploads(plan=self.plan, awaited=members, faults=self.faults, known=known, total=self.carrier(self.plan)), messages
+        known = _Round(
+            context,
+            derive.transcript(context, numbers, self.digests, members),
+            self.adverts,
+            dict(self.received),
+        )
+        return (
+            Uploads(
+                plan=self.plan,
+                awaited=members,
+                faults=self.faults,
+                known=known,
+                total=self.carrier(self.plan),
+            ),
+            messages,
+        )
 
 
 @dataclass(kw_only=True)
@@ -225,7 +268,9 @@ class Unmasking(Gathering):
     self_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
     key_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
     complaints: dict[int, list[int]] = field(default_factory=dict)
-    """Dealer → who could not use what it sealed for them. Nobody else can see which of the two is at fault."""
+    """Dealer → who could not use what it sealed for them. Nobody else can see which of the two is
+    at fault.
+    """
 
     def accept(self, who: int, message: UnmaskShares) -> None:
         alive, bad = set(self.request.survivors), set(message.bad_dealers)
@@ -235,11 +280,17 @@ class Unmasking(Gathering):
         mine = dealers - bad
         columns = (("self", message.self_shares, alive), ("key", message.key_shares, mine - alive))
         for what, shares, owners in columns:
-            if [share.owner for share in shares] != sorted(owner for owner in mine if owner in owners):
-                raise FaultyHospital(who, "revealed shares of others than it was asked for", Reason.SHARE)
+            if [share.owner for share in shares] != sorted(
+                owner for owner in mine if owner in owners
+            ):
+                raise FaultyHospital(
+                    who, "revealed shares of others than it was asked for", Reason.SHARE
+                )
             for share in shares:
                 if not self._committed(what, share, who):
-                    raise FaultyHospital(who, f"revealed a wrong share of hospital {share.owner}", Reason.SHARE)
+                    raise FaultyHospital(
+                        who, f"revealed a wrong share of hospital {share.owner}", Reason.SHARE
+                    )
         for share in message.self_shares:
             self.self_shares.setdefault(share.owner, {})[who] = share.share
         for share in message.key_shares:
@@ -268,19 +319,33 @@ class Unmasking(Gathering):
             raise self._inconsistent(owner) from None
 
     def _inconsistent(self, owner: int) -> RoundAborted:
-        self.faults.append(FaultyHospital(owner, "dealt shares that do not give the secret it committed to", Reason.SHARE))
+        self.faults.append(
+            FaultyHospital(
+                owner, "dealt shares that do not give the secret it committed to", Reason.SHARE
+            )
+        )
         return RoundAborted(f"unmask: hospital {owner} dealt inconsistent shares", Reason.SHARE)
 
-    def _streams(self, name: str, seeds: dict[int, bytes], dropouts: dict[int, agreement.Agreements]) -> list[tuple[bytes, int]]:
+    def _streams(
+        self, name: str, seeds: dict[int, bytes], dropouts: dict[int, agreement.Agreements]
+    ) -> list[tuple[bytes, int]]:
         """Everything that is still in the sum, with the sign that takes it out."""
         transcript, members = self.known.transcript, tuple(sorted(self.known.dealt))
         holders_of = {who: self.known.adverts[who].holders for who in members}
         alive = set(self.request.survivors)
-        keys = [(derive.self_stream(seed, transcript, who, name), -1) for who, seed in seeds.items()]
+        keys = [
+            (derive.self_stream(seed, transcript, who, name), -1) for who, seed in seeds.items()
+        ]
         for gone, agreements in dropouts.items():
             for other in graph.neighbours(gone, members, holders_of):
                 if other in alive:
-                    key = derive.pair_stream(agreements.secret(self.known.adverts[other].mask_key), transcript, gone, other, name)
+                    key = derive.pair_stream(
+                        agreements.secret(self.known.adverts[other].mask_key),
+                        transcript,
+                        gone,
+                        other,
+                        name,
+                    )
                     keys.append((key, -derive.pair_sign(other, gone)))
         return keys
 
@@ -293,7 +358,10 @@ class Unmasking(Gathering):
         for who, seed in seeds.items():
             if derive.seed_commitment(known.context, who, seed) != known.dealt[who].seed_commitment:
                 raise self._inconsistent(who)
-        privates = {who: self._secret(self.key_shares, who) for who in sorted(set(known.dealt) - set(survivors))}
+        privates = {
+            who: self._secret(self.key_shares, who)
+            for who in sorted(set(known.dealt) - set(survivors))
+        }
         for who, private in privates.items():
             if agreement.public_of(private) != known.adverts[who].mask_key:
                 raise self._inconsistent(who)

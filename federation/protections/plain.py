@@ -1,9 +1,11 @@
-"""No protection: the coordinator reads every update. The reference that the others are compared with, quantised like them.
+"""No protection: the coordinator reads every update. The reference that the others are compared
+with, quantised like them.
 
     hospital      announce → upload
     coordinator   Announcements → Uploads
 
-`bits = 0` sends float32; sums are then taken in the order of the hospitals' numbers, so that the same seed gives the same bytes.
+`bits = 0` sends float32; sums are then taken in the order of the hospitals' numbers, so that the
+same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ from numpy.typing import NDArray
 from crypto import signing
 from crypto.errors import CryptoError
 from federation.coding import Sum
-from federation.errors import FaultyCoordinator, FaultyHospital, LocalProtocolError, Reason, RoundAborted
+from federation.errors import (
+    FaultyCoordinator,
+    FaultyHospital,
+    LocalProtocolError,
+    Reason,
+    RoundAborted,
+)
 from federation.groupkey import GroupKey
 from federation.messages import Aggregate, Grant, Message, Ready, Update
 from federation.plan import Binding, Plan
@@ -38,7 +46,7 @@ def bind(model_digest: bytes, group: GroupKey | None) -> Binding:
     return Binding(model_digest, b"")
 
 
-# ---- hospital ----------------------------------------------------------------------------------------------------------
+# ---- hospital ------------------------------------------------------------------------
 
 
 @dataclass
@@ -53,12 +61,16 @@ class Uploaded(State):
 
 def announce(plan: Plan, own: Own) -> tuple[Announced, Ready]:
     """Sign where this hospital stands."""
-    return Announced(plan, own, bind(own.model_digest, own.group)), ready(plan, own, bind(own.model_digest, own.group))
+    return Announced(plan, own, bind(own.model_digest, own.group)), ready(
+        plan, own, bind(own.model_digest, own.group)
+    )
 
 
 def ready(plan: Plan, own: Own, binding: Binding) -> Ready:
     signature = signing.sign(own.signing_key, "ready", plan.context(binding))
-    return Ready(round=plan.round, model=binding.model, group_key=binding.group_key, signature=signature)
+    return Ready(
+        round=plan.round, model=binding.model, group_key=binding.group_key, signature=signature
+    )
 
 
 def upload(state: Announced, received: Grant) -> tuple[Uploaded, Update]:
@@ -71,7 +83,13 @@ def upload(state: Announced, received: Grant) -> tuple[Uploaded, Update]:
 HOSPITAL = {(Announced, Grant): upload}
 
 
-def open_aggregate(plan: Plan, binding: Binding, group: GroupKey | None, received: Aggregate, signed: tuple[int, ...] | None) -> Sum:
+def open_aggregate(
+    plan: Plan,
+    binding: Binding,
+    group: GroupKey | None,
+    received: Aggregate,
+    signed: tuple[int, ...] | None,
+) -> Sum:
     """The sum, if it can be one. Under `plain` nothing proves that it is. Raises FaultyCoordinator."""
     check_survivors(plan, plan.cohort, received.survivors, None)
     return _sum(plan, received)
@@ -83,19 +101,25 @@ def _sum(plan: Plan, received: Aggregate) -> Sum:
     elif len(received.buffers) == 1 and len(received.buffers[0]) == plan.coding.wire_bytes:
         values = np.frombuffer(received.buffers[0], "<f4")
     else:
-        raise FaultyCoordinator("sent an aggregate of another length than the agreed one", Reason.MALFORMED)
+        raise FaultyCoordinator(
+            "sent an aggregate of another length than the agreed one", Reason.MALFORMED
+        )
     try:
         return plan.coding.decode(values, len(received.survivors))
     except CryptoError as error:
-        raise FaultyCoordinator(f"sent an aggregate that cannot be a sum: {error}", Reason.RANGE) from None
+        raise FaultyCoordinator(
+            f"sent an aggregate that cannot be a sum: {error}", Reason.RANGE
+        ) from None
 
 
-# ---- coordinator -------------------------------------------------------------------------------------------------------
+# ---- coordinator ---------------------------------------------------------------------
 
 
 @dataclass(kw_only=True)
 class Announcements(Gathering):
-    """Waits until all have trained. `proceed` makes the state that takes the uploads, from the binding that most stand at."""
+    """Waits until all have trained. `proceed` makes the state that takes the uploads, from the
+    binding that most stand at.
+    """
 
     phase = "ready"
     expects = Ready
@@ -104,14 +128,20 @@ class Announcements(Gathering):
     def accept(self, who: int, message: Ready) -> None:
         binding = Binding(message.model, message.group_key)
         if not self.plan.verify(who, message.signature, "ready", self.plan.context(binding)):
-            raise FaultyHospital(who, "did not sign where it stands in this round", Reason.SIGNATURE)
+            raise FaultyHospital(
+                who, "did not sign where it stands in this round", Reason.SIGNATURE
+            )
         self.received[who] = binding
 
     def close(self) -> tuple[Gathering, dict[int, Message]]:
         binding, strangers = most_common_binding(self.received)
         for who in strangers:
             del self.received[who]
-            self.faults.append(FaultyHospital(who, "stands at another model or group key than most", Reason.CONTEXT))
+            self.faults.append(
+                FaultyHospital(
+                    who, "stands at another model or group key than most", Reason.CONTEXT
+                )
+            )
         self.require(len(self.received), self.phase)
         return self.proceed(self, binding), {}
 
@@ -138,13 +168,22 @@ class Uploads(Gathering):
         self.require(len(survivors), self.phase)
         if self.total is None:
             raise LocalProtocolError("a sum without an upload")
-        wire = coding.ring_type.to_wire(self.total) if coding.bits else self.total.view(np.uint8).data
+        wire = (
+            coding.ring_type.to_wire(self.total) if coding.bits else self.total.view(np.uint8).data
+        )
         aggregate = Aggregate(
-            round=self.plan.round, survivors=survivors, transcript=b"", signers=(), signatures=(), tag=b"", buffers=(wire,)
+            round=self.plan.round,
+            survivors=survivors,
+            transcript=b"",
+            signers=(),
+            signatures=(),
+            tag=b"",
+            buffers=(wire,),
         )
         try:
             return Outcome(aggregate, _sum(self.plan, aggregate)), {}
-        except FaultyCoordinator as error:  # the same check as a hospital's; here the hospitals' uploads are to blame
+        # the same check as a hospital's; here the hospitals' uploads are to blame
+        except FaultyCoordinator as error:
             raise RoundAborted(f"update: {error}", Reason.RANGE) from None
 
 

@@ -1,6 +1,8 @@
-"""Image sets. `open_dataset` takes a name or a path and finds the format; each format is one file of this package.
+"""Image sets. `open_dataset` takes a name or a path and finds the format; each format is one file
+of this package.
 
-A new format is one file with `recognises(folder)` and an `open_...` function, and one line in FORMATS.
+A new format is one file with `recognises(folder)` and an `open_...` function, and one line in
+FORMATS.
 """
 
 from __future__ import annotations
@@ -38,10 +40,11 @@ def open_dataset(
 ) -> Dataset:
     """Open an image set without reading its pixels.
 
-    `spec`: `phantom-cxr` (drawn, no files; `phantom-cxr:N` for N training images), else a name under `root`, else a
-    path. `image_size`: pixels a side, 8..1024. `channels`: 1 (grey) or 3 (colour); None: what the set is. `seed`: of
-    the phantoms only. `classes`: the class names that the federation has agreed on, in order; None: the set's own.
-    `cache`: file of decoded training images (see Index.load). Raises DataError with one sentence.
+    `spec`: `phantom-cxr` (drawn, no files; `phantom-cxr:N` for N training images), else a name
+    under `root`, else a path. `image_size`: pixels a side, 8..1024. `channels`: 1 (grey) or 3
+    (colour); None: what the set is. `seed`: of the phantoms only. `classes`: the class names that
+    the federation has agreed on, in order; None: the set's own. `cache`: file of decoded training
+    images (see Index.load). Raises DataError with one sentence.
     """
     if not isinstance(image_size, int) or not 8 <= image_size <= 1024:
         raise DataError(f"image_size must be a whole number from 8 to 1024, not {image_size}.")
@@ -53,7 +56,9 @@ def open_dataset(
         dataset = phantom.open_phantom(spec, image_size, channels or 1, seed, classes)
     else:
         path = find(spec, root)
-        dataset = next(opener for recognises, opener in FORMATS if recognises(path))(path, image_size, channels, classes)
+        dataset = next(opener for recognises, opener in FORMATS if recognises(path))(
+            path, image_size, channels, classes
+        )
     return replace(dataset, train=replace(dataset.train, cache=cache)) if cache else dataset
 
 
@@ -66,7 +71,14 @@ def find(spec: str, root: Path | None) -> Path:
     for place in places:
         if place.exists():
             if place.is_dir() and not any(place.iterdir()):
-                raise DataError(f"{place} is an empty folder; a data set is a folder train/CLASS with images, or one of the known files.")
+                raise DataError(
+                    f"{place} is an empty folder; a data set is a folder train/CLASS with images,"
+                    " or one of the known files."
+                )
             return place.absolute()
-    looked = f"neither under {root} nor as a path" if root is not None else "and FLOP_DATA names no folder to look in"
+    looked = (
+        f"neither under {root} nor as a path"
+        if root is not None
+        else "and FLOP_DATA names no folder to look in"
+    )
     raise DataError(f"There is no data set {spec!r}, {looked}; {phantom.NAME} needs no files.")

@@ -1,7 +1,9 @@
-"""What every image set looks like to the rest of the house: labels first, pixels only when they are asked for.
+"""What every image set looks like to the rest of the house: labels first, pixels only when they are
+asked for.
 
-A format is a function that returns a `Dataset`; what it must bring for the pixels is a `Reader`. Everything that is the
-same for all formats (resizing, colour, skipping what does not decode, the cache) is here, once.
+A format is a function that returns a `Dataset`; what it must bring for the pixels is a `Reader`.
+Everything that is the same for all formats (resizing, colour, skipping what does not decode, the
+cache) is here, once.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from learning.data import cache as cache_file
 
 
 class DataError(ValueError):
-    """The data is not what it should be. The text is one sentence for the user and never holds a patient's
-    identifier.
+    """The data is not what it should be. The text is one sentence for the user and never holds a
+    patient's identifier.
     """
 
 
@@ -41,8 +43,8 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images. `images`: uint8, N x C x H x W, 0..255; `labels`: int64, N; `kept_rows`: int64, N, rows of the
-    Index.
+    """Decoded images. `images`: uint8, N x C x H x W, 0..255; `labels`: int64, N; `kept_rows`:
+    int64, N, rows of the Index.
     """
 
     images: torch.Tensor
@@ -55,8 +57,8 @@ class Reader(Protocol):
     """How one format finds its pixels. Rows are 0..N-1 in the order of the Index's labels."""
 
     def read(self, row: int) -> Image.Image | np.ndarray:
-        """The image as Pillow's, or uint8 H x W (grey) or H x W x 3. Raises Unreadable, or DataError if the whole
-        set is broken.
+        """The image as Pillow's, or uint8 H x W (grey) or H x W x 3. Raises Unreadable, or
+        DataError if the whole set is broken.
         """
 
     def name(self, row: int) -> str:
@@ -70,9 +72,10 @@ class Reader(Protocol):
 class Index:
     """One part (train or test) of a set, known without its pixels.
 
-    `labels`: int64, N, positions in `Dataset.classes`. `groups`: N opaque strings, equal where two images must not be
-    torn apart (same patient or scene), or None where nothing is known. `columns`: what else the manifest says of each
-    image, N strings each, without the columns that could identify a patient.
+    `labels`: int64, N, positions in `Dataset.classes`. `groups`: N opaque strings, equal where two
+    images must not be torn apart (same patient or scene), or None where nothing is known.
+    `columns`: what else the manifest says of each image, N strings each, without the columns that
+    could identify a patient.
     """
 
     labels: np.ndarray
@@ -86,12 +89,14 @@ class Index:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def load(self, rows: Sequence[int] | np.ndarray | None = None, *, cache: Path | None = None) -> Images:
-        """Decode the given rows (all if None), each resized to image_size; images that do not decode are skipped and
-        listed.
+    def load(
+        self, rows: Sequence[int] | np.ndarray | None = None, *, cache: Path | None = None
+    ) -> Images:
+        """Decode the given rows (all if None), each resized to image_size; images that do not
+        decode are skipped and listed.
 
-        `cache` (or the cache given to `open_dataset`) is one file that is read if it holds exactly these images at this
-        size, and written otherwise.
+        `cache` (or the cache given to `open_dataset`) is one file that is read if it holds exactly
+        these images at this size, and written otherwise.
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
@@ -99,7 +104,9 @@ class Index:
         cache = cache or self.cache
         key = ""
         if cache is not None:
-            key = cache_file.key((self.reader.stamp(int(r)) for r in rows), self.image_size, self.channels)
+            key = cache_file.key(
+                (self.reader.stamp(int(r)) for r in rows), self.image_size, self.channels
+            )
             found = cache_file.read(cache, key, (self.channels, self.image_size, self.image_size))
             if found is not None:
                 return self._images(rows, *found)
@@ -107,7 +114,9 @@ class Index:
         reasons: dict[int, str] = {}
         for place, row in enumerate(rows):
             try:
-                pixels[place - len(reasons)] = fit(self.reader.read(int(row)), self.image_size, self.channels)
+                pixels[place - len(reasons)] = fit(
+                    self.reader.read(int(row)), self.image_size, self.channels
+                )
             except Unreadable as error:
                 reasons[place] = str(error)
         pixels = pixels[: len(rows) - len(reasons)]
@@ -117,10 +126,21 @@ class Index:
 
     def _images(self, rows: np.ndarray, pixels: np.ndarray, reasons: dict[int, str]) -> Images:
         kept = np.delete(rows, list(reasons)).astype(np.int64)
-        skipped = [Skipped(self.reader.name(int(rows[place])), reason) for place, reason in sorted(reasons.items())]
+        skipped = [
+            Skipped(self.reader.name(int(rows[place])), reason)
+            for place, reason in sorted(reasons.items())
+        ]
         if skipped and not len(kept):
-            raise DataError(f"Not one of {len(rows)} images can be used; the first, {skipped[0].name}: {skipped[0].reason}.")
-        return Images(torch.from_numpy(pixels), torch.from_numpy(self.labels[kept].astype(np.int64)), kept, skipped)
+            raise DataError(
+                f"Not one of {len(rows)} images can be used; the first, {skipped[0].name}:"
+                f" {skipped[0].reason}."
+            )
+        return Images(
+            torch.from_numpy(pixels),
+            torch.from_numpy(self.labels[kept].astype(np.int64)),
+            kept,
+            skipped,
+        )
 
 
 @dataclass(frozen=True)
@@ -135,21 +155,25 @@ class Dataset:
     test: Index | None = None
 
     def column(self, name: str) -> list[str]:
-        """The training part's column `name`; DataError lists the columns if there is none of that name."""
+        """The training part's column `name`; DataError lists the columns if there is none of that
+        name.
+        """
         try:
             return self.train.columns[name]
         except KeyError:
             there = ", ".join(sorted(self.train.columns)) or "none"
-            raise DataError(f"{self.name} has no column {name!r} to divide by; its columns are: {there}.") from None
+            raise DataError(
+                f"{self.name} has no column {name!r} to divide by; its columns are: {there}."
+            ) from None
 
 
 def fit(picture: Image.Image | np.ndarray, size: int, channels: int) -> np.ndarray:
-    """One image as uint8, channels x size x size: the whole frame, squeezed to a square with Pillow's antialiased
-    bilinear filter.
+    """One image as uint8, channels x size x size: the whole frame, squeezed to a square with
+    Pillow's antialiased bilinear filter.
 
-    Colour to grey is ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B, as Pillow does it); grey to colour repeats the
-    channel; alpha is dropped; images of more than 8 bits are stretched so that their own darkest and brightest pixel
-    become 0 and 255.
+    Colour to grey is ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B, as Pillow does it); grey to
+    colour repeats the channel; alpha is dropped; images of more than 8 bits are stretched so that
+    their own darkest and brightest pixel become 0 and 255.
     """
     if isinstance(picture, np.ndarray):
         if picture.shape == (size, size) and channels == 1:
@@ -169,8 +193,8 @@ def fit(picture: Image.Image | np.ndarray, size: int, channels: int) -> np.ndarr
 
 
 def stretch(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """Any numbers to uint8: `low` becomes 0 and `high` 255 (the smallest and largest finite value where not given),
-    clipped.
+    """Any numbers to uint8: `low` becomes 0 and `high` 255 (the smallest and largest finite value
+    where not given), clipped.
     """
     values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low = float(values.min()) if low is None else low
@@ -178,24 +202,34 @@ def stretch(values: np.ndarray, low: float | None = None, high: float | None = N
     return np.clip((values - low) * (255.0 / max(high - low, 1e-6)) + 0.5, 0, 255).astype(np.uint8)
 
 
-def encode(names: Sequence[str], classes: Sequence[str] | None, where: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class names to labels. Classes are the sorted names, or `classes` if the federation has agreed on them."""
+def encode(
+    names: Sequence[str], classes: Sequence[str] | None, where: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class names to labels. Classes are the sorted names, or `classes` if the federation has
+    agreed on them.
+    """
     known = tuple(classes) if classes is not None else tuple(sorted(set(names)))
     if not known:
         raise DataError(f"{where} has no classes.")
     number = {name: i for i, name in enumerate(known)}
     strange = sorted(set(names) - set(known))
     if strange:
-        raise DataError(f"{where} has images of class {', '.join(strange)}, but the agreed classes are {', '.join(known)}.")
+        raise DataError(
+            f"{where} has images of class {', '.join(strange)}, but the agreed classes are"
+            f" {', '.join(known)}."
+        )
     return np.array([number[name] for name in names], dtype=np.int64), known
 
 
 def agreed(classes: Sequence[str] | None, own: Sequence[str], where: str) -> tuple[str, ...]:
-    """For formats whose files hold numbers only: the federation's class names if given, which must be as many as the
-    set's own.
+    """For formats whose files hold numbers only: the federation's class names if given, which must
+    be as many as the set's own.
     """
     if classes is not None and len(classes) != len(own):
-        raise DataError(f"{where} has {len(own)} classes, but {len(classes)} were agreed ({', '.join(classes)}).")
+        raise DataError(
+            f"{where} has {len(own)} classes, but {len(classes)} were agreed"
+            f" ({', '.join(classes)})."
+        )
     return tuple(classes if classes is not None else own)
 
 
@@ -207,4 +241,6 @@ def reading(path: Path):
     except (gzip.BadGzipFile, EOFError, zlib.error):
         raise DataError(f"{path} is truncated or damaged; fetch it again.") from None
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or type(error).__name__}.") from None
+        raise DataError(
+            f"{path} cannot be read: {error.strerror or type(error).__name__}."
+        ) from None

@@ -1,5 +1,5 @@
-"""CIFAR-10: its binary batches, or an npz that holds the images as JPEG bytes (`train_jpeg`, `train_offsets`,
-`train_labels`, ...).
+"""CIFAR-10: its binary batches, or an npz that holds the images as JPEG bytes (`train_jpeg`,
+`train_offsets`, `train_labels`, ...).
 
 Krizhevsky 2009. The python batches are pickles, which can run code when they are read: refused.
 """
@@ -26,14 +26,19 @@ def recognises(folder: Path) -> bool:
     return any(any(_inside(folder, name).glob("data_batch_*")) for name in (BINARY, PYTHON))
 
 
-def open_batches(folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None) -> Dataset:
-    """`data_batch_1.bin` ... and `test_batch.bin`, here or in the folder that the download unpacks to."""
+def open_batches(
+    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
+) -> Dataset:
+    """`data_batch_1.bin` ... and `test_batch.bin`, here or in the folder that the download unpacks
+    to.
+    """
     place = _inside(folder, BINARY)
     train = sorted(place.glob("data_batch_*.bin"))
     if not train:
         raise DataError(
-            f"{folder} holds CIFAR-10's python batches, which are pickles and can run code when read: take the "
-            "binary version (cifar-10-binary.tar.gz, files data_batch_1.bin to test_batch.bin) instead."
+            f"{folder} holds CIFAR-10's python batches, which are pickles and can run code when"
+            " read: take the binary version (cifar-10-binary.tar.gz, files data_batch_1.bin to"
+            " test_batch.bin) instead."
         )
     test = sorted(place.glob("test_batch.bin"))
     names, channels = agreed(classes, CLASSES, str(folder)), channels or 3
@@ -42,10 +47,14 @@ def open_batches(folder: Path, image_size: int, channels: int | None, classes: S
         reader = _Batches(paths)
         return Index(reader.labels(), reader, image_size, channels)
 
-    return Dataset(folder.name, names, channels, image_size, part(train), part(test) if test else None)
+    return Dataset(
+        folder.name, names, channels, image_size, part(train), part(test) if test else None
+    )
 
 
-def open_jpeg_archive(archive: Archive, image_size: int, channels: int | None, classes: Sequence[str] | None) -> Dataset:
+def open_jpeg_archive(
+    archive: Archive, image_size: int, channels: int | None, classes: Sequence[str] | None
+) -> Dataset:
     """The npz; called by npz.py, which recognises it."""
     names, channels = agreed(classes, CLASSES, str(archive.path)), channels or 3
 
@@ -67,7 +76,10 @@ class _Batches:
         for path in paths:
             size = path.stat().st_size
             if not size or size % RECORD:
-                raise DataError(f"{path} is truncated: {size} bytes are not a multiple of {RECORD}, one CIFAR-10 image.")
+                raise DataError(
+                    f"{path} is truncated: {size} bytes are not a multiple of {RECORD}, one"
+                    " CIFAR-10 image."
+                )
         self.maps = []
         for path in paths:
             with reading(path):
@@ -77,7 +89,10 @@ class _Batches:
     def labels(self) -> np.ndarray:
         labels = np.concatenate([one[:, 0] for one in self.maps]).astype(np.int64)
         if labels.max() >= len(CLASSES):
-            raise DataError(f"{self.paths[0].parent} holds a label above 9: these are not CIFAR-10's binary batches.")
+            raise DataError(
+                f"{self.paths[0].parent} holds a label above 9: these are not CIFAR-10's binary"
+                " batches."
+            )
         return labels
 
     def _place(self, row: int) -> tuple[int, int]:
@@ -86,7 +101,9 @@ class _Batches:
 
     def read(self, row: int) -> np.ndarray:
         batch, place = self._place(row)
-        return np.ascontiguousarray(self.maps[batch][place, 1:].reshape(3, 32, 32).transpose(1, 2, 0))
+        return np.ascontiguousarray(
+            self.maps[batch][place, 1:].reshape(3, 32, 32).transpose(1, 2, 0)
+        )
 
     def name(self, row: int) -> str:
         batch, place = self._place(row)
@@ -105,14 +122,23 @@ class _Jpegs:
     def __init__(self, archive: Archive, which: str, count: int) -> None:
         self.archive, self.which = archive, which
         self.offsets = archive.array(f"{which}_offsets")
-        if self.offsets.shape != (count + 1,) or self.offsets[0] != 0 or (np.diff(self.offsets) < 0).any():
-            raise DataError(f"{archive.path}: {which}_offsets must be {count + 1} rising numbers, from 0 on.")
+        if (
+            self.offsets.shape != (count + 1,)
+            or self.offsets[0] != 0
+            or (np.diff(self.offsets) < 0).any()
+        ):
+            raise DataError(
+                f"{archive.path}: {which}_offsets must be {count + 1} rising numbers, from 0 on."
+            )
 
     @cached_property
     def bytes(self) -> np.ndarray:
         found = self.archive.array(f"{self.which}_jpeg")
         if found.dtype != np.uint8 or found.ndim != 1 or len(found) != self.offsets[-1]:
-            raise DataError(f"{self.archive.path}: {self.which}_jpeg is not as long as {self.which}_offsets says.")
+            raise DataError(
+                f"{self.archive.path}: {self.which}_jpeg is not as long as {self.which}_offsets"
+                " says."
+            )
         return found
 
     def read(self, row: int) -> Image.Image:

@@ -1,8 +1,8 @@
-"""COVIDx's own file lists: `train_split.txt` and `test_split.txt` (and their later names), images in `train/` and
-`test/`.
+"""COVIDx's own file lists: `train_split.txt` and `test_split.txt` (and their later names), images
+in `train/` and `test/`.
 
-A line is "patient filename class source" (early lists have no source). Wang et al. 2020, arXiv 2003.09871. The patient
-stays inside.
+A line is "patient filename class source" (early lists have no source). Wang et al. 2020, arXiv
+2003.09871. The patient stays inside.
 """
 
 from __future__ import annotations
@@ -18,16 +18,22 @@ def recognises(folder: Path) -> bool:
     return _list(folder, "train") is not None
 
 
-def open_covidx(folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None) -> Dataset:
+def open_covidx(
+    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
+) -> Dataset:
     lists = _list(folder, "train"), _list(folder, "test")
-    parts = tuple(_entries(folder, part, path) for part, path in zip(("train", "test"), lists, strict=True))
+    parts = tuple(
+        _entries(folder, part, path) for part, path in zip(("train", "test"), lists, strict=True)
+    )
     if not parts[0]:
         raise DataError(f"{lists[0]} names no image to train on.")
     return build(folder, parts, image_size, channels, classes)
 
 
 def _list(folder: Path, part: str) -> Path | None:
-    """train_split.txt, train_split_v3.txt, train_COVIDx4.txt, ...: the only one, or the last by name."""
+    """train_split.txt, train_split_v3.txt, train_COVIDx4.txt, ...: the only one, or the last by
+    name.
+    """
     found = sorted([*folder.glob(f"{part}_split*.txt"), *folder.glob(f"{part}_COVIDx*.txt")])
     return found[-1] if found else None
 
@@ -47,16 +53,33 @@ def _entries(folder: Path, part: str, path: Path | None) -> list[Entry]:
         if not words:
             continue
         if len(words) < 3:
-            raise DataError(f"{path}, line {number}: needs patient, file name, class and source, separated by blanks.")
-        # three words are the early form; a blank inside a file name only fits the form with a source
-        patient, name, label = words if len(words) == 3 else (words[0], " ".join(words[1:-2]), words[-2])
+            raise DataError(
+                f"{path}, line {number}: needs patient, file name, class and source, separated by"
+                " blanks."
+            )
+        # three words are the early form; a blank inside a file name only fits the form with a
+        # source
+        patient, name, label = (
+            words if len(words) == 3 else (words[0], " ".join(words[1:-2]), words[-2])
+        )
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts:
             raise DataError(f"{path}, line {number}: the file name must be a path inside {base}.")
         source = words[-1] if len(words) > 3 else ""
-        entries.append(Entry(base / relative, label, (("patient", f"{source}:{patient}"),), (patient,), {"source": source}))
+        entries.append(
+            Entry(
+                base / relative,
+                label,
+                (("patient", f"{source}:{patient}"),),
+                (patient,),
+                {"source": source},
+            )
+        )
         if not entries[-1].path.is_file():
             missing.append(number)
     if missing:
-        raise DataError(f"{path} names {len(missing)} files that are not in {base}, the first in line {missing[0]}.")
+        raise DataError(
+            f"{path} names {len(missing)} files that are not in {base}, the first in line"
+            f" {missing[0]}."
+        )
     return entries

@@ -1,8 +1,8 @@
 """DICOM radiographs, read with pydicom; labels come from the folder or the manifest.
 
-What is used of a file: its pixels, how they are to be shown (rescale, window, photometric interpretation; DICOM PS3.3
-C.7.6.3, C.11.1, C.11.2), its modality, and, only to keep a patient's images together, who the patient is. Nothing else
-leaves this file.
+What is used of a file: its pixels, how they are to be shown (rescale, window, photometric
+interpretation; DICOM PS3.3 C.7.6.3, C.11.1, C.11.2), its modality, and, only to keep a patient's
+images together, who the patient is. Nothing else leaves this file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import numpy as np
 from learning.data.base import Unreadable, stretch
 
 SUFFIXES = {".dcm", ".dicom"}
-RADIOGRAPHS = ("CR", "DX", "DR", "RG", "PX", "IO")  # PS3.3 C.7.3.1.1.1; DR is what some senders write for DX
+# PS3.3 C.7.3.1.1.1; DR is what some senders write for DX
+RADIOGRAPHS = ("CR", "DX", "DR", "RG", "PX", "IO")
 
 
 def is_dicom(path: Path) -> bool:
@@ -34,10 +35,11 @@ def is_dicom(path: Path) -> bool:
 
 
 def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Whom the header names: (identities to group by, words not to be shown). Empty for other files and unreadable
-    headers.
+    """Whom the header names: (identities to group by, words not to be shown). Empty for other files
+    and unreadable headers.
 
-    Grouped by PatientID, or by name where there is no id: a name alone may be "anonymous" throughout.
+    Grouped by PatientID, or by name where there is no id: a name alone may be "anonymous"
+    throughout.
     """
     if not is_dicom(path):
         return (), ()
@@ -45,8 +47,12 @@ def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
 
     try:
         with _quiet():
-            header = pydicom.dcmread(path, specific_tags=["PatientID", "PatientName"], stop_before_pixels=True)
-            number, name = (str(header.get(tag, "")).strip() for tag in ("PatientID", "PatientName"))
+            header = pydicom.dcmread(
+                path, specific_tags=["PatientID", "PatientName"], stop_before_pixels=True
+            )
+            number, name = (
+                str(header.get(tag, "")).strip() for tag in ("PatientID", "PatientName")
+            )
     except Exception:  # a damaged file is skipped and named when it is loaded
         return (), ()
     known = number or name
@@ -55,7 +61,9 @@ def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
 
 
 def read(path: Path) -> np.ndarray:
-    """The radiograph as uint8, H x W, bright where dense. Unreadable for other modalities and burnt-in identifiers."""
+    """The radiograph as uint8, H x W, bright where dense. Unreadable for other modalities and
+    burnt-in identifiers.
+    """
     with _quiet():
         return _read(path)
 
@@ -82,7 +90,9 @@ def _read(path: Path) -> np.ndarray:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """pydicom's warnings and log lines quote the values that they complain about, which may be a patient's."""
+    """pydicom's warnings and log lines quote the values that they complain about, which may be a
+    patient's.
+    """
     log = logging.getLogger("pydicom")
     before = log.disabled
     log.disabled = True
@@ -95,8 +105,8 @@ def _quiet() -> Iterator[None]:
 
 
 def _window(file, values: np.ndarray) -> np.ndarray:
-    """The header's look-up table or first linear window (PS3.3 C.11.2.1); without either, the 0.5th to 99.5th
-    percentile.
+    """The header's look-up table or first linear window (PS3.3 C.11.2.1); without either, the 0.5th
+    to 99.5th percentile.
     """
     from pydicom.pixels import apply_voi_lut
 

@@ -1,7 +1,7 @@
 """Sets that are image files in a folder: what folder.py, manifest.py and covidx.py have in common.
 
-Patients' identifiers end here: groups become opaque numbers, columns that could identify are dropped, and a file name
-that holds its patient's identifier is not shown.
+Patients' identifiers end here: groups become opaque numbers, columns that could identify are
+dropped, and a file name that holds its patient's identifier is not shown.
 """
 
 from __future__ import annotations
@@ -21,10 +21,24 @@ from scipy.sparse.csgraph import connected_components
 from learning.data import dicom
 from learning.data.base import Dataset, Index, Unreadable, encode
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".jp2", ".pgm", ".ppm"} | dicom.SUFFIXES
+SUFFIXES = {
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".jp2",
+    ".pgm",
+    ".ppm",
+} | dicom.SUFFIXES
 # Only formats that are pixels: Pillow's full list has some that start other programs.
 Image.init()
-PILLOW_FORMATS = [f for f in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM") if f in Image.OPEN]
+PILLOW_FORMATS = [
+    f for f in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM") if f in Image.OPEN
+]
 
 _WORD = re.compile(r"[^\W_]+")
 _IDENTIFYING = re.compile(
@@ -35,8 +49,8 @@ _IDENTIFYING = re.compile(
 
 @dataclass(frozen=True)
 class Entry:
-    """One image file. `identities`: raw values (kind, value) of the patient or group to keep it with; `secrets`:
-    further words that must not be shown. Neither leaves this package.
+    """One image file. `identities`: raw values (kind, value) of the patient or group to keep it
+    with; `secrets`: further words that must not be shown. Neither leaves this package.
     """
 
     path: Path
@@ -54,8 +68,8 @@ def build(
     classes: Sequence[str] | None,
     known: Sequence[str] | None = None,
 ) -> Dataset:
-    """The Dataset of files under `root`: entries of the training and of the test part. `known`: classes that exist
-    even if empty.
+    """The Dataset of files under `root`: entries of the training and of the test part. `known`:
+    classes that exist even if empty.
     """
     both = [*parts[0], *parts[1]]
     if classes is None and known:
@@ -77,14 +91,28 @@ def build(
         )
 
     middle = len(parts[0])
-    return Dataset(root.name, names, channels, image_size, part(0, middle), part(middle, len(both)) if parts[1] else None)
+    return Dataset(
+        root.name,
+        names,
+        channels,
+        image_size,
+        part(0, middle),
+        part(middle, len(both)) if parts[1] else None,
+    )
 
 
 class FileReader:
     """Reads image files with Pillow, DICOM files with pydicom."""
 
-    def __init__(self, root: Path, entries: Sequence[Entry], image_size: int, first_number: int) -> None:
-        self.root, self.entries, self.image_size, self.first_number = root, entries, image_size, first_number
+    def __init__(
+        self, root: Path, entries: Sequence[Entry], image_size: int, first_number: int
+    ) -> None:
+        self.root, self.entries, self.image_size, self.first_number = (
+            root,
+            entries,
+            image_size,
+            first_number,
+        )
 
     def read(self, row: int) -> Image.Image | np.ndarray:
         path = self.entries[row].path
@@ -94,7 +122,8 @@ class FileReader:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 picture = Image.open(path, formats=PILLOW_FORMATS)
-                # libjpeg may skip detail of a large photograph: still the whole frame, never below twice the size
+                # libjpeg may skip detail of a large photograph: still the whole frame, never below
+                # twice the size
                 picture.draft(None, (2 * self.image_size, 2 * self.image_size))
                 picture.load()
             return picture
@@ -110,7 +139,10 @@ class FileReader:
         shown = entry.path.relative_to(self.root).as_posix()
         values = [*(value for _, value in entry.identities), *entry.secrets]
         if any(holds(shown, value) for value in values):
-            return f"image {self.first_number + row + 1} (its file name holds the patient's identifier)"
+            return (
+                f"image {self.first_number + row + 1} (its file name holds the patient's"
+                " identifier)"
+            )
         return shown
 
     def stamp(self, row: int) -> str:
@@ -134,13 +166,18 @@ def holds(text: str, identifier: str) -> bool:
 
 
 def opaque_groups(identities: Sequence[tuple[tuple[str, str], ...]]) -> np.ndarray | None:
-    """One opaque name per image, equal for images that share any identity, also through a third one; None if there is
-    none.
+    """One opaque name per image, equal for images that share any identity, also through a third
+    one; None if there is none.
 
-    Numbered in order of appearance, so that not even the identifiers' alphabetical order can be read from them.
+    Numbered in order of appearance, so that not even the identifiers' alphabetical order can be
+    read from them.
     """
     numbers: dict[tuple[str, str], int] = {}
-    pairs = [(row, numbers.setdefault(i, len(numbers))) for row, own in enumerate(identities) for i in own]
+    pairs = [
+        (row, numbers.setdefault(i, len(numbers)))
+        for row, own in enumerate(identities)
+        for i in own
+    ]
     if not pairs:
         return None
     rows, ids = np.array(pairs).T
@@ -156,16 +193,23 @@ def opaque_groups(identities: Sequence[tuple[tuple[str, str], ...]]) -> np.ndarr
 def harmless_columns(entries: Sequence[Entry]) -> dict[str, list[str]]:
     """The columns that describe images rather than identify patients.
 
-    Dropped: columns whose name says identifier, file or digest, and those in which more than one in fifty of the cells
-    that could holds the identifier of its own row's patient.
+    Dropped: columns whose name says identifier, file or digest, and those in which more than one in
+    fifty of the cells that could holds the identifier of its own row's patient.
     """
     kept = {}
-    identities = [[w for v in (*(v for _, v in e.identities), *e.secrets) if (w := words(v)).strip()] for e in entries]
+    identities = [
+        [w for v in (*(v for _, v in e.identities), *e.secrets) if (w := words(v)).strip()]
+        for e in entries
+    ]
     for name in entries[0].columns if entries else ():
         values = [entry.columns.get(name, "") for entry in entries]
         if _IDENTIFYING.search(name.strip().lower()):
             continue
-        cells = [(words(value), own) for value, own in zip(values, identities, strict=True) if own and value]
+        cells = [
+            (words(value), own)
+            for value, own in zip(values, identities, strict=True)
+            if own and value
+        ]
         told = sum(any(identity in cell for identity in own) for cell, own in cells)
         if told * 50 <= len(cells):
             kept[name] = values
@@ -173,7 +217,9 @@ def harmless_columns(entries: Sequence[Entry]) -> dict[str, list[str]]:
 
 
 def guess_channels(paths: Sequence[Path]) -> int:
-    """3 if most of up to 16 files, spread over the set, say in their header that they are in colour; otherwise 1."""
+    """3 if most of up to 16 files, spread over the set, say in their header that they are in
+    colour; otherwise 1.
+    """
     modes: Counter[bool] = Counter()
     for place in np.unique(np.linspace(0, len(paths) - 1, 16).astype(int)) if paths else ():
         path = paths[place]
@@ -183,6 +229,7 @@ def guess_channels(paths: Sequence[Path]) -> int:
                 continue
             with Image.open(path, formats=PILLOW_FORMATS) as picture:
                 modes[picture.mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr", "LAB", "HSV")] += 1
-        except Exception:  # a damaged file votes for neither; it is skipped and named when it is loaded
+        # a damaged file votes for neither; it is skipped and named when it is loaded
+        except Exception:
             continue
     return 3 if modes[True] > modes[False] else 1

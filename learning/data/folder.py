@@ -1,5 +1,5 @@
-"""ImageFolder: `{train,test}/<class>/<file>` or `<class>/<file>`; the folder's name is the class. Kvasir comes like
-this.
+"""ImageFolder: `{train,test}/<class>/<file>` or `<class>/<file>`; the folder's name is the class.
+Kvasir comes like this.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ def recognises(folder: Path) -> bool:
     return True
 
 
-def open_folder(folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None) -> Dataset:
-    """The classes are the folders' names, sorted; an empty folder is a class without images. A `val` folder is left
-    aside.
+def open_folder(
+    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
+) -> Dataset:
+    """The classes are the folders' names, sorted; an empty folder is a class without images. A
+    `val` folder is left aside.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is a file of no known kind; a data set is a folder or an npz file.")
+        raise DataError(
+            f"{folder} is a file of no known kind; a data set is a folder or an npz file."
+        )
     parts: tuple[list[Entry], list[Entry]] = ([], [])
     found: set[str] = set()
     for name, entries in zip(("train", "test"), parts, strict=True):
@@ -32,20 +36,28 @@ def open_folder(folder: Path, image_size: int, channels: int | None, classes: Se
         class_folders = _folders(base)
         found.update(path.name for path in class_folders)
         for class_folder in class_folders:
-            entries += [Entry(path, class_folder.name, *dicom.patient(path)) for path in _files(class_folder)]
+            entries += [
+                Entry(path, class_folder.name, *dicom.patient(path))
+                for path in _files(class_folder)
+            ]
     if not found:
         raise DataError(
-            f"{folder} has no class folders: it needs <class>/<file>, {{train,test}}/<class>/<file>, or a manifest.csv "
-            "with the columns file and class."
+            f"{folder} has no class folders: it needs <class>/<file>,"
+            " {train,test}/<class>/<file>, or a manifest.csv with the columns file and class."
         )
     if not parts[0]:
-        raise DataError(f"{folder} has class folders ({', '.join(sorted(found))}) but no image to train on in them.")
+        raise DataError(
+            f"{folder} has class folders ({', '.join(sorted(found))}) but no image to train on in"
+            " them."
+        )
     return build(folder, parts, image_size, channels, classes, sorted(found))
 
 
 def _folders(base: Path) -> list[Path]:
     with reading(base):
-        return sorted(path for path in base.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(
+            path for path in base.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
 
 
 def _files(class_folder: Path) -> list[Path]:
@@ -55,5 +67,7 @@ def _files(class_folder: Path) -> list[Path]:
         for place, folders, names in os.walk(class_folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
             paths = (Path(place, name) for name in names if not name.startswith("."))
-            found += [path for path in paths if path.suffix.lower() in SUFFIXES or dicom.is_dicom(path)]
+            found += [
+                path for path in paths if path.suffix.lower() in SUFFIXES or dicom.is_dicom(path)
+            ]
     return sorted(found)

@@ -1,7 +1,8 @@
-"""idx files, the format of MNIST and Fashion-MNIST: big-endian magic number, dimensions, bytes; plain or
-gzip-compressed.
+"""idx files, the format of MNIST and Fashion-MNIST: big-endian magic number, dimensions, bytes;
+plain or gzip-compressed.
 
-Format: http://yann.lecun.com/exdb/mnist; class names of Fashion-MNIST: Xiao et al. 2017, arXiv 1708.07747.
+Format: http://yann.lecun.com/exdb/mnist; class names of Fashion-MNIST: Xiao et al. 2017, arXiv
+1708.07747.
 """
 
 from __future__ import annotations
@@ -16,23 +17,45 @@ import numpy as np
 
 from learning.data.base import DataError, Dataset, Index, agreed, reading
 
-FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
+FASHION = (
+    "t-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle-boot",
+)
 IMAGES, LABELS = 0x00000803, 0x00000801  # unsigned bytes in 3 dimensions, and in 1
 
 
 def recognises(folder: Path) -> bool:
-    return _find(folder, "train", "images") is not None or _find(folder, "train", "labels") is not None
+    return (
+        _find(folder, "train", "images") is not None or _find(folder, "train", "labels") is not None
+    )
 
 
-def open_idx(folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None) -> Dataset:
+def open_idx(
+    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
+) -> Dataset:
     """The folder's `train-*` files and, if there, its `t10k-*` files."""
     train_files, test_files = _pair(folder, "train"), _pair(folder, "t10k")
     if train_files is None:
-        raise DataError(f"{folder} needs both train-images-idx3-ubyte and train-labels-idx1-ubyte (either may be .gz).")
+        raise DataError(
+            f"{folder} needs both train-images-idx3-ubyte and train-labels-idx1-ubyte (either may"
+            " be .gz)."
+        )
     train_labels = _labels(train_files[1])
     test_labels = _labels(test_files[1]) if test_files else np.zeros(0, np.int64)
     count = int(max(train_labels.max(initial=0), test_labels.max(initial=0))) + 1
-    own = FASHION if "fashion" in folder.name.lower() and count <= 10 else tuple(str(i) for i in range(count))
+    own = (
+        FASHION
+        if "fashion" in folder.name.lower() and count <= 10
+        else tuple(str(i) for i in range(count))
+    )
     names = agreed(classes, own, str(folder))
     channels = channels or 1
 
@@ -54,7 +77,9 @@ class _Reader:
         self.path, self.count = path, count
         self.shape = _header(path, IMAGES)
         if self.shape[0] != count:
-            raise DataError(f"{path} holds {self.shape[0]} images, but its label file holds {count} labels.")
+            raise DataError(
+                f"{path} holds {self.shape[0]} images, but its label file holds {count} labels."
+            )
 
     @cached_property
     def pixels(self) -> np.ndarray:
@@ -99,7 +124,10 @@ def _header(path: Path, magic: int) -> tuple[int, ...]:
         raise DataError(f"{path} is truncated: {len(head)} bytes are too few for an idx header.")
     found, *shape = struct.unpack(f">{1 + rank}I", head)
     if found != magic:
-        raise DataError(f"{path} is not an idx file of the kind expected: its magic number is {found:#010x}, not {magic:#010x}.")
+        raise DataError(
+            f"{path} is not an idx file of the kind expected: its magic number is {found:#010x},"
+            f" not {magic:#010x}."
+        )
     return tuple(shape)
 
 

@@ -1,8 +1,8 @@
 """`manifest.csv`: one line per image with its file and class, and what else is known.
 
-`file` (relative to the manifest) and `class` must be there. `split` is train or test (empty: train; val is left aside).
-`group` and `patient_id` say which images must stay together; both stay inside the loader. All other columns that do not
-identify are kept.
+`file` (relative to the manifest) and `class` must be there. `split` is train or test (empty: train;
+val is left aside). `group` and `patient_id` say which images must stay together; both stay inside
+the loader. All other columns that do not identify are kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def recognises(folder: Path) -> bool:
     return (folder / NAME).is_file()
 
 
-def open_manifest(folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None) -> Dataset:
+def open_manifest(
+    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
+) -> Dataset:
     path = folder / NAME
     parts: tuple[list[Entry], list[Entry]] = ([], [])
     missing: list[int] = []
@@ -35,7 +37,10 @@ def open_manifest(folder: Path, image_size: int, channels: int | None, classes: 
             header = lines.fieldnames or []
             for needed in ("file", "class"):
                 if needed not in header:
-                    raise DataError(f"{path} has no column {needed!r}; its columns are: {', '.join(header) or 'none'}.")
+                    raise DataError(
+                        f"{path} has no column {needed!r}; its columns are:"
+                        f" {', '.join(header) or 'none'}."
+                    )
             for line in lines:
                 number = lines.line_num
                 if "" in line or None in line.values():
@@ -52,7 +57,9 @@ def open_manifest(folder: Path, image_size: int, channels: int | None, classes: 
         raise DataError(f"{path} is not a CSV file in UTF-8.") from None
     if missing:
         # by line and not by name: a file name may hold a patient's identifier
-        raise DataError(f"{path} names {len(missing)} files that are not there, the first in line {missing[0]}.")
+        raise DataError(
+            f"{path} names {len(missing)} files that are not there, the first in line {missing[0]}."
+        )
     if not parts[0]:
         raise DataError(f"{path} names no image to train on.")
     return build(folder, parts, image_size, channels, classes)

@@ -1,11 +1,13 @@
-"""`phantom-cxr`: drawn chest radiographs, so that everything runs without a file. Not medical data; our own drawing.
+"""`phantom-cxr`: drawn chest radiographs, so that everything runs without a file. Not medical data;
+our own drawing.
 
-Three classes: `normal`; `pneumonia`, one dense consolidation in one lobe; `covid19`, several faint ground-glass patches
-in the outer lower parts of both lungs. Anatomy varies by patient, position and breathing by image, and the look by site
-(scanner). Every image is brought to a mean and contrast drawn without regard to its class, so that brightness does not
-tell.
+Three classes: `normal`; `pneumonia`, one dense consolidation in one lobe; `covid19`, several faint
+ground-glass patches in the outer lower parts of both lungs. Anatomy varies by patient, position and
+breathing by image, and the look by site (scanner). Every image is brought to a mean and contrast
+drawn without regard to its class, so that brightness does not tell.
 
-An image depends only on (seed, part, patient, view) and its size, never on which other rows are loaded.
+An image depends only on (seed, part, patient, view) and its size, never on which other rows are
+loaded.
 """
 
 from __future__ import annotations
@@ -26,24 +28,34 @@ TRAIN_IMAGES = 3000  # about; a quarter as many to test
 _PATIENT, _VIEW, _SITE, _TABLE = 1, 2, 3, 4  # streams of the seed
 
 
-def open_phantom(spec: str, image_size: int, channels: int, seed: int, classes: Sequence[str] | None) -> Dataset:
-    """`phantom-cxr` or `phantom-cxr:N`. Groups are patients (2 or 3 images each), `columns` has `site`; no patient
-    is in both parts.
+def open_phantom(
+    spec: str, image_size: int, channels: int, seed: int, classes: Sequence[str] | None
+) -> Dataset:
+    """`phantom-cxr` or `phantom-cxr:N`. Groups are patients (2 or 3 images each), `columns` has
+    `site`; no patient is in both parts.
     """
     _, colon, number = spec.partition(":")
     if colon and not (number.isdecimal() and 3 <= int(number) <= 10**6):
-        raise DataError(f"{spec!r}: after the colon stands the number of training images, 3 to 1000000.")
+        raise DataError(
+            f"{spec!r}: after the colon stands the number of training images, 3 to 1000000."
+        )
     count = int(number) if colon else TRAIN_IMAGES
     names = agreed(classes, CLASSES, NAME)
-    parts = [_part(which, images, image_size, channels, seed) for which, images in enumerate((count, max(3, count // 4)))]
+    parts = [
+        _part(which, images, image_size, channels, seed)
+        for which, images in enumerate((count, max(3, count // 4)))
+    ]
     return Dataset(NAME, names, channels, image_size, *parts)
 
 
 def _part(which: int, count: int, image_size: int, channels: int, seed: int) -> Index:
     patients = int(np.ceil(count / 2))
     rng = np.random.default_rng((seed, _TABLE, which))
-    # thirds in random order: balanced for any number of patients; big sites see more patients than small ones
-    patient_class = np.concatenate([rng.permutation(3) for _ in range(-(-patients // 3))])[:patients]
+    # thirds in random order: balanced for any number of patients; big sites see more patients than
+    # small ones
+    patient_class = np.concatenate([rng.permutation(3) for _ in range(-(-patients // 3))])[
+        :patients
+    ]
     share = np.linspace(2, 1, len(SITES))
     patient_site = rng.choice(len(SITES), patients, p=share / share.sum())
     patient = np.repeat(np.arange(patients), rng.integers(2, 4, patients))[:count]
@@ -81,8 +93,11 @@ class _Reader:
         return f"{NAME}-1:{self.seed}:{self.which}:{self.patient[row]}:{self.view[row]}"
 
 
-@lru_cache(maxsize=16384)  # 64 MB at 64 x 64; hospitals of one process and baselines draw the same images
-def draw(seed: int, which: int, patient: int, view: int, kind: int, site: int, size: int) -> np.ndarray:
+# 64 MB at 64 x 64; hospitals of one process and baselines draw the same images
+@lru_cache(maxsize=16384)
+def draw(
+    seed: int, which: int, patient: int, view: int, kind: int, site: int, size: int
+) -> np.ndarray:
     """One phantom, uint8, size x size. `kind`: position in CLASSES; `which`: 0 train, 1 test."""
     body = Body(np.random.default_rng((seed, _PATIENT, which, patient)))
     view_rng = np.random.default_rng((seed, _VIEW, which, patient, view))

@@ -1,7 +1,8 @@
-"""How a phantom is drawn: a body with its lesions, and the scanner that takes its picture. Pure numpy, float32.
+"""How a phantom is drawn: a body with its lesions, and the scanner that takes its picture. Pure
+numpy, float32.
 
-Lengths are in half frames: x from -1 to 1 to the image's right (the patient's left), y from -1 to 1 downwards.
-Densities are about 0 for the air around and 1 for the densest bone.
+Lengths are in half frames: x from -1 to 1 to the image's right (the patient's left), y from -1 to 1
+downwards. Densities are about 0 for the air around and 1 for the densest bone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Body:
         self.breast = rng.uniform(0.03, 0.10) if rng.random() < 0.5 else 0.0
         self.fat = rng.uniform(0.0, 0.10)
         self.inflation, self.gradient = rng.uniform(0.02, 0.10), rng.uniform(-0.08, 0.08)
-        # every patient has places for lesions; the class says which are drawn, so that nothing else differs
+        # every patient has places for lesions; the class says which are drawn, so that nothing else
+        # differs
         self.focus_side = 1 if rng.random() < 0.5 else -1
         self.focus = rng.uniform(0, 1, 6).tolist()
         self.patches = rng.uniform(0, 1, (2, 4, 5)).tolist()
@@ -46,7 +48,8 @@ class Body:
         density *= 1 - 0.70 * lungs
         middle = self._middle(x, y - breath)
         density += (0.72 - density) * middle
-        density -= 0.07 * _step((0.035 - np.abs(x + 0.01)) * 40) * _step((-0.28 - y) * 10)  # windpipe
+        # windpipe
+        density -= 0.07 * _step((0.035 - np.abs(x + 0.01)) * 40) * _step((-0.28 - y) * 10)
         density += 0.14 * _step((y - base - 0.08) * 7)  # liver and spleen
         density -= 0.15 * _blob(x - 0.38, y - base - 0.20, 0.13, 0.06, 5)  # air in the stomach
         if self.breast:
@@ -59,8 +62,8 @@ class Body:
             marks += self._consolidation(x, y, rng)
         elif kind == COVID19:
             marks += self._ground_glass(x, y, rng)
-        # How dark a lung is on the whole comes from the patient and the breath, not from the class: what a lesion adds
-        # is taken away from the rest.
+        # How dark a lung is on the whole comes from the patient and the breath, not from the class:
+        # what a lesion adds is taken away from the rest.
         level = float((marks * air).sum() / air.sum())
         density += air * (marks - level + self.inflation - 0.4 * breath + self.gradient * y)
         return density
@@ -68,15 +71,19 @@ class Body:
     def _flesh(self, side, y) -> np.ndarray:
         """Neck, shoulders and flanks."""
         slope = np.clip(side - 0.22, 0, None)
-        density = 0.60 * _step((y + 0.97 - 0.55 * slope * slope) * 14) * _step((1.06 + self.fat - side) * 14)
+        density = (
+            0.60
+            * _step((y + 0.97 - 0.55 * slope * slope) * 14)
+            * _step((1.06 + self.fat - side) * 14)
+        )
         density *= _step((0.30 - side) * 14) + _step((y + 0.80 - 0.35 * slope) * 16)
         np.clip(density, 0, 0.62, out=density)
         density += self.fat * _step((side - 0.84) * 12)
         return density
 
     def _lungs(self, x, side, y, base) -> np.ndarray:
-        """Both lungs as one soft mask: rounded at the apex, cut by the domes of the diaphragm (the liver's side is
-        higher).
+        """Both lungs as one soft mask: rounded at the apex, cut by the domes of the diaphragm (the
+        liver's side is higher).
         """
         base = base + 0.05 * (x > 0)
         height = (y - self.top) / (self.base + 0.25 - self.top)
@@ -85,7 +92,11 @@ class Body:
         across = (side - self.lung_x - 0.10 * (height - 0.6)) / half
         lean = np.clip(np.abs(across + 0.3), 0, 1.35)
         diaphragm = base - self.dome * (1 - lean * lean) + 0.10
-        return _step((1 - across * across) * 6) * _step((height - 0.01) * 30) * _step((diaphragm - y) * 22)
+        return (
+            _step((1 - across * across) * 6)
+            * _step((height - 0.01) * 30)
+            * _step((diaphragm - y) * 22)
+        )
 
     def _middle(self, x, y) -> np.ndarray:
         """Heart, aortic knob and great vessels, 0 to 1."""
@@ -96,8 +107,8 @@ class Body:
         return np.maximum(np.maximum(heart, knob), trunk)
 
     def _bones(self, density, x, side, y, base) -> None:
-        """Spine with its discs; ribs, behind outwards and down, in front inwards and down; clavicles; shoulder
-        blades.
+        """Spine with its discs; ribs, behind outwards and down, in front inwards and down;
+        clavicles; shoulder blades.
         """
         discs = 0.75 + 0.25 * np.cos((y + self.rib_phase) * np.float32(2 * np.pi / 0.15))
         density += 0.14 * _step((self.spine - side) * 30) * discs
@@ -106,12 +117,18 @@ class Body:
         behind = (y - self.rib_slope * side * side) / self.rib_step + self.rib_phase
         front = (y + 0.60 * side) / self.rib_step + self.rib_phase
         density += cage * (_stripes(behind) + 0.6 * _stripes(front) * _step((side - 0.35) * 12))
-        collar = (y - self.clavicle_y + self.clavicle_tilt * (side - 0.1) - 0.15 * side * side) / 0.035
-        density += 0.17 * np.exp(-collar * collar) * _step((side - 0.09) * 25) * _step((0.78 - side) * 14)
+        collar = (
+            y - self.clavicle_y + self.clavicle_tilt * (side - 0.1) - 0.15 * side * side
+        ) / 0.035
+        density += (
+            0.17 * np.exp(-collar * collar) * _step((side - 0.09) * 25) * _step((0.78 - side) * 14)
+        )
         density += 0.07 * _blob(side - 0.86, y + 0.40, 0.15, 0.34, 6)
 
     def _consolidation(self, x, y, rng) -> np.ndarray:
-        """One dense patch in one lobe, cut off where a fissure would be, uneven where bronchi stay open in it."""
+        """One dense patch in one lobe, cut off where a fissure would be, uneven where bronchi stay
+        open in it.
+        """
         across, along, wide, high, turn, dense = self.focus
         cx = self.focus_side * (self.lung_x - 0.08 + 0.18 * across)
         cy = self.top + 0.28 + (self.base - self.top - 0.46) * along
@@ -128,35 +145,52 @@ class Body:
             for across, along, wide, high, dense in patches[:count]:
                 cx = sign * (self.lung_x + self.lung_w * (0.10 + 0.50 * across))
                 cy = self.base - 0.04 - 0.62 * along
-                ragged = 1 - ((x - cx) / (0.16 + 0.06 * wide)) ** 2 - ((y - cy) / (0.19 + 0.08 * high)) ** 2
+                ragged = (
+                    1
+                    - ((x - cx) / (0.16 + 0.06 * wide)) ** 2
+                    - ((y - cy) / (0.19 + 0.08 * high)) ** 2
+                )
                 np.maximum(haze, (0.8 + 0.2 * dense) * _step(1.3 * ragged), out=haze)
         return haze * (0.09 + 0.26 * np.clip(_clouds(rng, len(x), 32), -2, 2))
 
 
 class Scanner:
-    """One site's machine: tone curve, grain, sharpness, exposure, collimator, and the letter on the film."""
+    """One site's machine: tone curve, grain, sharpness, exposure, collimator, and the letter on the
+    film.
+    """
 
     def __init__(self, rng: np.random.Generator) -> None:
-        self.gamma, self.noise, self.blur = rng.uniform(0.8, 1.3), rng.uniform(0.008, 0.024), rng.uniform(0.0, 0.08)
+        self.gamma, self.noise, self.blur = (
+            rng.uniform(0.8, 1.3),
+            rng.uniform(0.008, 0.024),
+            rng.uniform(0.0, 0.08),
+        )
         self.mean, self.contrast = rng.uniform(0.44, 0.56), rng.uniform(0.20, 0.26)
         self.border = rng.uniform(0.01, 0.06) if rng.random() < 0.6 else 0.0
         self.shade = rng.uniform(-0.12, 0.12), rng.uniform(-0.12, 0.12)
-        self.marker = (0.86 if rng.random() < 0.5 else -0.86, rng.uniform(-0.88, -0.75)) if rng.random() < 0.7 else None
+        self.marker = (
+            (0.86 if rng.random() < 0.5 else -0.86, rng.uniform(-0.88, -0.75))
+            if rng.random() < 0.7
+            else None
+        )
 
     def expose(self, body: Body, kind: int, size: int, rng: np.random.Generator) -> np.ndarray:
-        """One picture of the body, uint8, size x size: positioned by hand, so a little off centre, turned and near
-        or far.
+        """One picture of the body, uint8, size x size: positioned by hand, so a little off centre,
+        turned and near or far.
         """
         u, v = _grid(size)
         # all of chance that is not the body's comes first, so that no class has other noise
         turn, zoom = rng.normal(0, 0.035), rng.uniform(0.92, 1.12)
         du, dv = u - rng.normal(0, 0.05), v - rng.normal(0, 0.05)
         edge = int(size * (self.border + rng.uniform(0, 0.03)) / 2)
-        # nor may the class show in the brightness: mean and contrast come from the site and from chance
+        # nor may the class show in the brightness: mean and contrast come from the site and from
+        # chance
         mean, contrast = self.mean + rng.normal(0, 0.05), self.contrast * rng.uniform(0.9, 1.1)
         noise = rng.standard_normal((size, size), np.float32) * np.float32(self.noise)
         along, across = float(np.cos(turn) * zoom), float(np.sin(turn) * zoom)
-        image = np.clip(body.density(du * along + dv * across, dv * along - du * across, kind, rng), 0, None)
+        image = np.clip(
+            body.density(du * along + dv * across, dv * along - du * across, kind, rng), 0, None
+        )
         image **= self.gamma
         image *= 1 + self.shade[0] * u + self.shade[1] * v
         if self.marker:
@@ -167,7 +201,9 @@ class Scanner:
         image += noise
         lit = image[edge : size - edge, edge : size - edge]
         film = np.zeros_like(image)
-        film[edge : size - edge, edge : size - edge] = mean + (lit - lit.mean()) * (contrast / lit.std())
+        film[edge : size - edge, edge : size - edge] = mean + (lit - lit.mean()) * (
+            contrast / lit.std()
+        )
         return np.clip(film * 255 + 0.5, 0, 255).astype(np.uint8)
 
 
@@ -185,7 +221,9 @@ def _step(z: np.ndarray) -> np.ndarray:
 
 def _blob(x, y, w: float, h: float, sharpness: float) -> np.ndarray:
     """A soft ellipse: 1 inside, 0 outside."""
-    return _step((1 - (x / np.float32(w)) ** 2 - (y / np.float32(h)) ** 2) * np.float32(sharpness / 2))
+    return _step(
+        (1 - (x / np.float32(w)) ** 2 - (y / np.float32(h)) ** 2) * np.float32(sharpness / 2)
+    )
 
 
 def _stripes(phase: np.ndarray) -> np.ndarray:
@@ -202,8 +240,8 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def _smoothing(size: int, cells: int) -> np.ndarray:
-    """size x (2 cells + 1) Gaussian weights of a grid of points that is twice as fine as the grains; rows of length
-    1.
+    """size x (2 cells + 1) Gaussian weights of a grid of points that is twice as fine as the
+    grains; rows of length 1.
     """
     place, points = np.linspace(0, 2 * cells, size)[:, None], np.arange(2 * cells + 1)[None, :]
     weights = np.exp(-(((place - points) / 1.3) ** 2) / 2)
@@ -211,8 +249,8 @@ def _smoothing(size: int, cells: int) -> np.ndarray:
 
 
 def _clouds(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """Smooth random texture with about `cells` grains across the frame, whatever the size in pixels; mean 0,
-    variance 1.
+    """Smooth random texture with about `cells` grains across the frame, whatever the size in
+    pixels; mean 0, variance 1.
     """
     weights = _smoothing(size, cells)
     return weights @ rng.standard_normal((2 * cells + 1, 2 * cells + 1), np.float32) @ weights.T

@@ -8,16 +8,17 @@ import numpy as np
 def local_split(
     labels: np.ndarray, groups: np.ndarray | None = None, fraction_test: float = 0.2, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(train_rows, test_rows): sorted positions in `labels`, disjoint and complete; no group has images in both.
+    """(train_rows, test_rows): sorted positions in `labels`, disjoint and complete; no group has
+    images in both.
 
-    Stratified as far as the groups allow: groups are visited in random order, large ones first, and one goes to the
-    test part if that brings its class counts nearer to `fraction_test` of the hospital's (without groups: each class
-    rounded to the nearest image).
+    Stratified as far as the groups allow: groups are visited in random order, large ones first, and
+    one goes to the test part if that brings its class counts nearer to `fraction_test` of the
+    hospital's (without groups: each class rounded to the nearest image).
 
-    Tiny hospitals: the training part is never empty if there is an image. If rounding leaves no test image although
-    `fraction_test` of all images is at least half an image and there are two groups or more, the smallest group of the
-    most common class is tested. So at 0.2 a hospital of one or two images, or of one single patient, has an empty test
-    part.
+    Tiny hospitals: the training part is never empty if there is an image. If rounding leaves no
+    test image although `fraction_test` of all images is at least half an image and there are two
+    groups or more, the smallest group of the most common class is tested. So at 0.2 a hospital of
+    one or two images, or of one single patient, has an empty test part.
     """
     labels = np.asarray(labels)
     if not 0 <= fraction_test < 1:
@@ -26,7 +27,9 @@ def local_split(
         raise ValueError(f"There are {len(labels)} labels but {len(groups)} groups.")
     rng = np.random.default_rng(seed)
     _, label = np.unique(labels, return_inverse=True)
-    _, unit = np.unique(np.arange(len(labels)) if groups is None else np.asarray(groups), return_inverse=True)
+    _, unit = np.unique(
+        np.arange(len(labels)) if groups is None else np.asarray(groups), return_inverse=True
+    )
     counts = np.zeros((unit.max(initial=-1) + 1, label.max(initial=-1) + 1))
     np.add.at(counts, (unit, label), 1)
     sizes = counts.sum(axis=1)

@@ -1,12 +1,13 @@
-"""COVID-Net (Wang and Wong 2020, arXiv 2003.09871), from the paper's description, made to fit small images.
+"""COVID-Net (Wang and Wong 2020, arXiv 2003.09871), from the paper's description, made to fit small
+images.
 
-A 7x7 convolution, four stages of 3, 4, 6 and 3 PEPX modules at half the size each, joined inside a stage by
-long-range sums that a 1x1 convolution of the stage's input starts, then two fully connected layers before the
-classifier.
+A 7x7 convolution, four stages of 3, 4, 6 and 3 PEPX modules at half the size each, joined inside a
+stage by long-range sums that a 1x1 convolution of the stage's input starts, then two fully
+connected layers before the classifier.
 
-Ours, where the paper is silent or made for large images: BatchNorm after every convolution (the original starts from
-ImageNet weights, this one from nothing), a module's inner widths of 1/2, 3/2 and 1/2 of its output, and pools that
-round up so that 28 pixels survive them.
+Ours, where the paper is silent or made for large images: BatchNorm after every convolution (the
+original starts from ImageNet weights, this one from nothing), a module's inner widths of 1/2, 3/2
+and 1/2 of its output, and pools that round up so that 28 pixels survive them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def build(*, channels: int, image_size: int, classes: int, pretrained: bool = Fa
 
 
 class PEPX(nn.Sequential):
-    """Projection, expansion, depth-wise representation, projection, extension (the paper's section on architecture)."""
+    """Projection, expansion, depth-wise representation, projection, extension (the paper's section
+    on architecture).
+    """
 
     def __init__(self, width_in: int, width_out: int) -> None:
         low, high = width_out // 2, width_out * 3 // 2
@@ -56,7 +59,9 @@ class PEPX(nn.Sequential):
 
 
 class Stage(nn.Module):
-    """Half the size; each PEPX reads the sum of the long-range 1x1 path and of all the modules before it."""
+    """Half the size; each PEPX reads the sum of the long-range 1x1 path and of all the modules
+    before it.
+    """
 
     def __init__(self, width_in: int, width_out: int, modules: int) -> None:
         super().__init__()
@@ -73,6 +78,8 @@ class Stage(nn.Module):
         return relu(total)
 
 
-def _conv(width_in: int, width_out: int, size: int = 1, groups: int = 1) -> tuple[nn.Module, nn.Module]:
+def _conv(
+    width_in: int, width_out: int, size: int = 1, groups: int = 1
+) -> tuple[nn.Module, nn.Module]:
     conv = nn.Conv2d(width_in, width_out, size, padding=size // 2, groups=groups, bias=False)
     return conv, nn.BatchNorm2d(width_out)

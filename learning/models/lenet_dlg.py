@@ -1,8 +1,9 @@
-"""The network of Deep Leakage from Gradients (Zhu et al. 2019): the easiest to attack, so the benchmark's positive
-control.
+"""The network of Deep Leakage from Gradients (Zhu et al. 2019): the easiest to attack, so the
+benchmark's positive control.
 
-Three 5x5 convolutions of 12 channels with strides 2, 2, 1, and one linear layer. `sigmoid` has the paper's weights,
-uniform in (-0.5, 0.5); `relu` has PyTorch's default weights, with which a ReLU network stays trainable.
+Three 5x5 convolutions of 12 channels with strides 2, 2, 1, and one linear layer. `sigmoid` has the
+paper's weights, uniform in (-0.5, 0.5); `relu` has PyTorch's default weights, with which a ReLU
+network stays trainable.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class UniformLinear(nn.Linear):
         _uniform(self)
 
 
-def sigmoid(*, channels: int, image_size: int, classes: int, pretrained: bool = False) -> Classifier:
+def sigmoid(
+    *, channels: int, image_size: int, classes: int, pretrained: bool = False
+) -> Classifier:
     return _build(channels, image_size, classes, pretrained, UniformConv, UniformLinear, nn.Sigmoid)
 
 

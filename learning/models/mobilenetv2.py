@@ -1,4 +1,6 @@
-"""MobileNet-v2 (Sandler et al. 2018): torchvision's network, cut into body, neck and head; any image size."""
+"""MobileNet-v2 (Sandler et al. 2018): torchvision's network, cut into body, neck and head; any
+image size.
+"""
 
 from __future__ import annotations
 

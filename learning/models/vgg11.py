@@ -1,9 +1,9 @@
-"""VGG-11 (Simonyan and Zisserman 2015, configuration A), for the FLOP paper's CIFAR-10 study; its last linear is
-private.
+"""VGG-11 (Simonyan and Zisserman 2015, configuration A), for the FLOP paper's CIFAR-10 study; its
+last linear is private.
 
-Ours: the pools round up, so that 28 pixels survive five of them, and the maps are averaged before two hidden layers
-of 512 units; the original's two of 4096 on 7x7 maps are made for 224 pixels and would be nine tenths of all
-parameters. `pretrained` therefore loads the convolutions only.
+Ours: the pools round up, so that 28 pixels survive five of them, and the maps are averaged before
+two hidden layers of 512 units; the original's two of 4096 on 7x7 maps are made for 224 pixels and
+would be nine tenths of all parameters. `pretrained` therefore loads the convolutions only.
 """
 
 from __future__ import annotations

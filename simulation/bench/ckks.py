@@ -1,7 +1,9 @@
-"""`flop bench ckks`: encrypted sums beside the common settings and beside `masked+ckks`, one thread, in one run.
+"""`flop bench ckks`: encrypted sums beside the common settings and beside `masked+ckks`, one
+thread, in one run.
 
-`common` is TenSEAL's `ckks_vector` with N = 8192, [60, 40, 40], scale 2^40, symmetric, one vector for each tensor
-of ResNet18's shapes. Times are CPU time of this process, so that another process on the machine does not count.
+`common` is TenSEAL's `ckks_vector` with N = 8192, [60, 40, 40], scale 2^40, symmetric, one vector
+for each tensor of ResNet18's shapes. Times are CPU time of this process, so that another process on
+the machine does not count.
 """
 
 from __future__ import annotations
@@ -33,17 +35,21 @@ DECRYPTIONS = 5
 def run(params: float, cohort: int, bits: int = 16, seed: int = 0) -> dict[str, Any]:
     """One protected sum of `params` values of `bits` bits from `cohort` hospitals, three ways.
 
-    Top level: protection `ckks`; the same keys under `masked+ckks` and `common`. `encrypt_ns_per_parameter` is one
-    hospital's quantised vector to wire bytes, `add_ns_per_parameter` one upload from wire bytes into the sum,
-    `decrypt_ns_per_parameter` the sum's wire bytes to numbers, each the median over hospitals (of five for
-    decrypting). Under `masked+ckks` encrypting draws the pairwise masks and the self mask too, and
-    `unmask_ns_per_parameter` is what the coordinator spends once a round on taking every self mask out of the sum.
-    Bytes are per parameter: float32 is 4. `exact`: the decoded sum is the true
-    integer sum (of `common`: the true float32 sum), bit for bit. `ratios` are the figures that the project is held
-    to; `masked_seconds_to_ckks` compares a round, all parties on one core. Raises ConfigOverflow where (bits, cohort) cannot be exact.
+    Top level: protection `ckks`; the same keys under `masked+ckks` and `common`.
+    `encrypt_ns_per_parameter` is one hospital's quantised vector to wire bytes,
+    `add_ns_per_parameter` one upload from wire bytes into the sum, `decrypt_ns_per_parameter` the
+    sum's wire bytes to numbers, each the median over hospitals (of five for decrypting). Under
+    `masked+ckks` encrypting draws the pairwise masks and the self mask too, and
+    `unmask_ns_per_parameter` is what the coordinator spends once a round on taking every self mask
+    out of the sum. Bytes are per parameter: float32 is 4. `exact`: the decoded sum is the true
+    integer sum (of `common`: the true float32 sum), bit for bit. `ratios` are the figures that the
+    project is held to; `masked_seconds_to_ckks` compares a round, all parties on one core. Raises
+    ConfigOverflow where (bits, cohort) cannot be exact.
     """
     length = int(params)
-    sides = {kind: _Side(length, cohort, bits, kind == "masked+ckks") for kind in ("ckks", "masked+ckks")}
+    sides = {
+        kind: _Side(length, cohort, bits, kind == "masked+ckks") for kind in ("ckks", "masked+ckks")
+    }
     for me in range(cohort):  # in turn, so that a busy machine slows both
         values = _values(length, bits, seed + me)
         for side in sides.values():
@@ -54,7 +60,10 @@ def run(params: float, cohort: int, bits: int = 16, seed: int = 0) -> dict[str, 
     plain, masked = (side.figures() for side in sides.values())
     with _without_chatter():
         common = _common(length, cohort, bits, seed)
-    seconds = [cohort * sum(side[f"{what}_ns_per_parameter"] for what in ("encrypt", "add", "decrypt")) for side in (plain, masked)]
+    seconds = [
+        cohort * sum(side[f"{what}_ns_per_parameter"] for what in ("encrypt", "add", "decrypt"))
+        for side in (plain, masked)
+    ]
     return {
         "params": length,
         "cohort": cohort,
@@ -66,9 +75,13 @@ def run(params: float, cohort: int, bits: int = 16, seed: int = 0) -> dict[str, 
         "ratios": {
             "upload_to_float32": plain["upload_bytes_per_parameter"] / 4,
             "download_to_float32": plain["download_bytes_per_parameter"] / 4,
-            "encrypt_to_common": plain["encrypt_ns_per_parameter"] / common["encrypt_ns_per_parameter"],
+            "encrypt_to_common": (
+                plain["encrypt_ns_per_parameter"] / common["encrypt_ns_per_parameter"]
+            ),
             "add_to_common": plain["add_ns_per_parameter"] / common["add_ns_per_parameter"],
-            "masked_upload_to_ckks": masked["upload_bytes_per_parameter"] / plain["upload_bytes_per_parameter"],
+            "masked_upload_to_ckks": (
+                masked["upload_bytes_per_parameter"] / plain["upload_bytes_per_parameter"]
+            ),
             "masked_seconds_to_ckks": (seconds[1] + masked["unmask_ns_per_parameter"]) / seconds[0],
         },
     }
@@ -102,12 +115,20 @@ class _Side:
         parts = self.packing.pack(values)
         if self.packing.masked:
             streams = [(self.self_keys[me], 1)]
-            streams += [(key, 1 if me == pair[0] else -1) for pair, key in self.pair_keys.items() if me in pair]
+            streams += [
+                (key, 1 if me == pair[0] else -1)
+                for pair, key in self.pair_keys.items()
+                if me in pair
+            ]
             parts = self._masked(parts, streams)
         return self.hospital.encrypt(parts)
 
-    def _masked(self, parts: NDArray[np.int64], streams: Iterable[tuple[bytes, int]]) -> NDArray[np.int64]:
-        """parts plus or minus a word of every stream, as federation/protections/masked_ckks.py does it."""
+    def _masked(
+        self, parts: NDArray[np.int64], streams: Iterable[tuple[bytes, int]]
+    ) -> NDArray[np.int64]:
+        """parts plus or minus a word of every stream, as federation/protections/masked_ckks.py does
+        it.
+        """
         keystream.apply(parts.view(WORDS.dtype), streams, WORDS)
         return self.packing.wrap(parts)
 
@@ -120,7 +141,9 @@ class _Side:
             if self.packing.masked:
                 self.unmasking = _timed(self._unmask)[0]
             self.result = self.adder.result()
-        spent, values = _timed(lambda: self.packing.unpack(self.hospital.decrypt(self.result), self.length))
+        spent, values = _timed(
+            lambda: self.packing.unpack(self.hospital.decrypt(self.result), self.length)
+        )
         self.decrypting.append(spent)
         self.exact = self.exact and np.array_equal(values, self.truth)
 
@@ -129,7 +152,11 @@ class _Side:
             "encrypt_ns_per_parameter": statistics.median(self.encrypting) / self.length,
             "add_ns_per_parameter": statistics.median(self.adding) / self.length,
             "decrypt_ns_per_parameter": statistics.median(self.decrypting) / self.length,
-            **({"unmask_ns_per_parameter": self.unmasking / self.length} if self.packing.masked else {}),
+            **(
+                {"unmask_ns_per_parameter": self.unmasking / self.length}
+                if self.packing.masked
+                else {}
+            ),
             "upload_bytes_per_parameter": self.uploaded / self.length,
             "download_bytes_per_parameter": sum(map(len, self.result)) / self.length,
             "exact": self.exact,
@@ -137,7 +164,9 @@ class _Side:
 
 
 def _common(length: int, cohort: int, bits: int, seed: int) -> dict[str, Any]:
-    """Tensor by tensor, so that the bench never holds a whole vector at 14 times its size; times add up by hospital."""
+    """Tensor by tensor, so that the bench never holds a whole vector at 14 times its size; times
+    add up by hospital.
+    """
     common = CommonSettings()
     common.encrypt(np.zeros(4096, np.float32))
     step = CLIP / (2 ** (bits - 1) - 1)
@@ -201,7 +230,9 @@ def _tensor_sizes(length: int) -> Iterable[int]:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """TenSEAL prints a warning for every tensor above 4096 values to standard output, Python's or C's, where `--json` goes."""
+    """TenSEAL prints a warning for every tensor above 4096 values to standard output, Python's or
+    C's, where `--json` goes.
+    """
     flush = ctypes.CDLL(None).fflush
     sys.stdout.flush()
     flush(None)

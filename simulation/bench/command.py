@@ -1,4 +1,6 @@
-"""`flop bench`: what protections, rounds and training cost on this machine. Each sub-command is a module that is loaded when called."""
+"""`flop bench`: what protections, rounds and training cost on this machine. Each sub-command is a
+module that is loaded when called.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,29 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-bench_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__)
+bench_app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
 Params = Annotated[float, typer.Option(help="Shared parameters, e.g. 11e6.", min=1)]
 Cohort = Annotated[int, typer.Option(help="Hospitals in a round.", min=1)]
-Bits = Annotated[int | None, typer.Option(help="Bits of a quantised value; by default what fits the ring.")]
+Bits = Annotated[
+    int | None, typer.Option(help="Bits of a quantised value; by default what fits the ring.")
+]
 Ring = Annotated[int, typer.Option(help="Bits of a sum: 16 | 24 | 32")]
 
 
 @bench_app.command()
-def masking(params: Params = 11e6, cohort: Cohort = 5, ring: Ring = 32, bits: Bits = None, as_json: AsJson = False) -> None:
-    """Masks beside the keystream that they need: a hospital's protection, the coordinator's sum, unmasking one dropout.
+def masking(
+    params: Params = 11e6,
+    cohort: Cohort = 5,
+    ring: Ring = 32,
+    bits: Bits = None,
+    as_json: AsJson = False,
+) -> None:
+    """Masks beside the keystream that they need: a hospital's protection, the coordinator's sum,
+    unmasking one dropout.
 
     Example: flop bench masking --params 11e6 --cohort 5 --ring 32 --json
     """
@@ -47,14 +60,17 @@ def ckks(
 
 @bench_app.command(name="round")
 def whole_round(
-    model: Annotated[str, typer.Option(help="The model whose shared layers travel: resnet18, cnn3, …")] = "resnet18",
+    model: Annotated[
+        str, typer.Option(help="The model whose shared layers travel: resnet18, cnn3, …")
+    ] = "resnet18",
     cohort: Cohort = 5,
     protection: Annotated[str, typer.Option(help="masked | ckks | masked+ckks")] = "masked",
     bits: Bits = None,
     ring: Ring = 16,
     as_json: AsJson = False,
 ) -> None:
-    """A protected round beside a plain one, beyond training: seconds and memory of every party, all on one core.
+    """A protected round beside a plain one, beyond training: seconds and memory of every party, all
+    on one core.
 
     Example: flop bench round --model resnet18 --cohort 5 --protection ckks --json
     """
@@ -67,13 +83,24 @@ def whole_round(
 def crowd(
     hospitals: Annotated[int, typer.Option(help="Hospitals in the round.", min=3)] = 1000,
     params: Params = 1e5,
-    dropouts: Annotated[float, typer.Option(help="Share of them that drop out after they have shared their keys.", min=0, max=0.5)] = 0.3,
-    corrupt: Annotated[float, typer.Option(help="Share that the neighbour graph reckons with as corrupt.", min=0, max=0.34)] = 0.1,
+    dropouts: Annotated[
+        float,
+        typer.Option(
+            help="Share of them that drop out after they have shared their keys.", min=0, max=0.5
+        ),
+    ] = 0.3,
+    corrupt: Annotated[
+        float,
+        typer.Option(
+            help="Share that the neighbour graph reckons with as corrupt.", min=0, max=0.34
+        ),
+    ] = 0.1,
     ring: Ring = 32,
     graph: Annotated[str, typer.Option(help="sparse | complete")] = "sparse",
     as_json: AsJson = False,
 ) -> None:
-    """One masked round of many hospitals on the sparse neighbour graph: a hospital's seconds, the coordinator's, signatures apart.
+    """One masked round of many hospitals on the sparse neighbour graph: a hospital's seconds, the
+    coordinator's, signatures apart.
 
     Example: flop bench crowd --hospitals 1000 --params 1e5 --json
     """
@@ -105,7 +132,8 @@ def phantom(
     image_size: Annotated[int, typer.Option(help="Pixels a side.")] = 64,
     as_json: AsJson = False,
 ) -> None:
-    """Whether the built-in data set is a fair small problem: three classifiers of growing strength on it.
+    """Whether the built-in data set is a fair small problem: three classifiers of growing strength
+    on it.
 
     Example: flop bench phantom --json
     """

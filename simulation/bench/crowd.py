@@ -1,7 +1,9 @@
-"""`flop bench crowd`: one masked round of many hospitals on the sparse neighbour graph, step by step in one process.
+"""`flop bench crowd`: one masked round of many hospitals on the sparse neighbour graph, step by
+step in one process.
 
-The dropouts leave after they have shared their keys, which is the most expensive moment for the coordinator. Every step of every hospital
-is really taken; times are CPU time. Signatures are timed apart: at a thousand hospitals they, not masks, are what costs.
+The dropouts leave after they have shared their keys, which is the most expensive moment for the
+coordinator. Every step of every hospital is really taken; times are CPU time. Signatures are timed
+apart: at a thousand hospitals they, not masks, are what costs.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from federation.protections import graph
 from federation.protections.base import Outcome, Own, step
 
 BONAWITZ = {500: {"0 %": 2.0, "30 %": 143.0}, 1000: {"0 %": 4.9, "30 %": 414.0}}
-"""Server seconds for 100,000 entries in Bonawitz et al. 2017, as the literature recalls them; another machine, another year."""
+"""Server seconds for 100,000 entries in Bonawitz et al. 2017, as the literature recalls them;
+another machine, another year.
+"""
 
 Clock = defaultdict[str, float]
 
@@ -78,11 +82,21 @@ def run(
     ring: int = 32,
     neighbours: str = "sparse",
 ) -> dict[str, Any]:
-    """One round, and whether its sum is exact. Seconds of CPU time; a hospital's are medians over the survivors."""
+    """One round, and whether its sum is exact. Seconds of CPU time; a hospital's are medians over
+    the survivors.
+    """
     d, gone = int(params), int(dropouts * hospitals)
     keys = [signing.generate() for _ in range(hospitals)]
     bits = ring - (hospitals - 1).bit_length()
-    coding = Coding(bits=min(bits, 16), ring=ring, parties=hospitals, lengths=(d,), confusion=0, max_examples=1, weighted=False)
+    coding = Coding(
+        bits=min(bits, 16),
+        ring=ring,
+        parties=hospitals,
+        lengths=(d,),
+        confusion=0,
+        max_examples=1,
+        weighted=False,
+    )
     plan = Plan(
         run=bytes(16),
         round=1,
@@ -99,7 +113,10 @@ def run(
     )
     group = GroupKey(0, bytes(range(32)))
     update = np.random.default_rng(0).uniform(-0.2, 0.2, d).astype(np.float32)
-    given = [Contribution(update, 1 + who, 1, (), np.full(1, 0.25, np.float32), who.to_bytes(32, "big")) for who in range(hospitals)]
+    given = [
+        Contribution(update, 1 + who, 1, (), np.full(1, 0.25, np.float32), who.to_bytes(32, "big"))
+        for who in range(hospitals)
+    ]
     masked = protections.get("masked")
     clock: Clock = defaultdict(float)
     with _signatures(clock):
@@ -107,7 +124,9 @@ def run(
         outcome = _round(plan, masked, keys, group, given, gone, server, meters)
     survivors = range(hospitals - gone)
     wanted = sum(coding.integers(given[who])[0].astype(np.int64) for who in survivors)
-    total = coding.ring_type.signed(coding.ring_type.from_wire(outcome.aggregate.buffers[0], coding.elements))
+    total = coding.ring_type.signed(
+        coding.ring_type.from_wire(outcome.aggregate.buffers[0], coding.elements)
+    )
     size = graph.sparse_size(hospitals, corrupt, dropouts) if neighbours == "sparse" else None
     return {
         "hospitals": hospitals,
@@ -118,8 +137,12 @@ def run(
         "holders_of_a_share": (size or (hospitals - 1, 0))[0],
         "share_threshold": size[1] if size else plan.threshold,
         "exact": bool(np.array_equal(total.astype(np.int64), wanted)),
-        "hospital_masks_and_shares_seconds": statistics.median(meters[who].masks for who in survivors),
-        "hospital_signatures_seconds": statistics.median(meters[who].signatures for who in survivors),
+        "hospital_masks_and_shares_seconds": statistics.median(
+            meters[who].masks for who in survivors
+        ),
+        "hospital_signatures_seconds": statistics.median(
+            meters[who].signatures for who in survivors
+        ),
         "server_masks_and_shares_seconds": server.masks,
         "server_signatures_seconds": server.signatures,
         "signatures_made": int(clock["sign"]),

@@ -1,6 +1,8 @@
-"""`flop bench masking`: what masks cost a hospital and the coordinator, against the keystream that they need at least.
+"""`flop bench masking`: what masks cost a hospital and the coordinator, against the keystream that
+they need at least.
 
-One process, one thread, one run. Times are CPU time, medians over repetitions in turn, so that a busy machine slows all alike.
+One process, one thread, one run. Times are CPU time, medians over repetitions in turn, so that a
+busy machine slows all alike.
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ from crypto.keystream import Stream
 from crypto.tag import Tagger
 from federation import codec
 from federation.coding import Coding, Contribution
-from federation.config import FederationConfig, Model, Protection, Rounds, default_threshold, validate
+from federation.config import (
+    FederationConfig,
+    Model,
+    Protection,
+    Rounds,
+    default_threshold,
+    validate,
+)
 from federation.layout import Layout
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
@@ -40,25 +49,38 @@ PACKET_BYTES = 64
 Streams = list[tuple[bytes, int]]
 
 
-def run(params: float = 11e6, cohort: int = 5, ring: int = 32, bits: int | None = None, seed: int = 0) -> dict[str, Any]:
-    """Mask `params` values of `bits` bits (12 in a ring of 16, else 16) at `cohort` hospitals on the complete graph.
+def run(
+    params: float = 11e6, cohort: int = 5, ring: int = 32, bits: int | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Mask `params` values of `bits` bits (12 in a ring of 16, else 16) at `cohort` hospitals on
+    the complete graph.
 
-    Per parameter and in nanoseconds: `keystream` of one hospital's `cohort` streams (its self mask and one for each peer) at the fastest
-    of several chunk sizes, into one buffer; `protect`: clip, quantise, append the counts, mask, to wire bytes; `protect_with_tag`: the
-    same with the aggregate's tag, as a hospital does it; `sum`: one upload from wire bytes into the coordinator's sum, beside `bare_add`,
-    numpy's add of the same arrays; `unmask`: taking `unmask_streams` streams out of the sum after one dropout, its pairwise masks and the
-    survivors' self masks. `upload_bytes_per_parameter` counts all frames and packets. `coordinator_peak_vectors`: the most memory that a
-    round takes at the coordinator, uploads in flight and the new model included, in vectors of `params` elements of 4 bytes. `exact`: the
-    unmasked sum is the sum of what the survivors quantised, bit for bit. Raises ConfigOverflow where (bits, ring, cohort) do not fit.
+    Per parameter and in nanoseconds: `keystream` of one hospital's `cohort` streams (its self mask
+    and one for each peer) at the fastest of several chunk sizes, into one buffer; `protect`: clip,
+    quantise, append the counts, mask, to wire bytes; `protect_with_tag`: the same with the
+    aggregate's tag, as a hospital does it; `sum`: one upload from wire bytes into the coordinator's
+    sum, beside `bare_add`, numpy's add of the same arrays; `unmask`: taking `unmask_streams`
+    streams out of the sum after one dropout, its pairwise masks and the survivors' self masks.
+    `upload_bytes_per_parameter` counts all frames and packets. `coordinator_peak_vectors`: the most
+    memory that a round takes at the coordinator, uploads in flight and the new model included, in
+    vectors of `params` elements of 4 bytes. `exact`: the unmasked sum is the sum of what the
+    survivors quantised, bit for bit. Raises ConfigOverflow where (bits, ring, cohort) do not fit.
     """
     length = int(params)
     if cohort < 2:
         raise ConfigOverflow("--cohort: masks need at least 2 hospitals")
     coding = Coding(bits or BITS.get(ring, 16), ring, cohort, (length,), 0, 100_000, False)
-    given, pairs, selves = _contribution(coding, seed), _pair_keys(cohort), [os.urandom(32) for _ in range(cohort)]
+    given, pairs, selves = (
+        _contribution(coding, seed),
+        _pair_keys(cohort),
+        [os.urandom(32) for _ in range(cohort)],
+    )
 
     def streams(who: int) -> Streams:
-        return [(selves[who], 1), *((key, 1 if who == pair[0] else -1) for pair, key in pairs.items() if who in pair)]
+        return [
+            (selves[who], 1),
+            *((key, 1 if who == pair[0] else -1) for pair, key in pairs.items() if who in pair),
+        ]
 
     def upload(who: int) -> memoryview:
         return coding.protect(given, streams(who)).wire
@@ -71,24 +93,36 @@ def run(params: float = 11e6, cohort: int = 5, ring: int = 32, bits: int | None 
         memory[:length] = given.update
 
     wire = upload(0)
-    accumulator, array = np.zeros(coding.elements, coding.ring_type.dtype), coding.ring_type.from_wire(wire, coding.elements).copy()
+    accumulator, array = (
+        np.zeros(coding.elements, coding.ring_type.dtype),
+        coding.ring_type.from_wire(wire, coding.elements).copy(),
+    )
     total = RingTotal(_plan(coding, cohort))
     message = _update(wire)
     left = _left_after_dropout(cohort, pairs, selves)
     tagger_key = os.urandom(32)
-    fastest = min(CHUNK_ELEMENTS, key=lambda chunk: min(_cpu(lambda: _keystream(streams(0), coding, chunk)) for _ in range(3)))
+    fastest = min(
+        CHUNK_ELEMENTS,
+        key=lambda chunk: min(
+            _cpu(lambda: _keystream(streams(0), coding, chunk)) for _ in range(3)
+        ),
+    )
     spent = _medians(
         {
             "keystream": lambda: _keystream(streams(0), coding, fastest),
             "protect": lambda: coding.protect(in_place, streams(0)),
-            "protect_with_tag": lambda: coding.protect(in_place, streams(0), Tagger(tagger_key, b"bench")),
+            "protect_with_tag": lambda: coding.protect(
+                in_place, streams(0), Tagger(tagger_key, b"bench")
+            ),
             "bare_add": lambda: np.add(accumulator, array, out=accumulator),
             "sum": lambda: total.add(0, message, b""),
             "unmask": lambda: total.unmask(left),
         },
         before={"protect": restore, "protect_with_tag": restore},
     )
-    figures: dict[str, Any] = {f"{name}_ns_per_parameter": value / length for name, value in spent.items()}
+    figures: dict[str, Any] = {
+        f"{name}_ns_per_parameter": value / length for name, value in spent.items()
+    }
     per_stream = figures["keystream_ns_per_parameter"] / cohort
     frames = [len(frame) for frame in codec.encode(message)]
     bytes_up = sum(frames) + PACKET_BYTES * sum(-(-size // CHUNK) for size in frames)
@@ -108,17 +142,21 @@ def run(params: float = 11e6, cohort: int = 5, ring: int = 32, bits: int | None 
             "protect_to_keystream": spent["protect"] / spent["keystream"],
             "protect_with_tag_to_keystream": spent["protect_with_tag"] / spent["keystream"],
             "sum_to_bare_add": spent["sum"] / spent["bare_add"],
-            "unmask_to_keystream_of_its_streams": figures["unmask_ns_per_parameter"] / (len(left) * per_stream),
+            "unmask_to_keystream_of_its_streams": (
+                figures["unmask_ns_per_parameter"] / (len(left) * per_stream)
+            ),
             "upload_to_float32": bytes_up / (4 * length),
         },
     }
 
 
-# ---- what is timed -----------------------------------------------------------------------------------------------------
+# ---- what is timed -------------------------------------------------------------------
 
 
 def _keystream(streams: Streams, coding: Coding, chunk: int) -> None:
-    """As many bytes as the masks of one vector take, all streams over one chunk before the next, into one buffer."""
+    """As many bytes as the masks of one vector take, all streams over one chunk before the next,
+    into one buffer.
+    """
     width = coding.ring_type.dtype.itemsize
     buffer, keyed = np.empty(chunk * width, np.uint8), [Stream(key) for key, _ in streams]
     for start in range(0, coding.elements, chunk):
@@ -127,8 +165,12 @@ def _keystream(streams: Streams, coding: Coding, chunk: int) -> None:
             stream.read_into(piece)
 
 
-def _medians(work: dict[str, Callable[[], Any]], before: dict[str, Callable[[], None]]) -> dict[str, float]:
-    """Median nanoseconds of each, after one unmeasured turn, in turn. `before` prepares one, unmeasured."""
+def _medians(
+    work: dict[str, Callable[[], Any]], before: dict[str, Callable[[], None]]
+) -> dict[str, float]:
+    """Median nanoseconds of each, after one unmeasured turn, in turn. `before` prepares one,
+    unmeasured.
+    """
     times: dict[str, list[int]] = {name: [] for name in work}
     for turn in range(REPEATS + 1):
         for name, one in work.items():
@@ -145,15 +187,18 @@ def _cpu(work: Callable[[], Any]) -> int:
     return time.process_time_ns() - start
 
 
-# ---- what is counted ---------------------------------------------------------------------------------------------------
+# ---- what is counted -----------------------------------------------------------------
 
 
 def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
-    """Bytes beyond the model before the round: uploads in fresh buffers, as many at once as are granted; the sum is read and applied."""
+    """Bytes beyond the model before the round: uploads in fresh buffers, as many at once as are
+    granted; the sum is read and applied.
+    """
     layout = Layout(("vector",), ((coding.values,),))
     model = SharedModel(layout, np.zeros(coding.values, np.float32), np.full(1, 0.25, np.float32))
     config = _config(coding, cohort)
-    left = [(bytes(32), 1), (bytes(32), -1)] * (cohort - 1)  # as many streams as one dropout leaves, nothing in all
+    # as many streams as one dropout leaves, nothing in all
+    left = [(bytes(32), 1), (bytes(32), -1)] * (cohort - 1)
     tracemalloc.start()
     try:
         total = RingTotal(_plan(coding, cohort))
@@ -163,10 +208,17 @@ def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
             if len(flying) == UPLOADS_AT_ONCE or who == cohort - 1:
                 while flying:
                     total.add(who, _update(flying.pop(0)), b"")
-        total.elements[:] = 0  # what a real sum's values are, the masks of this one are not: only memory counts here
+        # what a real sum's values are, the masks of this one are not: only memory counts here
+        total.elements[:] = 0
         total.unmask(left)
         aggregate = Aggregate(
-            round=1, survivors=tuple(range(cohort)), transcript=b"", signers=(), signatures=(), tag=b"", buffers=total.wire()
+            round=1,
+            survivors=tuple(range(cohort)),
+            transcript=b"",
+            signers=(),
+            signatures=(),
+            tag=b"",
+            buffers=total.wire(),
         )
         model.apply(total.read(aggregate), coding, config, 1)
         return tracemalloc.get_traced_memory()[1]
@@ -174,8 +226,16 @@ def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
         tracemalloc.stop()
 
 
-def _exact(coding: Coding, cohort: int, given: Contribution, upload: Callable[[int], memoryview], left: Streams) -> bool:
-    """Everybody uploads but the last hospital; every upload codes the same integers, so their sum is known."""
+def _exact(
+    coding: Coding,
+    cohort: int,
+    given: Contribution,
+    upload: Callable[[int], memoryview],
+    left: Streams,
+) -> bool:
+    """Everybody uploads but the last hospital; every upload codes the same integers, so their sum
+    is known.
+    """
     total = RingTotal(_plan(coding, cohort))
     for who in range(cohort - 1):
         total.add(who, _update(upload(who)), b"")
@@ -185,17 +245,26 @@ def _exact(coding: Coding, cohort: int, given: Contribution, upload: Callable[[i
     return bool(np.array_equal(found, coding.integers(given)[0].astype(np.int64) * (cohort - 1)))
 
 
-def _left_after_dropout(cohort: int, pairs: dict[tuple[int, int], bytes], selves: list[bytes]) -> Streams:
-    """What is in the survivors' sum when the last hospital is gone, with the sign that takes it out."""
+def _left_after_dropout(
+    cohort: int, pairs: dict[tuple[int, int], bytes], selves: list[bytes]
+) -> Streams:
+    """What is in the survivors' sum when the last hospital is gone, with the sign that takes it
+    out.
+    """
     gone = cohort - 1
-    return [*((selves[who], -1) for who in range(gone)), *((pairs[who, gone], -1) for who in range(gone))]
+    return [
+        *((selves[who], -1) for who in range(gone)),
+        *((pairs[who, gone], -1) for who in range(gone)),
+    ]
 
 
-# ---- stand-ins ---------------------------------------------------------------------------------------------------------
+# ---- stand-ins -----------------------------------------------------------------------
 
 
 def _contribution(coding: Coding, seed: int) -> Contribution:
-    update: NDArray[np.float32] = np.random.default_rng(seed).normal(0, 0.05, coding.values).astype(np.float32)
+    update: NDArray[np.float32] = (
+        np.random.default_rng(seed).normal(0, 0.05, coding.values).astype(np.float32)
+    )
     return Contribution(update, 100, 10, (), np.full(1, 0.25, np.float32), bytes(range(32)))
 
 
@@ -219,4 +288,6 @@ def _config(coding: Coding, cohort: int) -> FederationConfig:
 
 def _plan(coding: Coding, cohort: int) -> Plan:
     members, threshold = tuple(range(cohort)), default_threshold(cohort)
-    return Plan(bytes(16), 1, bytes(32), bytes(32), members, threshold, 1, "complete", 0.1, 0.3, (), coding)
+    return Plan(
+        bytes(16), 1, bytes(32), bytes(32), members, threshold, 1, "complete", 0.1, 0.3, (), coding
+    )

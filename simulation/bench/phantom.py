@@ -1,7 +1,9 @@
-"""Is `phantom-cxr` a fair small problem? Three classifiers of growing strength must do badly, middling and well on it.
+"""Is `phantom-cxr` a fair small problem? Three classifiers of growing strength must do badly,
+middling and well on it.
 
-`python -m simulation.bench.phantom` prints the test accuracy of mean brightness alone (at most 0.45), of multinomial
-logistic regression on pixels (at most 0.75) and of cnn3 (at least 0.90), each trained centrally.
+`python -m simulation.bench.phantom` prints the test accuracy of mean brightness alone (at most
+0.45), of multinomial logistic regression on pixels (at most 0.75) and of cnn3 (at least 0.90), each
+trained centrally.
 """
 
 from __future__ import annotations
@@ -23,10 +25,16 @@ from learning.training import to_input
 LIMITS = {"brightness": (0.0, 0.45), "linear": (0.0, 0.75), "cnn3": (0.90, 1.0)}
 
 
-def measure(seed: int = 0, image_size: int = 64, epochs: int = 5, images: int | None = None) -> dict[str, float]:
-    """Test accuracy by classifier, on balanced classes, plus the processor seconds spent on drawing."""
+def measure(
+    seed: int = 0, image_size: int = 64, epochs: int = 5, images: int | None = None
+) -> dict[str, float]:
+    """Test accuracy by classifier, on balanced classes, plus the processor seconds spent on
+    drawing.
+    """
     start = time.process_time()
-    dataset = open_dataset(f"phantom-cxr:{images}" if images else "phantom-cxr", image_size=image_size, seed=seed)
+    dataset = open_dataset(
+        f"phantom-cxr:{images}" if images else "phantom-cxr", image_size=image_size, seed=seed
+    )
     train, test = dataset.train.load(), dataset.test.load()
     drawn = time.process_time() - start
     return {
@@ -38,8 +46,8 @@ def measure(seed: int = 0, image_size: int = 64, epochs: int = 5, images: int | 
 
 
 def brightness(train: Images, test: Images, bins: int = 16) -> float:
-    """The most common class of each of `bins` equally filled ranges of the image's mean: more than any threshold can
-    do.
+    """The most common class of each of `bins` equally filled ranges of the image's mean: more than
+    any threshold can do.
     """
     means = [part.images.float().mean(dim=(1, 2, 3)).numpy() for part in (train, test)]
     edges = np.quantile(means[0], np.linspace(0, 1, bins + 1)[1:-1])
@@ -50,8 +58,8 @@ def brightness(train: Images, test: Images, bins: int = 16) -> float:
 
 
 def linear(train: Images, test: Images) -> float:
-    """Multinomial logistic regression on standardised pixels, by L-BFGS: the best of four ridge penalties on the test
-    images.
+    """Multinomial logistic regression on standardised pixels, by L-BFGS: the best of four ridge
+    penalties on the test images.
 
     Choosing on the test images favours the linear model, which is the safe side of an upper limit.
     """
@@ -63,7 +71,9 @@ def linear(train: Images, test: Images) -> float:
         layer = nn.Linear(x.shape[1], int(y.max()) + 1)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
-        optimiser = torch.optim.LBFGS(layer.parameters(), max_iter=60, history_size=10, line_search_fn="strong_wolfe")
+        optimiser = torch.optim.LBFGS(
+            layer.parameters(), max_iter=60, history_size=10, line_search_fn="strong_wolfe"
+        )
 
         def loss(layer=layer, optimiser=optimiser, penalty=penalty):
             optimiser.zero_grad()
@@ -84,7 +94,9 @@ def network(train: Images, test: Images, epochs: int, seed: int) -> float:
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.Adam(model.parameters())
     count, batch = len(train.labels), 32
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=epochs * -(-count // batch))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 2e-3, total_steps=epochs * -(-count // batch)
+    )
     for _ in range(epochs):
         for rows in torch.randperm(count, generator=generator).split(batch):
             optimiser.zero_grad()
@@ -93,7 +105,9 @@ def network(train: Images, test: Images, epochs: int, seed: int) -> float:
             schedule.step()
     model.eval()
     with torch.no_grad():
-        guesses = torch.cat([model(to_input(images)).argmax(1) for images in test.images.split(256)])
+        guesses = torch.cat(
+            [model(to_input(images)).argmax(1) for images in test.images.split(256)]
+        )
     return float((guesses == test.labels).float().mean())
 
 

@@ -1,6 +1,8 @@
-"""`flop bench round`: one protected round beside a plain one, beyond training, all parties on one core.
+"""`flop bench round`: one protected round beside a plain one, beyond training, all parties on one
+core.
 
-Real sessions and a real coordinator's run, in memory; only the training is a stand-in that has its update ready. Times are CPU time.
+Real sessions and a real coordinator's run, in memory; only the training is a stand-in that has its
+update ready. Times are CPU time.
 """
 
 from __future__ import annotations
@@ -35,22 +37,36 @@ ROUNDS = 3
 CLIP = 0.25
 
 
-def run(model: str = "resnet18", cohort: int = 5, protection: str = "masked", bits: int | None = None, ring: int = 16) -> dict[str, Any]:
+def run(
+    model: str = "resnet18",
+    cohort: int = 5,
+    protection: str = "masked",
+    bits: int | None = None,
+    ring: int = 16,
+) -> dict[str, Any]:
     """A few rounds under `protection`, and the same under `plain` with the same bits.
 
-    `seconds`: median CPU time of a round, all hospitals and the coordinator on one core, joining and the group key left out; `ratio` and
-    `seconds_beyond_plain` compare the two. `seconds_of`: the most that one hospital, and what the coordinator, spends on it.
-    `peak_extra_bytes`: the most memory that a party takes beyond what it holds when training ends (model, update), with what the
-    transport holds for it: an aggregate at a hospital, as many uploads as are granted at once at the coordinator; None where the system
-    does not tell. `exact`: both ended at the same model, bit for bit. Raises ConfigError.
+    `seconds`: median CPU time of a round, all hospitals and the coordinator on one core, joining
+    and the group key left out; `ratio` and `seconds_beyond_plain` compare the two. `seconds_of`:
+    the most that one hospital, and what the coordinator, spends on it. `peak_extra_bytes`: the most
+    memory that a party takes beyond what it holds when training ends (model, update), with what the
+    transport holds for it: an aggregate at a hospital, as many uploads as are granted at once at
+    the coordinator; None where the system does not tell. `exact`: both ended at the same model, bit
+    for bit. Raises ConfigError.
     """
     if protection == "plain":
-        raise ConfigError("--protection plain: is what the others are compared with; choose masked, ckks or masked+ckks")
+        raise ConfigError(
+            "--protection plain: is what the others are compared with; choose masked, ckks or"
+            " masked+ckks"
+        )
     start = _start(model)
     size = start.layout.size
     update = np.random.default_rng(0).normal(0, 0.05, size).astype(np.float32)
     width = DEFAULT_BITS.get(ring, 12) if bits is None else bits
-    found = {kind: _measure(_config(kind, cohort, width, ring), start, update) for kind in (protection, "plain")}
+    found = {
+        kind: _measure(_config(kind, cohort, width, ring), start, update)
+        for kind in (protection, "plain")
+    }
     ours, plain = found[protection], found["plain"]
     return {
         "model": model,
@@ -68,12 +84,14 @@ def run(model: str = "resnet18", cohort: int = 5, protection: str = "masked", bi
     }
 
 
-# ---- one protection ----------------------------------------------------------------------------------------------------
+# ---- one protection ------------------------------------------------------------------
 
 
 @dataclass
 class Party:
-    """What one party has spent. `held`: bytes that its calls have left behind; `peak`: the most beyond that in any call."""
+    """What one party has spent. `held`: bytes that its calls have left behind; `peak`: the most
+    beyond that in any call.
+    """
 
     seconds: float = 0.0
     held: int = 0
@@ -145,7 +163,9 @@ class Measured:
                 "coordinator": self.coordinator.seconds / ROUNDS,
             },
             "peak_extra_bytes": {
-                "hospital": max(party.peak for party in self.hospitals) + download if known else None,
+                "hospital": (
+                    max(party.peak for party in self.hospitals) + download if known else None
+                ),
                 "coordinator": self.coordinator.peak + UPLOADS_AT_ONCE * upload if known else None,
             },
             "upload_bytes": upload,
@@ -155,11 +175,19 @@ class Measured:
 
 def _measure(config: FederationConfig, start: SharedModel, update: Vector) -> Measured:
     count, layout = config.federation.cohort, start.layout
-    secrets = [generate(name, (own_secret(1, name), bytes(32)), own_secret(0, name)) for name in hospital_ids(count)]
+    secrets = [
+        generate(name, (own_secret(1, name), bytes(32)), own_secret(0, name))
+        for name in hospital_ids(count)
+    ]
     hub = generate("coordinator", (bytes(32), bytes(32)))
     roster = Roster(hub.public("coordinator", "127.0.0.1:1"), [one.public() for one in secrets])
     parties = [Party() for _ in range(count)]
-    sessions = [Session(one, config, roster, start, SharedModel(layout, start.vector, start.clips), Memory(), 1) for one in secrets]
+    sessions = [
+        Session(
+            one, config, roster, start, SharedModel(layout, start.vector, start.clips), Memory(), 1
+        )
+        for one in secrets
+    ]
     found = Measured(config, vector_bytes(config, layout), Party(), parties)
     began = 0.0
 
@@ -170,7 +198,9 @@ def _measure(config: FederationConfig, start: SharedModel, update: Vector) -> Me
         elif isinstance(effect, Recorded) and effect.what == "reported":
             found.rounds.append(time.process_time() - began)
 
-    coordinator = Metered(Run(config, roster, layout, bytes(16), 0, 0, 0, 0.0), found.coordinator, ("receive", "tick"))
+    coordinator = Metered(
+        Run(config, roster, layout, bytes(16), 0, 0, 0, 0.0), found.coordinator, ("receive", "tick")
+    )
     hospitals = {
         number: (Metered(session, party, ("receive", "trained", "report")), Trained(update))
         for number, (session, party) in enumerate(zip(sessions, parties, strict=True))
@@ -192,7 +222,9 @@ def _config(kind: str, cohort: int, bits: int, ring: int) -> FederationConfig:
 
 
 def _start(name: str) -> SharedModel:
-    """The shared layers of a model of the registry, as large as for grey images of 64 pixels. Raises ConfigError."""
+    """The shared layers of a model of the registry, as large as for grey images of 64 pixels.
+    Raises ConfigError.
+    """
     import torch
 
     from learning import models, split
@@ -204,7 +236,9 @@ def _start(name: str) -> SharedModel:
     except ValueError as error:
         raise ConfigError(f"--model {name}: {error}") from None
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    return shared_model.start({key: np.zeros(shapes[key], np.float32) for key in shared}, shared, CLIP)
+    return shared_model.start(
+        {key: np.zeros(shapes[key], np.float32) for key in shared}, shared, CLIP
+    )
 
 
 def _memory(reset: bool = False) -> tuple[int, int] | None:
@@ -212,7 +246,9 @@ def _memory(reset: bool = False) -> tuple[int, int] | None:
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
-        lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        lines = dict(
+            line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
+        )
         return tuple(int(lines[key].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
     except OSError:
         return None

@@ -1,8 +1,9 @@
-"""`flop bench training`: our local training beside the plainest PyTorch loop, same model, same images, in one run.
+"""`flop bench training`: our local training beside the plainest PyTorch loop, same model, same
+images, in one run.
 
-The plain loop is what a tutorial writes: a DataLoader over float32 images that are ready in memory, a default
-optimiser, the loss read at every step. Ours starts from uint8. On CUDA the plain loop stays float32; ours uses mixed
-precision and channels_last.
+The plain loop is what a tutorial writes: a DataLoader over float32 images that are ready in memory,
+a default optimiser, the loss read at every step. Ours starts from uint8. On CUDA the plain loop
+stays float32; ours uses mixed precision and channels_last.
 """
 
 from __future__ import annotations
@@ -24,16 +25,22 @@ SETTINGS = TrainSettings(epochs=1, batch_size=32, lr=1e-3, optimizer="adam")
 
 
 def run(
-    model: str = "cnn3", image_size: int = 64, examples: int = 1024, device: str = "auto", repeats: int = 5
+    model: str = "cnn3",
+    image_size: int = 64,
+    examples: int = 1024,
+    device: str = "auto",
+    repeats: int = 5,
 ) -> dict:
     """Train both loops `repeats` times in turn, after one unmeasured turn, on random grey images.
 
-    Returns the seconds of the fastest epoch (`plain_seconds`, `ours_seconds`), `ratio` = plain / ours (above 1: ours is
-    faster), `images_per_second` of ours, and what was measured.
+    Returns the seconds of the fastest epoch (`plain_seconds`, `ours_seconds`), `ratio` = plain /
+    ours (above 1: ours is faster), `images_per_second` of ours, and what was measured.
     """
     where = devices.choose(device)
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (examples, 1, image_size, image_size), dtype=torch.uint8, generator=generator)
+    images = torch.randint(
+        0, 256, (examples, 1, image_size, image_size), dtype=torch.uint8, generator=generator
+    )
     labels = torch.randint(0, CLASSES, (examples,), generator=generator)
     floats = to_input(images)
     held, held_labels = images.to(where), labels.to(where)

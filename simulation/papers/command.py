@@ -17,7 +17,9 @@ from simulation.papers.runner import Store, default_jobs, train
 from simulation.papers.studies import SCALES, runs
 from simulation.papers.views import VIEWS, names_of
 
-experiment_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+experiment_app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True
+)
 
 
 @experiment_app.command("list")
@@ -29,7 +31,14 @@ def list_(
     Example: flop experiment list
     """
     if as_json:
-        print(json.dumps([{"name": view.name, "study": view.study, "title": view.title} for view in VIEWS.values()]))
+        print(
+            json.dumps(
+                [
+                    {"name": view.name, "study": view.study, "title": view.title}
+                    for view in VIEWS.values()
+                ]
+            )
+        )
         return
     for study in STUDIES.values():
         print(f"{study.name}: {study.title}")
@@ -42,14 +51,34 @@ def list_(
 
 @experiment_app.command("run")
 def run(
-    name: Annotated[str, typer.Argument(help="A table or figure, a study (all its views), or `all`; see `flop experiment list`.")],
-    scale: Annotated[str, typer.Option(help="smoke: seconds | cpu: under an hour on 2 cores | full: the paper's own size")] = "cpu",
-    engine: Annotated[str, typer.Option(help="joblib: processes on this machine | ray: a Ray cluster")] = "joblib",
-    out: Annotated[Path, typer.Option(help="Results; finished runs in it are not trained again.")] = Path("runs/papers"),
-    seeds: Annotated[list[int] | None, typer.Option(help="Repeat for several; by default the study's own.")] = None,
-    models: Annotated[list[str] | None, typer.Option(help="Only these models of the study; repeat for several.")] = None,
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A table or figure, a study (all its views), or `all`; see `flop experiment list`."
+        ),
+    ],
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="smoke: seconds | cpu: under an hour on 2 cores | full: the paper's own size"
+        ),
+    ] = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="joblib: processes on this machine | ray: a Ray cluster")
+    ] = "joblib",
+    out: Annotated[
+        Path, typer.Option(help="Results; finished runs in it are not trained again.")
+    ] = Path("runs/papers"),
+    seeds: Annotated[
+        list[int] | None, typer.Option(help="Repeat for several; by default the study's own.")
+    ] = None,
+    models: Annotated[
+        list[str] | None, typer.Option(help="Only these models of the study; repeat for several.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = default_jobs(),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the paths of the reports as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the paths of the reports as JSON.")
+    ] = False,
 ) -> None:
     """Train what is missing and write CSV, Markdown, PNG and report.html under OUT/NAME.
 
@@ -61,20 +90,31 @@ def run(
     if scale not in SCALES:
         raise ConfigError(f"--scale {scale}: choose {', '.join(SCALES)}")
     console, store, written = Console(stderr=as_json, highlight=False), Store(out), []
-    for study in [study for study in STUDIES.values() if any(view.study == study.name for view in views)]:
+    for study in [
+        study for study in STUDIES.values() if any(view.study == study.name for view in views)
+    ]:
         wanted = runs(study, scale, seeds)
         if models:
             if strange := sorted(set(models) - {one.model for one in wanted}):
-                raise ConfigError(f"--models {strange[0]}: {study.name} at scale {scale} has {', '.join(study.scales[scale].models)}")
+                raise ConfigError(
+                    f"--models {strange[0]}: {study.name} at scale {scale} has"
+                    f" {', '.join(study.scales[scale].models)}"
+                )
             wanted = [one for one in wanted if one.model in models]
         console.print(f"{study.name}: {study.title}")
         for line in header(study, study.scales[scale]):
             console.print(f"  {line}", soft_wrap=True)
         grid = Grid(study, study.scales[scale], train(wanted, store, engine, jobs, console.print))
-        options = "".join(f" --seeds {seed}" for seed in seeds or ()) + "".join(f" --models {model}" for model in models or ())
+        options = "".join(f" --seeds {seed}" for seed in seeds or ()) + "".join(
+            f" --models {model}" for model in models or ()
+        )
         for view in views:
             if view.study == study.name:
-                written.append(write(view, grid, out, f"flop experiment run {view.name} --scale {scale}{options}"))
+                written.append(
+                    write(
+                        view, grid, out, f"flop experiment run {view.name} --scale {scale}{options}"
+                    )
+                )
                 console.print(f"  {view.name}: {written[-1]}", soft_wrap=True)
     if as_json:
         print(json.dumps([str(path) for path in written]))

@@ -1,7 +1,8 @@
 """The papers' studies, declared: what trains, at which size, and what differs from the paper.
 
 FLOP: Yang et al. 2021, "FLOP: Federated Learning on Medical Datasets using Partial Networks" (KDD).
-FedAvg: Liu et al. 2020, "Experiments of Federated Learning for COVID-19 Chest X-ray Images" (arXiv 2007.05592).
+FedAvg: Liu et al. 2020, "Experiments of Federated Learning for COVID-19 Chest X-ray Images" (arXiv
+2007.05592).
 """
 
 from __future__ import annotations
@@ -12,26 +13,35 @@ from simulation.papers.studies import Scale, Study
 
 # FLOP section 4.2.3 and the FedAvg paper's table I
 ADAM = {"optimizer": "adam", "weight_decay": 1e-7}
-# the papers name no values for SGD; these are the defaults of the framework that the FLOP paper builds on
+# the papers name no values for SGD; these are the defaults of the framework that the FLOP paper
+# builds on
 SGD = {"optimizer": "sgd", "momentum": 0.5}
-SGD_RATE = "SGD's learning rate and momentum: 0.01 and 0.5, the defaults of the framework that the paper builds on"
+SGD_RATE = (
+    "SGD's learning rate and momentum: 0.01 and 0.5, the defaults of the framework that the paper"
+    " builds on"
+)
 
 FLOP_MODELS = ("mobilenetv2", "covidnet", "resnet50", "resnext50")
 FEDAVG_MODELS = ("mobilenetv2", "covidnet", "resnet18", "resnext18")
 SMALL_MODELS = ("covidnet", "mobilenetv2")
 
 COVIDX_DIFFERS = (
-    "covidx-small is not COVIDx: the same three classes and partly the same sources, but 7,884 training images of another mix "
-    "(39 % COVID-19; the paper: {paper}), stored at 128 x 128. In it class and source are confounded: knowing only the "
-    "source gives 70 % on its test folder, so read the figures per source."
+    "covidx-small is not COVIDx: the same three classes and partly the same sources, but 7,884"
+    " training images of another mix (39 % COVID-19; the paper: {paper}), stored at 128 x 128. In"
+    " it class and source are confounded: knowing only the source gives 70 % on its test folder, so"
+    " read the figures per source."
 )
 KVASIR_DIFFERS = (
-    "hyperkvasir5-small is not Kvasir: 1,600 training images in five unequal classes (half of them polyps) instead of 6,000 in "
-    "eight equal ones, stored at 128 x 128; frames of one scene stay together."
+    "hyperkvasir5-small is not Kvasir: 1,600 training images in five unequal classes (half of them"
+    " polyps) instead of 6,000 in eight equal ones, stored at 128 x 128; frames of one scene stay"
+    " together."
 )
 OPEN = (
     'the number of seeds (the paper: "different random seeds")',
-    "best and last round are both given, because the best of many rounds on the test images themselves flatters",
+    (
+        "best and last round are both given, because the best of many rounds on the test images"
+        " themselves flatters"
+    ),
     "the global test is of the last round's models",
     "models start from random weights (the papers do not say whether theirs were pretrained)",
 )
@@ -40,8 +50,8 @@ SKEW = (
     "25 chunks per class, as in its CIFAR-10 example; hospitals draw their chunks in turn",
 )
 SMALL_COVIDX = (
-    "a third of the training images, at 32 pixels instead of 224, batches of 16 instead of 10, learning rate 1e-3 instead of "
-    "2e-5 (so few steps at 2e-5 learn nothing)."
+    "a third of the training images, at 32 pixels instead of 224, batches of 16 instead of 10,"
+    " learning rate 1e-3 instead of 2e-5 (so few steps at 2e-5 learn nothing)."
 )
 
 COVIDX_SCALES = {
@@ -138,9 +148,21 @@ STUDIES = {
     study.name: study
     for study in (
         COVIDX,
-        replace(COVIDX, name="covidx-iid", title="FLOP on chest X-rays, hospitals alike", partition="iid", ours=OPEN),
+        replace(
+            COVIDX,
+            name="covidx-iid",
+            title="FLOP on chest X-rays, hospitals alike",
+            partition="iid",
+            ours=OPEN,
+        ),
         KVASIR,
-        replace(KVASIR, name="kvasir-iid", title="FLOP on endoscopy, hospitals alike", partition="iid", ours=OPEN),
+        replace(
+            KVASIR,
+            name="kvasir-iid",
+            title="FLOP on endoscopy, hospitals alike",
+            partition="iid",
+            ours=OPEN,
+        ),
         FASHION,
         CIFAR,
         FEDAVG_COVID,

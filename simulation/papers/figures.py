@@ -39,7 +39,10 @@ def _canvas(rows: int, columns: int, height: float) -> Iterator[_Canvas]:
 
 
 def curves(
-    panels: Mapping[str, Mapping[str, Curve]], ylabel: str, colours: Mapping[str, str] | None = None, xlabel: str = "round"
+    panels: Mapping[str, Mapping[str, Curve]],
+    ylabel: str,
+    colours: Mapping[str, str] | None = None,
+    xlabel: str = "round",
 ) -> bytes:
     """A panel each, a line for every entry; two panels a row."""
     columns = min(2, len(panels))
@@ -62,18 +65,32 @@ def curves(
 def _line(axes: Axes, name: str, curve: Curve, colour: str) -> None:
     values = np.array(curve, float)
     rounds = np.arange(1, values.shape[1] + 1)
-    axes.plot(rounds, values.mean(axis=0), color=colour, linewidth=1.8, label=name, marker="o" if len(rounds) <= 15 else None, markersize=3)
+    axes.plot(
+        rounds,
+        values.mean(axis=0),
+        color=colour,
+        linewidth=1.8,
+        label=name,
+        marker="o" if len(rounds) <= 15 else None,
+        markersize=3,
+    )
     if len(values) > 1:
-        axes.fill_between(rounds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(
+            rounds, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0
+        )
 
 
-def confusions(panels: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str], columns: int) -> bytes:
+def confusions(
+    panels: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str], columns: int
+) -> bytes:
     """Rows of truth in percent of the row, the counts below."""
     rows = -(-len(panels) // columns)
     with _canvas(rows, columns, 0.35 + rows * (WIDTH / columns) * 0.94) as canvas:
         for axes in canvas.axes.flat[len(panels) :]:
             axes.set_axis_off()
-        for at, (axes, (title, counts)) in enumerate(zip(canvas.axes.flat, panels.items(), strict=False)):
+        for at, (axes, (title, counts)) in enumerate(
+            zip(canvas.axes.flat, panels.items(), strict=False)
+        ):
             matrix = np.array(counts, float)
             share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
             axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -83,7 +100,9 @@ def confusions(panels: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[
                 axes.text(column, row, cell, ha="center", va="center", color=colour, fontsize=7)
             short = [name[:9] for name in classes]
             axes.set(xticks=range(len(short)), yticks=range(len(short)))
-            axes.set_xticklabels(short, fontsize=7, rotation=0 if columns < 4 and len(short) <= 3 else 40)
+            axes.set_xticklabels(
+                short, fontsize=7, rotation=0 if columns < 4 and len(short) <= 3 else 40
+            )
             axes.set_yticklabels(short if at % columns == 0 else [], fontsize=7)
             axes.set_title(title, fontsize=9, loc="left", color=INK)
             axes.tick_params(length=0)
@@ -101,7 +120,13 @@ def bars(groups: Mapping[str, Mapping[str, float]], ylabel: str) -> bytes:
         width = 0.8 / len(names)
         for number, name in enumerate(names):
             places = np.arange(len(groups)) + (number - (len(names) - 1) / 2) * width
-            found = axes.bar(places, [one[name] for one in groups.values()], width * 0.92, color=CLASSES[number % len(CLASSES)], label=name)
+            found = axes.bar(
+                places,
+                [one[name] for one in groups.values()],
+                width * 0.92,
+                color=CLASSES[number % len(CLASSES)],
+                label=name,
+            )
             axes.bar_label(found, fmt="{:,.0f}", fontsize=7.5, color=INK)
         axes.set(xticks=range(len(groups)), xticklabels=list(groups), ylabel=ylabel)
         axes.grid(axis="y")
@@ -112,12 +137,23 @@ def bars(groups: Mapping[str, Mapping[str, float]], ylabel: str) -> bytes:
 def holdings(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
     """Who has what: every hospital's training images, stacked by class."""
     values = np.array(counts)
-    colours = CLASSES if len(classes) <= len(CLASSES) else list(matplotlib.colormaps["tab20"](np.linspace(0, 1, len(classes))))
+    colours = (
+        CLASSES
+        if len(classes) <= len(CLASSES)
+        else list(matplotlib.colormaps["tab20"](np.linspace(0, 1, len(classes))))
+    )
     with _canvas(1, 1, 2.6) as canvas:
         axes = canvas.axes[0, 0]
         below = np.zeros(len(values))
         for number, name in enumerate(classes):
-            axes.bar(np.arange(1, len(values) + 1), values[:, number], 0.8, bottom=below, color=colours[number], label=name)
+            axes.bar(
+                np.arange(1, len(values) + 1),
+                values[:, number],
+                0.8,
+                bottom=below,
+                color=colours[number],
+                label=name,
+            )
             below += values[:, number]
         axes.set(xlabel="hospital", ylabel="training images", xlim=(0.3, len(values) + 0.7))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -126,7 +162,9 @@ def holdings(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
 
 
 def maps(rows: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, str]]]) -> bytes:
-    """Grad-CAM++ panels: a row of models each; an entry is (image C x H x W uint8, heat H x W in [0, 1], what the model says)."""
+    """Grad-CAM++ panels: a row of models each; an entry is (image C x H x W uint8, heat H x W in
+    [0, 1], what the model says).
+    """
     columns = max(len(row) for row in rows.values())
     side = WIDTH / columns
     with _canvas(len(rows), columns, len(rows) * (side + 0.28)) as canvas:
@@ -135,8 +173,15 @@ def maps(rows: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, str]]]) -
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
             canvas.axes[at, 0].set_ylabel(title, fontsize=9, color=INK)
-            for axes, (name, (image, heat, says)) in zip(canvas.axes[at], row.items(), strict=False):
-                axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=255)
+            for axes, (name, (image, heat, says)) in zip(
+                canvas.axes[at], row.items(), strict=False
+            ):
+                axes.imshow(
+                    image[0] if len(image) == 1 else image.transpose(1, 2, 0),
+                    cmap="gray",
+                    vmin=0,
+                    vmax=255,
+                )
                 axes.imshow(heat, cmap="turbo", alpha=0.45, vmin=0, vmax=1)
                 axes.set_title(f"{name}\nsays {says}", fontsize=8, color=INK)
     return canvas.png

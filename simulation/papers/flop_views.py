@@ -9,7 +9,10 @@ from simulation.papers.grid import Block, Grid, Picture, accuracy, best, by_sour
 from simulation.papers.paper import COLUMNS, FRAMEWORKS
 from simulation.papers.tables import Table, over_seeds
 
-MAJORITY = "Majority class: what each hospital would get by always saying its own commonest training class."
+MAJORITY = (
+    "Majority class: what each hospital would get by always saying its own commonest training"
+    " class."
+)
 
 
 def local_table(name: str, grid: Grid) -> list[Block]:
@@ -32,10 +35,16 @@ def local_table(name: str, grid: Grid) -> list[Block]:
         "model", "framework", "best local accuracy %", "in round", "last round %", "95 % interval ±", "balanced %", "majority class %",
         "seeds", "paper %",
     )  # fmt: skip
-    note = "Mean over the hospitals; ± is the standard deviation over seeds, the 95 % interval that of the test images (last round). "
+    note = (
+        "Mean over the hospitals; ± is the standard deviation over seeds, the 95 % interval that of"
+        " the test images (last round). "
+    )
     note += MAJORITY + " "
     note += paper.WORDS.get(name, "")
-    return [Table("Local testing accuracy", head, tuple(rows), note.strip()), *by_source(grid, "local_test", "local tests")]
+    return [
+        Table("Local testing accuracy", head, tuple(rows), note.strip()),
+        *by_source(grid, "local_test", "local tests"),
+    ]
 
 
 def global_table(name: str, grid: Grid) -> list[Block]:
@@ -45,7 +54,11 @@ def global_table(name: str, grid: Grid) -> list[Block]:
         for framework in grid.study.frameworks:
             images = accuracy(grid.of(framework, model), "global_test")
             found = [one["global_test"] for one in grid.of(framework, model)]
-            interval = f"{images.value - images.spread:.1f} to {images.value + images.spread:.1f}" if images and images.spread else None
+            interval = (
+                f"{images.value - images.spread:.1f} to {images.value + images.spread:.1f}"
+                if images and images.spread
+                else None
+            )
             rows.append(
                 (
                     COLUMNS[model], FRAMEWORKS[framework], over_seeds([one["accuracy"] for one in found]), interval,
@@ -53,15 +66,33 @@ def global_table(name: str, grid: Grid) -> list[Block]:
                     paper.TABLES[name].get((framework, model)),
                 )
             )  # fmt: skip
-    head = ("model", "framework", "global accuracy %", "95 % interval of the images", "balanced %", "AUROC %", "seeds", "paper %")
-    note = "The mean of all hospitals' full models after the last round, on the test folder. " + paper.WORDS.get(name, "")
-    return [Table("Global testing accuracy", head, tuple(rows), note.strip()), *by_source(grid, "global_test", "test folder")]
+    head = (
+        "model",
+        "framework",
+        "global accuracy %",
+        "95 % interval of the images",
+        "balanced %",
+        "AUROC %",
+        "seeds",
+        "paper %",
+    )
+    note = (
+        "The mean of all hospitals' full models after the last round, on the test folder. "
+        + paper.WORDS.get(name, "")
+    )
+    return [
+        Table("Global testing accuracy", head, tuple(rows), note.strip()),
+        *by_source(grid, "global_test", "test folder"),
+    ]
 
 
 def loss_panels(name: str, grid: Grid) -> list[Block]:
     """Figures 2, 5, 6, 7: averaged local testing loss, FedAvg against FLOP, a panel for each model."""
     panels = {
-        COLUMNS[model]: {FRAMEWORKS[framework]: grid.curves(framework, model, "test_loss") for framework in grid.study.frameworks}
+        COLUMNS[model]: {
+            FRAMEWORKS[framework]: grid.curves(framework, model, "test_loss")
+            for framework in grid.study.frameworks
+        }
         for model in grid.models
     }
     colours = {FRAMEWORKS[framework]: colour for framework, colour in figures.COLOURS.items()}
@@ -82,7 +113,11 @@ def loss_panels(name: str, grid: Grid) -> list[Block]:
     )  # fmt: skip
     note = "A smaller mean change a round is a steadier curve. " + MAJORITY
     return [
-        Picture("loss", "Local testing loss by round", figures.curves(panels, "local testing loss", colours)),
+        Picture(
+            "loss",
+            "Local testing loss by round",
+            figures.curves(panels, "local testing loss", colours),
+        ),
         Table("Local testing loss", head, tuple(rows), note),
     ]
 
@@ -90,19 +125,30 @@ def loss_panels(name: str, grid: Grid) -> list[Block]:
 def loss_together(name: str, grid: Grid) -> list[Block]:
     """Figure 3: all models in one panel for each framework."""
     panels = {
-        FRAMEWORKS[framework]: {COLUMNS[model]: grid.curves(framework, model, "test_loss") for model in grid.models}
+        FRAMEWORKS[framework]: {
+            COLUMNS[model]: grid.curves(framework, model, "test_loss") for model in grid.models
+        }
         for framework in grid.study.frameworks
     }
-    return [Picture("loss", "Local testing loss, all models", figures.curves(panels, "local testing loss"))]
+    return [
+        Picture(
+            "loss", "Local testing loss, all models", figures.curves(panels, "local testing loss")
+        )
+    ]
 
 
 def local_confusions(name: str, grid: Grid) -> list[Block]:
     """Figure 4: all hospitals' local tests of the last round, all seeds together."""
     panels = {
-        f"{COLUMNS[model]}, {FRAMEWORKS[framework]}": np.sum([one["local_test"]["confusion"] for one in grid.of(framework, model)], axis=0)
+        f"{COLUMNS[model]}, {FRAMEWORKS[framework]}": np.sum(
+            [one["local_test"]["confusion"] for one in grid.of(framework, model)], axis=0
+        )
         for framework in grid.study.frameworks
         for model in grid.models
     }
     classes = grid.results[0].figures["classes"]
     drawn = figures.confusions(panels, classes, max(2, len(grid.models)))
-    return [Picture("confusion", "Confusion of the local tests", drawn), *by_source(grid, "local_test", "local tests")]
+    return [
+        Picture("confusion", "Confusion of the local tests", drawn),
+        *by_source(grid, "local_test", "local tests"),
+    ]

@@ -24,8 +24,9 @@ class Picture:
 
 Block = Table | Picture
 SOURCES = (
-    "Class and source are confounded in this data set: some sources hold one class only, and there a model that knows the source is right "
-    "throughout. In brackets the 95 % interval of a proportion (Wilson); images: of one seed."
+    "Class and source are confounded in this data set: some sources hold one class only, and there"
+    " a model that knows the source is right throughout. In brackets the 95 % interval of a"
+    " proportion (Wilson); images: of one seed."
 )
 
 
@@ -38,10 +39,16 @@ class Grid:
     results: Sequence[Result]
 
     def of(self, framework: str, model: str) -> list[dict[str, Any]]:
-        return [one.figures for one in self.results if (one.run.framework, one.run.model) == (framework, model)]
+        return [
+            one.figures
+            for one in self.results
+            if (one.run.framework, one.run.model) == (framework, model)
+        ]
 
     def first(self, framework: str, model: str) -> Result:
-        return next(one for one in self.results if (one.run.framework, one.run.model) == (framework, model))
+        return next(
+            one for one in self.results if (one.run.framework, one.run.model) == (framework, model)
+        )
 
     @property
     def models(self) -> list[str]:
@@ -49,7 +56,9 @@ class Grid:
         return [model for model in self.scale.models if model in there]
 
     def curves(self, framework: str, model: str, key: str) -> list[list[float]]:
-        """A line of values by round for every seed; a round in which nobody has one repeats the last."""
+        """A line of values by round for every seed; a round in which nobody has one repeats the
+        last.
+        """
         lines = []
         for found in self.of(framework, model):
             line: list[float] = []
@@ -62,7 +71,11 @@ class Grid:
 
 def best(found: dict[str, Any]) -> tuple[float, int]:
     """The best local testing accuracy (mean over hospitals) and its round, from 1."""
-    lines = [(line["accuracy"], line["round"]) for line in found["rounds"] if line.get("accuracy") is not None]
+    lines = [
+        (line["accuracy"], line["round"])
+        for line in found["rounds"]
+        if line.get("accuracy") is not None
+    ]
     top = max(value for value, _ in lines)
     return next((value, round_) for value, round_ in lines if value == top)
 
@@ -73,13 +86,19 @@ def right(scored: dict[str, Any]) -> int:
 
 def accuracy(found: Sequence[dict[str, Any]], part: str) -> PlusMinus | None:
     """All seeds' accuracy on a part, and half of its 95 % interval."""
-    return proportion(sum(right(one[part]) for one in found), sum(one[part]["examples"] for one in found), len(found))
+    return proportion(
+        sum(right(one[part]) for one in found),
+        sum(one[part]["examples"] for one in found),
+        len(found),
+    )
 
 
 def by_source(grid: Grid, part: str, where: str, frameworks: Sequence[str] = ()) -> list[Block]:
     """Accuracy by source, where the data set names sources: class and source may be confounded."""
     frameworks = frameworks or grid.study.frameworks
-    sources = sorted({source for one in grid.results for source in one.figures[part].get("per_source", {})})
+    sources = sorted(
+        {source for one in grid.results for source in one.figures[part].get("per_source", {})}
+    )
     if not sources:
         return []
     rows = []
@@ -88,11 +107,28 @@ def by_source(grid: Grid, part: str, where: str, frameworks: Sequence[str] = ())
         images = 0
         for model in grid.models:
             for framework in frameworks:
-                found = [one[part]["per_source"].get(source, {"right": 0, "examples": 0}) for one in grid.of(framework, model)]
+                found = [
+                    one[part]["per_source"].get(source, {"right": 0, "examples": 0})
+                    for one in grid.of(framework, model)
+                ]
                 images = max([images, *(one["examples"] for one in found)])
-                cells.append(_interval(sum(one["right"] for one in found), sum(one["examples"] for one in found), len(found)))
+                cells.append(
+                    _interval(
+                        sum(one["right"] for one in found),
+                        sum(one["examples"] for one in found),
+                        len(found),
+                    )
+                )
         rows.append((source, images, *cells))
-    head = ("source", "images", *[f"{COLUMNS[model]} {FRAMEWORKS[framework]}" for model in grid.models for framework in frameworks])
+    head = (
+        "source",
+        "images",
+        *[
+            f"{COLUMNS[model]} {FRAMEWORKS[framework]}"
+            for model in grid.models
+            for framework in frameworks
+        ],
+    )
     return [Table(f"Accuracy by source, {where}, %", head, tuple(rows), SOURCES)]
 
 
@@ -114,8 +150,16 @@ def majority_verdict(grid: Grid) -> str:
         else:
             test = np.array(one.figures["global_test"]["confusion"])
             margin = np.trace(test) / test.sum() - test.sum(axis=1).max() / test.sum()
-        margins[f"{FRAMEWORKS[one.run.framework]} {COLUMNS[one.run.model]} (seed {one.run.seed})"] = 100 * float(margin)
+        margins[
+            f"{FRAMEWORKS[one.run.framework]} {COLUMNS[one.run.model]} (seed {one.run.seed})"
+        ] = 100 * float(margin)
     low = [f"{name}: {margin:+.1f}" for name, margin in margins.items() if margin < 10]
     if not low:
-        return f"Every run beats the majority class by at least 10 points (the least by {min(margins.values()):.1f})."
-    return f"{len(low)} of {len(margins)} runs do NOT beat the majority class by 10 points: {'; '.join(low)}."
+        return (
+            "Every run beats the majority class by at least 10 points (the least by"
+            f" {min(margins.values()):.1f})."
+        )
+    return (
+        f"{len(low)} of {len(margins)} runs do NOT beat the majority class by 10 points:"
+        f" {'; '.join(low)}."
+    )

@@ -51,29 +51,43 @@ def write(view: View, grid: Grid, out: Path, command: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     blocks = view.blocks(grid)
     for number, block in enumerate(table for table in blocks if isinstance(table, Table)):
-        (folder / ("table.csv" if number == 0 else f"table-{number + 1}.csv")).write_text(block.csv())
-    divided = Picture("holdings", "Who has what (first seed)", figures.holdings(grid.results[0].figures["train_counts"], _classes(grid)))
+        (folder / ("table.csv" if number == 0 else f"table-{number + 1}.csv")).write_text(
+            block.csv()
+        )
+    divided = Picture(
+        "holdings",
+        "Who has what (first seed)",
+        figures.holdings(grid.results[0].figures["train_counts"], _classes(grid)),
+    )
     blocks.append(divided)
     for block in blocks:
         if isinstance(block, Picture):
             (folder / f"{block.name}.png").write_bytes(block.png)
     about, facts = header(grid.study, grid.scale, grid), _facts(grid)
     (folder / "README.md").write_text(_markdown(view, blocks, about, facts, command))
-    (folder / "report.html").write_text(_page(view, grid, blocks, about, facts, command), encoding="utf-8")
+    (folder / "report.html").write_text(
+        _page(view, grid, blocks, about, facts, command), encoding="utf-8"
+    )
     return folder / "report.html"
 
 
 def header(study: Study, scale: Scale, grid: Grid | None = None) -> list[str]:
-    """What differs from the paper, what is ours because the paper leaves it open, and whether the majority class is beaten."""
+    """What differs from the paper, what is ours because the paper leaves it open, and whether the
+    majority class is beaten.
+    """
     smoke = study.scales["smoke"] is scale
-    few = f" A cohort of {scale.cohort} of {scale.hospitals} is too few for the product's own default, which wants 3."
+    few = (
+        f" A cohort of {scale.cohort} of {scale.hospitals} is too few for the product's own"
+        " default, which wants 3."
+    )
     return [
         scale.note,
         *(_missing(scale, grid) if grid is not None else []),
         SMOKE if smoke else study.differs,
         *([majority_verdict(grid)] if grid is not None and not smoke else []),
         "Ours, because the paper leaves it open: " + "; ".join(study.ours) + ".",
-        "Protection: plain float32, and everything in memory: an experiment measures learning." + few * (scale.cohort < 3),
+        "Protection: plain float32, and everything in memory: an experiment measures learning."
+        + few * (scale.cohort < 3),
     ]
 
 
@@ -81,17 +95,24 @@ def _missing(scale: Scale, grid: Grid) -> list[str]:
     """What this scale declares and these results do not hold."""
     models = [COLUMNS[model] for model in scale.models if model not in grid.models]
     seeds = sorted(set(scale.seeds) - {one.run.seed for one in grid.results})
-    found = [f"models {', '.join(models)}"] * bool(models) + [f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"] * bool(seeds)
+    found = [f"models {', '.join(models)}"] * bool(models) + [
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    ] * bool(seeds)
     return [f"NOT RUN of this scale: {'; '.join(found)}."] if found else []
 
 
 def _facts(grid: Grid) -> list[tuple[str, str]]:
     run, results = grid.results[0].run, grid.results
     seeds = sorted({one.run.seed for one in results})
-    images = sum(map(sum, results[0].figures["train_counts"])) + sum(map(sum, results[0].figures["test_counts"]))
+    images = sum(map(sum, results[0].figures["train_counts"])) + sum(
+        map(sum, results[0].figures["test_counts"])
+    )
     return [
         ("scale", run.scale),
-        ("data", f"{run.data.split('/')[-1]}, {images:,} images, {run.image_size} × {run.image_size}"),
+        (
+            "data",
+            f"{run.data.split('/')[-1]}, {images:,} images, {run.image_size} × {run.image_size}",
+        ),
         ("hospitals", f"{run.hospitals}, {run.cohort} in a round"),
         ("partition", run.partition),
         ("rounds × local epochs", f"{run.rounds} × {run.epochs}"),
@@ -113,19 +134,52 @@ def _notes(grid: Grid) -> list[str]:
     return [*list(found)[:8], *(f"skipped: {one}" for one in skipped[:8])]
 
 
-def _markdown(view: View, blocks: Sequence[Block], about: Sequence[str], facts: Sequence[tuple[str, str]], command: str) -> str:
-    lines = [f"# {view.title}", "", *[f"- {name}: {value}" for name, value in facts], f"- command: `{command}`", ""]
+def _markdown(
+    view: View,
+    blocks: Sequence[Block],
+    about: Sequence[str],
+    facts: Sequence[tuple[str, str]],
+    command: str,
+) -> str:
+    lines = [
+        f"# {view.title}",
+        "",
+        *[f"- {name}: {value}" for name, value in facts],
+        f"- command: `{command}`",
+        "",
+    ]
     lines += [*[f"> {line}" + "\n>" for line in about], ""]
     for block in blocks:
-        lines += [block.markdown() if isinstance(block, Table) else f"**{block.title}**\n\n![{block.title}]({block.name}.png)\n"]
+        lines += [
+            (
+                block.markdown()
+                if isinstance(block, Table)
+                else f"**{block.title}**\n\n![{block.title}]({block.name}.png)\n"
+            )
+        ]
     return "\n".join(lines)
 
 
-def _page(view: View, grid: Grid, blocks: Sequence[Block], about: Sequence[str], facts: Sequence[tuple[str, str]], command: str) -> str:
+def _page(
+    view: View,
+    grid: Grid,
+    blocks: Sequence[Block],
+    about: Sequence[str],
+    facts: Sequence[tuple[str, str]],
+    command: str,
+) -> str:
     shown = [
-        {"title": one.title, "png": base64.b64encode(one.png).decode()}
-        if isinstance(one, Picture)
-        else {"title": one.title, "png": "", "head": one.head, "rows": one.texts(), "note": one.note}
+        (
+            {"title": one.title, "png": base64.b64encode(one.png).decode()}
+            if isinstance(one, Picture)
+            else {
+                "title": one.title,
+                "png": "",
+                "head": one.head,
+                "rows": one.texts(),
+                "note": one.note,
+            }
+        )
         for one in blocks
     ]
     environment = Environment(autoescape=True, undefined=StrictUndefined)

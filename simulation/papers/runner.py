@@ -1,4 +1,6 @@
-"""Many runs side by side, each kept as soon as it is done: started again, only what is missing trains."""
+"""Many runs side by side, each kept as soon as it is done: started again, only what is missing
+trains.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Tell = Callable[[str], None]
 
 
 class Store:
-    """`root/runs/STUDY-SCALE/FRAMEWORK-MODEL-seedN.json`, and a `.safetensors` beside it where a run has maps."""
+    """`root/runs/STUDY-SCALE/FRAMEWORK-MODEL-seedN.json`, and a `.safetensors` beside it where a
+    run has maps.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -52,17 +56,29 @@ class Store:
 
 
 def train(runs: Sequence[Run], store: Store, engine: str, jobs: int, tell: Tell) -> list[Result]:
-    """The results of all runs, in their order. Raises ConfigError, DataError; finished runs stay finished."""
+    """The results of all runs, in their order. Raises ConfigError, DataError; finished runs stay
+    finished.
+    """
     missing = [run for run in runs if store.read(run) is None]
-    tell(f"{len(runs)} runs: {len(runs) - len(missing)} are there, {len(missing)} to train" + (f", {jobs} at a time" if missing else ""))
+    tell(
+        f"{len(runs)} runs: {len(runs) - len(missing)} are there, {len(missing)} to train"
+        + (f", {jobs} at a time" if missing else "")
+    )
     side_by_side, cache = engines.engine(engine), (store.root / "cache").absolute()
     began = time.monotonic()
-    results = side_by_side(execute, [(run, cache) for run in missing], min(jobs, len(missing))) if missing else ()
+    results = (
+        side_by_side(execute, [(run, cache) for run in missing], min(jobs, len(missing)))
+        if missing
+        else ()
+    )
     for done, result in enumerate(results, start=1):
         store.write(result)
         spent = time.monotonic() - began
         left = spent / done * (len(missing) - done)
-        line = f"{done}/{len(missing)} {result.run.study} {result.run.name}: {result.figures['seconds']:.0f} s"
+        line = (
+            f"{done}/{len(missing)} {result.run.study} {result.run.name}:"
+            f" {result.figures['seconds']:.0f} s"
+        )
         tell(line + (f", about {_time(left)} left" if left else ""))
     found = [store.read(run) for run in runs]
     return [result for result in found if result is not None]

@@ -1,4 +1,6 @@
-"""What a study is: a grid of runs at each of three scales. The papers' studies themselves are in declared.py."""
+"""What a study is: a grid of runs at each of three scales. The papers' studies themselves are in
+declared.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ FORMAT = 1  # of a run's result; a new one makes every run train again
 
 @dataclass(frozen=True)
 class Scale:
-    """One size of a study. `images`: how many of the training folder's are used (0: all), class by class, groups whole."""
+    """One size of a study. `images`: how many of the training folder's are used (0: all), class by
+    class, groups whole.
+    """
 
     data: str
     image_size: int
@@ -36,7 +40,9 @@ class Scale:
 
 @dataclass(frozen=True)
 class Study:
-    """`ours`: what the paper leaves open. `differs`: how our data differs from the paper's. `maps`: Grad-CAM++ is drawn."""
+    """`ours`: what the paper leaves open. `differs`: how our data differs from the paper's. `maps`:
+    Grad-CAM++ is drawn.
+    """
 
     name: str
     title: str
@@ -82,10 +88,14 @@ class Run:
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(json.dumps([FORMAT, asdict(self)], sort_keys=True).encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            json.dumps([FORMAT, asdict(self)], sort_keys=True).encode()
+        ).hexdigest()[:16]
 
     def options(self, out: Path) -> Options:
-        """As `flop sim` would be asked. A cohort of two is what the paper has; our own policy would call it too few."""
+        """As `flop sim` would be asked. A cohort of two is what the paper has; our own policy would
+        call it too few.
+        """
         return Options(
             data=self.data, image_size=self.image_size, model=self.model, algorithm=self.framework, protection="plain", bits=0,
             hospitals=self.hospitals, cohort=self.cohort, min_cohort=self.cohort, rounds=self.rounds, local_epochs=self.epochs,

@@ -20,7 +20,9 @@ class PlusMinus:
     spread: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.value:.2f}" if self.spread is None else f"{self.value:.2f} ± {self.spread:.2f}"
+        return (
+            f"{self.value:.2f}" if self.spread is None else f"{self.value:.2f} ± {self.spread:.2f}"
+        )
 
 
 Cell = str | int | float | PlusMinus | None
@@ -39,18 +41,33 @@ class Table:
         return [[text(cell) for cell in row] for row in self.rows]
 
     def markdown(self) -> str:
-        lines = [f"**{self.title}**", "", "| " + " | ".join(self.head) + " |", "|" + " --- |" * len(self.head)]
+        lines = [
+            f"**{self.title}**",
+            "",
+            "| " + " | ".join(self.head) + " |",
+            "|" + " --- |" * len(self.head),
+        ]
         lines += ["| " + " | ".join(cells) + " |" for cells in self.texts()]
         return "\n".join([*lines, "", *([self.note, ""] if self.note else [])])
 
     def csv(self) -> str:
         """A figure with a spread takes two columns, the second named `... ±`."""
-        wide = [any(isinstance(row[at], PlusMinus) for row in self.rows) for at in range(len(self.head))]
+        wide = [
+            any(isinstance(row[at], PlusMinus) for row in self.rows) for at in range(len(self.head))
+        ]
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([name for at, head in enumerate(self.head) for name in ([head, f"{head} ±"] if wide[at] else [head])])
+        writer.writerow(
+            [
+                name
+                for at, head in enumerate(self.head)
+                for name in ([head, f"{head} ±"] if wide[at] else [head])
+            ]
+        )
         for row in self.rows:
-            writer.writerow([value for at, cell in enumerate(row) for value in _values(cell, wide[at])])
+            writer.writerow(
+                [value for at, cell in enumerate(row) for value in _values(cell, wide[at])]
+            )
         return out.getvalue()
 
 
@@ -72,13 +89,16 @@ def over_seeds(fractions: Sequence[float | None]) -> PlusMinus | None:
     known = [100 * value for value in fractions if value is not None]
     if not known:
         return None
-    return PlusMinus(float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None)
+    return PlusMinus(
+        float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else None
+    )
 
 
 def proportion(right: int, examples: int, seeds: int = 1) -> PlusMinus | None:
     """Percent and half of its 95 % interval, as the FedAvg paper reports.
 
-    `right` and `examples` may be sums over `seeds`: these test the same images again, so the interval is that of one seed's images.
+    `right` and `examples` may be sums over `seeds`: these test the same images again, so the
+    interval is that of one seed's images.
     """
     if not examples:
         return None

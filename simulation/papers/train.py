@@ -1,4 +1,6 @@
-"""One run of a study: through the real sessions in memory, then everything that any view asks of it, as plain numbers."""
+"""One run of a study: through the real sessions in memory, then everything that any view asks of
+it, as plain numbers.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,8 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Result:
-    """`figures` is what the store keeps as JSON. `maps`: Grad-CAM++ `images`, `heat`, `labels`, `predicted`, and `side` (pixels of the
-    last convolution's maps); or nothing.
+    """`figures` is what the store keeps as JSON. `maps`: Grad-CAM++ `images`, `heat`, `labels`,
+    `predicted`, and `side` (pixels of the last convolution's maps); or nothing.
     """
 
     run: Run
@@ -42,7 +44,9 @@ class Result:
 
 
 def execute(run: Run, cache: Path) -> Result:
-    """Train and measure. Raises ConfigError, DataError. `cache`: folder of decoded images, shared by runs."""
+    """Train and measure. Raises ConfigError, DataError. `cache`: folder of decoded images, shared
+    by runs.
+    """
     torch.set_num_threads(1)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="flop-experiment-") as folder:
@@ -53,14 +57,22 @@ def execute(run: Run, cache: Path) -> Result:
     where = device.choose(prepared.options.device)
     classes = len(prepared.config.model.classes)
     maps: Arrays = {}
-    if not run.test_fraction:  # the whole training folder trained, so that its accuracy is a training accuracy
-        facts["global_train"] = _scored(evaluate(network, locals_[0].images, locals_[0].labels, classes, where), locals_[0].labels)
+    # the whole training folder trained, so that its accuracy is a training accuracy
+    if not run.test_fraction:
+        facts["global_train"] = _scored(
+            evaluate(network, locals_[0].images, locals_[0].labels, classes, where),
+            locals_[0].labels,
+        )
     if prepared.dataset.test is not None:
         images = prepared.dataset.test.load()
         scores = evaluate(network, images.images, images.labels, classes, where)
         sources = prepared.dataset.test.columns.get("source")
         facts["global_test"] = _scored(scores, images.labels) | {
-            "per_source": _per_source([sources[row] for row in images.kept_rows], scores, images.labels) if sources else {}
+            "per_source": (
+                _per_source([sources[row] for row in images.kept_rows], scores, images.labels)
+                if sources
+                else {}
+            )
         }
         maps = _maps(network, images, where, run.seed) if run.maps else {}
     return Result(
@@ -82,13 +94,24 @@ def with_data(prepared: Prepared, run: Run, cache: Path) -> Prepared:
     dataset = prepared.dataset
     stem = f"{dataset.name}-{run.image_size}-{run.images or 'all'}"
     train = dataset.train if not run.images else subset(dataset.train, run.images)
-    test = None if dataset.test is None else replace(dataset.test, cache=cache / f"{stem}-test.safetensors")
-    return replace(prepared, dataset=replace(dataset, train=replace(train, cache=cache / f"{stem}-train.safetensors"), test=test))
+    test = (
+        None
+        if dataset.test is None
+        else replace(dataset.test, cache=cache / f"{stem}-test.safetensors")
+    )
+    return replace(
+        prepared,
+        dataset=replace(
+            dataset, train=replace(train, cache=cache / f"{stem}-train.safetensors"), test=test
+        ),
+    )
 
 
 def subset(index: Index, count: int) -> Index:
     """About `count` images with the set's own class shares, groups whole, the same for every seed."""
-    _, unit = np.unique(np.arange(len(index)) if index.groups is None else index.groups, return_inverse=True)
+    _, unit = np.unique(
+        np.arange(len(index)) if index.groups is None else index.groups, return_inverse=True
+    )
     wanted = np.bincount(index.labels) * (count / len(index))
     kept: list[np.ndarray] = []
     for group in np.random.default_rng(0).permutation(unit.max() + 1):
@@ -123,7 +146,9 @@ class _Rows:
         return self.reader.stamp(int(self.rows[row]))
 
 
-def _federated(prepared: Prepared, run: Run) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
+def _federated(
+    prepared: Prepared, run: Run
+) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
     federation = Federation(prepared)
     federation.play()
     shared = federation.sessions[0].shared
@@ -137,30 +162,56 @@ def _federated(prepared: Prepared, run: Run) -> tuple[Classifier, Sequence[Local
     facts["shared_parameters"] = shared.layout.size
     facts["private_parameters"] = int(sum(value.size for value in learners[0].private.values()))
     # the paper's ablation: the mean of all hospitals' full models
-    mean = {name: np.mean([learner.private[name] for learner in learners], axis=0) for name in learners[0].private}
+    mean = {
+        name: np.mean([learner.private[name] for learner in learners], axis=0)
+        for name in learners[0].private
+    }
     parameters.load(learners[0].model, mean)
     return learners[0].model, federation.divided.locals, facts
 
 
-def _central(prepared: Prepared, run: Run) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
+def _central(
+    prepared: Prepared, run: Run
+) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
     alone = Alone(prepared, lambda: False, None)
     alone.play()
     learner, locals_ = alone.learners[0], alone.divided.locals
-    scores = [evaluate(learner.model, one.images, one.labels, learner.classes, alone.where, rows=one.test) for one in locals_]
-    facts = _local(prepared, locals_, scores) | {"rounds_completed": run.rounds, "shared_parameters": 0}
-    return learner.model, locals_, facts | {"private_parameters": sum(value.numel() for value in learner.model.parameters())}
+    scores = [
+        evaluate(learner.model, one.images, one.labels, learner.classes, alone.where, rows=one.test)
+        for one in locals_
+    ]
+    facts = _local(prepared, locals_, scores) | {
+        "rounds_completed": run.rounds,
+        "shared_parameters": 0,
+    }
+    return (
+        learner.model,
+        locals_,
+        facts | {"private_parameters": sum(value.numel() for value in learner.model.parameters())},
+    )
 
 
-def _local(prepared: Prepared, locals_: Sequence[LocalData], scores: Sequence[Scores]) -> dict[str, Any]:
-    """The last round's local tests together, the hospitals' images, and what the majority class of each would get."""
+def _local(
+    prepared: Prepared, locals_: Sequence[LocalData], scores: Sequence[Scores]
+) -> dict[str, Any]:
+    """The last round's local tests together, the hospitals' images, and what the majority class of
+    each would get.
+    """
     classes = len(prepared.config.model.classes)
     counts = [one.class_counts(classes) for one in locals_]
     majority = [test[int(np.argmax(train))] / sum(test) for train, test in counts if sum(test)]
     rows = np.concatenate([one.test.numpy() for one in locals_])
-    together = Scores(float("nan"), sum(one.confusion for one in scores), np.concatenate([one.probabilities for one in scores]))
+    together = Scores(
+        float("nan"),
+        sum(one.confusion for one in scores),
+        np.concatenate([one.probabilities for one in scores]),
+    )
     labels = locals_[0].labels[torch.from_numpy(rows)]
     return {
-        "local_test": _scored(together, labels) | {"per_source": _per_source(_sources(prepared, rows, locals_[0]), together, labels)},
+        "local_test": (
+            _scored(together, labels)
+            | {"per_source": _per_source(_sources(prepared, rows, locals_[0]), together, labels)}
+        ),
         "majority": float(np.mean(majority)) if majority else None,
         "train_counts": [train for train, _ in counts],
         "test_counts": [test for _, test in counts],
@@ -172,18 +223,30 @@ def _local(prepared: Prepared, locals_: Sequence[LocalData], scores: Sequence[Sc
 def _sources(prepared: Prepared, rows: np.ndarray, data: LocalData) -> list[str]:
     """Each tested image's source; nothing where the set has none or an image was skipped."""
     options, index = prepared.options, prepared.dataset.train
-    loaded = np.unique(np.concatenate(divide(index, options.partition, options.hospitals, options.seed).parts))
+    loaded = np.unique(
+        np.concatenate(divide(index, options.partition, options.hospitals, options.seed).parts)
+    )
     column = index.columns.get("source")
-    return [column[row] for row in loaded[rows]] if column and len(loaded) == len(data.labels) else []
+    return (
+        [column[row] for row in loaded[rows]] if column and len(loaded) == len(data.labels) else []
+    )
 
 
 def _scored(scores: Scores, labels: torch.Tensor) -> dict[str, Any]:
     known = len(labels) and len(scores.probabilities)
-    return figures(scores.confusion) | {"auroc": auroc(scores.probabilities, labels) if known else None}
+    return figures(scores.confusion) | {
+        "auroc": auroc(scores.probabilities, labels) if known else None
+    }
 
 
-def _per_source(sources: Sequence[str], scores: Scores, labels: torch.Tensor) -> dict[str, dict[str, int]]:
-    right = scores.probabilities.argmax(axis=1) == labels.cpu().numpy() if len(sources) else np.zeros(0, bool)
+def _per_source(
+    sources: Sequence[str], scores: Scores, labels: torch.Tensor
+) -> dict[str, dict[str, int]]:
+    right = (
+        scores.probabilities.argmax(axis=1) == labels.cpu().numpy()
+        if len(sources)
+        else np.zeros(0, bool)
+    )
     table: dict[str, dict[str, int]] = {}
     for source, hit in zip(sources, right, strict=True):
         row = table.setdefault(source, {"right": 0, "examples": 0})
@@ -193,14 +256,21 @@ def _per_source(sources: Sequence[str], scores: Scores, labels: torch.Tensor) ->
 
 
 def _maps(network: Classifier, images: Images, where: torch.device, seed: int) -> Arrays:
-    """Grad-CAM++ for the true class of a few test images of every class, the same images for every model."""
+    """Grad-CAM++ for the true class of a few test images of every class, the same images for every
+    model.
+    """
     rng = np.random.default_rng(seed)
     labels = images.labels.numpy()
-    rows = [rng.choice(np.flatnonzero(labels == label), MAPS_PER_CLASS, replace=False) for label in np.unique(labels)]
+    rows = [
+        rng.choice(np.flatnonzero(labels == label), MAPS_PER_CLASS, replace=False)
+        for label in np.unique(labels)
+    ]
     chosen = torch.from_numpy(np.concatenate(rows))
     pixels, truth = images.images[chosen], images.labels[chosen]
     heat = grad_cam_plus_plus(network, pixels, truth, where)
-    predicted = evaluate(network, pixels, truth, network.classes, where).probabilities.argmax(axis=1)
+    predicted = evaluate(network, pixels, truth, network.classes, where).probabilities.argmax(
+        axis=1
+    )
     with torch.inference_mode():
         side = network.body(to_input(pixels[:1].to(where))).shape[-1]
     return {

@@ -14,7 +14,12 @@ report_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @report_app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="The directory of a run: `flop sim`'s, a coordinator's, or one hospital's own.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="The directory of a run: `flop sim`'s, a coordinator's, or one hospital's own."
+        ),
+    ],
 ) -> None:
     """Write report.html into a run's directory: one file, with all pictures inside.
 

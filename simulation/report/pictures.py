@@ -1,4 +1,6 @@
-"""The report's pictures: each function takes a RunView and gives a PNG's bytes, or None where there is nothing to draw."""
+"""The report's pictures: each function takes a RunView and gives a PNG's bytes, or None where there
+is nothing to draw.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,11 @@ def _rows(count: int, least: float = 0.0) -> float:
 
 
 def _colours(count: int) -> list[Any]:
-    return list(CLASSES[:count]) if count <= len(CLASSES) else list(matplotlib.colormaps["viridis"](np.linspace(0.05, 0.95, count)))
+    return (
+        list(CLASSES[:count])
+        if count <= len(CLASSES)
+        else list(matplotlib.colormaps["viridis"](np.linspace(0.05, 0.95, count)))
+    )
 
 
 def accuracies(run: RunView) -> bytes | None:
@@ -88,14 +94,31 @@ def accuracies(run: RunView) -> bytes | None:
         axes.hlines(places, low, high, color="white", linewidth=3.4)
         axes.hlines(places, low, high, color=INK, linewidth=1.5)
         for name, (colour, mark, _) in BASELINE.items():
-            known = [(one.baselines[name]["accuracy"], place) for one, place in zip(tested, places, strict=True) if one.baselines.get(name)]
+            known = [
+                (one.baselines[name]["accuracy"], place)
+                for one, place in zip(tested, places, strict=True)
+                if one.baselines.get(name)
+            ]
             if known:
                 size, width = (190, 2.4) if mark == "|" else (34, 0.9)
                 axes.scatter(*zip(*known, strict=True), s=size, marker=mark, color=colour, linewidth=width, zorder=3,
                              **({} if mark == "|" else {"edgecolor": "white"}))  # fmt: skip
         for place, value in zip(places, values, strict=True):
-            axes.text(1.1, place, f"{100 * value:.0f} %", ha="right", va="center", color=FEDERATION, fontweight="bold")
-        axes.set(yticks=places, yticklabels=[one.id for one in tested], xlim=(0, 1.1), xticks=np.linspace(0, 1, 6))
+            axes.text(
+                1.1,
+                place,
+                f"{100 * value:.0f} %",
+                ha="right",
+                va="center",
+                color=FEDERATION,
+                fontweight="bold",
+            )
+        axes.set(
+            yticks=places,
+            yticklabels=[one.id for one in tested],
+            xlim=(0, 1.1),
+            xticks=np.linspace(0, 1, 6),
+        )
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
@@ -111,7 +134,17 @@ def _marks(tested: list[HospitalView]) -> list[Any]:
     ]
     for name, (colour, mark, label) in BASELINE.items():
         if any(one.baselines.get(name) for one in tested):
-            handles.append(Line2D([], [], color=colour, marker=mark, linestyle="", markeredgewidth=2 if mark == "|" else 0.5, label=label))
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    color=colour,
+                    marker=mark,
+                    linestyle="",
+                    markeredgewidth=2 if mark == "|" else 0.5,
+                    label=label,
+                )
+            )
     return handles
 
 
@@ -123,17 +156,43 @@ def _legend(axes: Axes, handles: list[Any]) -> None:
 
 
 def curves(run: RunView) -> bytes | None:
-    """Local test accuracy after every round: each hospital thin, their mean thick, aborted rounds marked."""
-    known = {one.id: {line["round"]: line["accuracy"] for line in one.rounds if line.get("accuracy") is not None} for one in run.hospitals}
+    """Local test accuracy after every round: each hospital thin, their mean thick, aborted rounds
+    marked.
+    """
+    known = {
+        one.id: {
+            line["round"]: line["accuracy"]
+            for line in one.rounds
+            if line.get("accuracy") is not None
+        }
+        for one in run.hospitals
+    }
     rounds = sorted({round_ for curve in known.values() for round_ in curve})
     if len(rounds) < 2:
         return None
     with _drawing(3.0) as drawing:
         axes = drawing.axes
         for curve in known.values() if len(known) > 1 else ():
-            axes.plot(list(curve), list(curve.values()), color="#9fc2d1", linewidth=1.0, marker="o", markersize=2.2)
-        means = [np.mean([curve[round_] for curve in known.values() if round_ in curve]) for round_ in rounds]
-        axes.plot(rounds, means, color=FEDERATION, linewidth=2.6, marker="o", markersize=4.0 if len(rounds) < 40 else 0)
+            axes.plot(
+                list(curve),
+                list(curve.values()),
+                color="#9fc2d1",
+                linewidth=1.0,
+                marker="o",
+                markersize=2.2,
+            )
+        means = [
+            np.mean([curve[round_] for curve in known.values() if round_ in curve])
+            for round_ in rounds
+        ]
+        axes.plot(
+            rounds,
+            means,
+            color=FEDERATION,
+            linewidth=2.6,
+            marker="o",
+            markersize=4.0 if len(rounds) < 40 else 0,
+        )
         axes.annotate(f"{100 * means[-1]:.0f} %", (rounds[-1], means[-1]), xytext=(7, 0), textcoords="offset points", va="center",
                       color=FEDERATION, fontweight="bold", annotation_clip=False)  # fmt: skip
         handles: list[Any] = [Line2D([], [], color=FEDERATION, linewidth=2.6, label="this run")]
@@ -142,15 +201,25 @@ def curves(run: RunView) -> bytes | None:
             handles.append(Line2D([], [], color="#9fc2d1", linewidth=1.0, label="each hospital"))
         for name in ("local", "majority"):
             colour, _, label = BASELINE[name]
-            scores = [one.baselines[name]["accuracy"] for one in run.hospitals if one.baselines.get(name)]
+            scores = [
+                one.baselines[name]["accuracy"] for one in run.hospitals if one.baselines.get(name)
+            ]
             if scores:
-                axes.axhline(float(np.mean(scores)), color=colour, linewidth=1.1, linestyle=(0, (5, 3)))
-                handles.append(Line2D([], [], color=colour, linewidth=1.1, linestyle=(0, (5, 3)), label=label))
+                axes.axhline(
+                    float(np.mean(scores)), color=colour, linewidth=1.1, linestyle=(0, (5, 3))
+                )
+                handles.append(
+                    Line2D([], [], color=colour, linewidth=1.1, linestyle=(0, (5, 3)), label=label)
+                )
         for number, round_ in enumerate(run.aborted):
             axes.axvspan(round_ - 0.25, round_ + 0.25, color=BAD, alpha=0.13, linewidth=0)
             if not number:
                 handles.append(Patch(color=BAD, alpha=0.2, linewidth=0, label="aborted round"))
-        axes.set(xlabel="round", ylim=(0, 1.02), xlim=(min(0.7, rounds[0] - 0.3), max([*rounds, *run.aborted]) + 0.3))
+        axes.set(
+            xlabel="round",
+            ylim=(0, 1.02),
+            xlim=(min(0.7, rounds[0] - 0.3), max([*rounds, *run.aborted]) + 0.3),
+        )
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
@@ -168,26 +237,61 @@ def holdings(run: RunView) -> bytes | None:
         places, counts = np.arange(len(holders))[::-1], np.array([one.train for one in holders])
         starts, colours = np.zeros(len(holders)), _colours(counts.shape[1])
         for column, colour in enumerate(colours):
-            axes.barh(places, counts[:, column], 0.62, left=starts, color=colour, edgecolor="white", linewidth=0.8)
+            axes.barh(
+                places,
+                counts[:, column],
+                0.62,
+                left=starts,
+                color=colour,
+                edgecolor="white",
+                linewidth=0.8,
+            )
             if counts.shape[1] <= MANY:
-                _numbers(axes, places, starts, counts[:, column], counts.sum(axis=1).max(), dark=column % len(CLASSES) in (1, 2))
+                _numbers(
+                    axes,
+                    places,
+                    starts,
+                    counts[:, column],
+                    counts.sum(axis=1).max(),
+                    dark=column % len(CLASSES) in (1, 2),
+                )
             starts = starts + counts[:, column]
         for place, total in zip(places, starts, strict=True):
-            axes.text(total + 0.012 * starts.max(), place, f"{int(total):,}", va="center", color=SOFT)
-        axes.set(yticks=places, yticklabels=[one.id for one in holders], xlim=(0, 1.1 * starts.max()), xlabel="images to train on")
+            axes.text(
+                total + 0.012 * starts.max(), place, f"{int(total):,}", va="center", color=SOFT
+            )
+        axes.set(
+            yticks=places,
+            yticklabels=[one.id for one in holders],
+            xlim=(0, 1.1 * starts.max()),
+            xlabel="images to train on",
+        )
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         axes.spines[["left"]].set_visible(False)
         if counts.shape[1] <= MANY:
-            handles = [Patch(color=colour, label=name) for colour, name in zip(colours, run.classes, strict=False)]
+            handles = [
+                Patch(color=colour, label=name)
+                for colour, name in zip(colours, run.classes, strict=False)
+            ]
             _legend(axes, handles)
     return drawing.png
 
 
-def _numbers(axes: Axes, places: np.ndarray, starts: np.ndarray, counts: np.ndarray, widest: int, dark: bool) -> None:
+def _numbers(
+    axes: Axes, places: np.ndarray, starts: np.ndarray, counts: np.ndarray, widest: int, dark: bool
+) -> None:
     for place, start, count in zip(places, starts, counts, strict=True):
         if count > 0.045 * widest:
-            axes.text(start + count / 2, place, f"{int(count)}", ha="center", va="center", fontsize=8.5, color=INK if dark else "white")
+            axes.text(
+                start + count / 2,
+                place,
+                f"{int(count)}",
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color=INK if dark else "white",
+            )
 
 
 def confusion(run: RunView) -> bytes | None:
@@ -199,13 +303,25 @@ def confusion(run: RunView) -> bytes | None:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with _drawing(min(5.6, 1.4 + 0.62 * size), min(6.6, 2.6 + 0.85 * size)) as drawing:
         axes = drawing.axes
-        shades = matplotlib.colors.LinearSegmentedColormap.from_list("shades", ["#f4f7f9", "#8fbdd0", FEDERATION])
+        shades = matplotlib.colors.LinearSegmentedColormap.from_list(
+            "shades", ["#f4f7f9", "#8fbdd0", FEDERATION]
+        )
         axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="auto")
         if size <= MANY:
             for (row, column), count in np.ndenumerate(counts):
                 colour = "white" if shares[row, column] > 0.55 else INK
-                axes.text(column, row, f"{count}\n{100 * shares[row, column]:.0f} %", ha="center", va="center", color=colour, fontsize=8.5)
-        names = [name if len(name) <= 14 else name[:13] + "…" for name in run.classes] or [str(number) for number in range(size)]
+                axes.text(
+                    column,
+                    row,
+                    f"{count}\n{100 * shares[row, column]:.0f} %",
+                    ha="center",
+                    va="center",
+                    color=colour,
+                    fontsize=8.5,
+                )
+        names = [name if len(name) <= 14 else name[:13] + "…" for name in run.classes] or [
+            str(number) for number in range(size)
+        ]
         axes.set(xlabel="the model says", ylabel="it is", xticks=range(size), yticks=range(size))
         axes.set_xticklabels(names[:size], rotation=0 if size <= 5 else 60, color=INK)
         axes.set_yticklabels(names[:size])
@@ -233,9 +349,18 @@ def traffic(run: RunView) -> bytes | None:
         values = np.array([value for _, value, _ in rows], float)
         axes.barh([2, 1, 0], values, 0.6, color=[colour for _, _, colour in rows])
         for place, value in zip((2, 1, 0), values, strict=True):
-            text = f"{readable_bytes(value)}" if place == 2 else f"{readable_bytes(value)}   {value / values[0]:.2f} ×"
+            text = (
+                f"{readable_bytes(value)}"
+                if place == 2
+                else f"{readable_bytes(value)}   {value / values[0]:.2f} ×"
+            )
             axes.text(value + 0.012 * values.max(), place, text, va="center")
-        axes.set(yticks=[2, 1, 0], yticklabels=[name for name, _, _ in rows], xlim=(0, 1.28 * values.max()), xticks=[])
+        axes.set(
+            yticks=[2, 1, 0],
+            yticklabels=[name for name, _, _ in rows],
+            xlim=(0, 1.28 * values.max()),
+            xticks=[],
+        )
         axes.tick_params(axis="y", length=0)
         axes.spines[:].set_visible(False)
     return drawing.png

@@ -1,4 +1,6 @@
-"""`report.html` of a run directory: one file, with its pictures inside, that opens anywhere and needs no network."""
+"""`report.html` of a run directory: one file, with its pictures inside, that opens anywhere and
+needs no network.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ MOST_SKIPPED = 30  # sentences about images that are shown
 
 
 def write_report(folder: Path) -> Path:
-    """Write `folder/report.html` and return its path. Raises ConfigError where `folder` holds no run."""
+    """Write `folder/report.html` and return its path. Raises ConfigError where `folder` holds no
+    run.
+    """
     run = read_run(folder)
     path = folder / "report.html"
     temporary = path.with_name(path.name + ".part")
@@ -32,14 +36,23 @@ def render(run: RunView) -> str:
     """The page. The same run gives the same bytes."""
     here = Path(__file__).parent
     environment = Environment(
-        loader=FileSystemLoader(here), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(here),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"percent": _percent, "bytes": readable_bytes, "interval": _interval}
-    return environment.get_template("page.html").render(_context(run), style=(here / "page.css").read_text(encoding="utf-8"))
+    return environment.get_template("page.html").render(
+        _context(run), style=(here / "page.css").read_text(encoding="utf-8")
+    )
 
 
 def _context(run: RunView) -> dict[str, Any]:
-    algorithm, protection = run.about("algorithm", "federation", "algorithm"), run.about("protection", "protection", "kind")
+    algorithm, protection = (
+        run.about("algorithm", "federation", "algorithm"),
+        run.about("protection", "protection", "kind"),
+    )
     alone = algorithm in ALONE
     drawn = {
         name: _embedded(draw(run))
@@ -51,23 +64,36 @@ def _context(run: RunView) -> dict[str, Any]:
             "traffic": pictures.traffic if not alone else lambda run: None,
         }.items()
     }
-    told = None if run.events is None else any(event.get("event") == "reported" and event.get("accuracy") for event in run.events)
+    told = (
+        None
+        if run.events is None
+        else any(event.get("event") == "reported" and event.get("accuracy") for event in run.events)
+    )
     skipped = {one.id: one.skipped for one in run.hospitals if one.skipped}
     return {
         "run": run,
-        "title": run.summary.get("id") or run.summary.get("dataset") or run.config.get("federation", {}).get("name") or "Federation",
+        "title": (
+            run.summary.get("id")
+            or run.summary.get("dataset")
+            or run.config.get("federation", {}).get("name")
+            or "Federation"
+        ),
         "kind": _kind(run, algorithm),
         "stopped": run.summary.get("finished") is False or bool(run.summary.get("stopped")),
         "algorithm": algorithm,
         "protection": protection,
         "alone": alone,
         "facts": _facts(run, algorithm, protection, alone),
-        "baselines": [(NAMES[name], run.baselines[name]) for name in BASELINES if run.baselines.get(name)],
+        "baselines": [
+            (NAMES[name], run.baselines[name]) for name in BASELINES if run.baselines.get(name)
+        ],
         "verdict": _verdict(run),
         "pictures": drawn,
         "sentence": visible.SENTENCE.get(protection, ""),
         "visible": visible.rows(protection, algorithm, told, _helpers(run)),
-        "skipped": {name: (sentences[:MOST_SKIPPED], len(sentences)) for name, sentences in skipped.items()},
+        "skipped": {
+            name: (sentences[:MOST_SKIPPED], len(sentences)) for name, sentences in skipped.items()
+        },
         "notes": _notes(run),
         "trouble": run.trouble,
         "seconds": _times(run.summary.get("seconds") or {}),
@@ -78,25 +104,46 @@ def _context(run: RunView) -> dict[str, Any]:
 def _kind(run: RunView, algorithm: str) -> str:
     if "id" in run.summary:
         return "Report of one hospital"
-    known = {"local": "Report of hospitals that trained alone", "central": "Report of one model on everybody's images"}
+    known = {
+        "local": "Report of hospitals that trained alone",
+        "central": "Report of one model on everybody's images",
+    }
     return known.get(algorithm, "Report of a federated run")
 
 
 def _facts(run: RunView, algorithm: str, protection: str, alone: bool) -> list[tuple[str, str]]:
     """What was run, in words."""
     hospitals = len(run.hospitals) if run.hospitals else run.summary.get("hospitals", "")
-    number = hospitals if isinstance(hospitals, int) else len(hospitals) if isinstance(hospitals, list) else 0
+    number = (
+        hospitals
+        if isinstance(hospitals, int)
+        else len(hospitals)
+        if isinstance(hospitals, list)
+        else 0
+    )
     cohort = run.about("cohort", "federation", "cohort", 0)
-    rounds, planned = run.summary.get("rounds_completed", run.summary.get("round", 0)), run.config.get("federation", {}).get("rounds")
+    rounds, planned = (
+        run.summary.get("rounds_completed", run.summary.get("round", 0)),
+        run.config.get("federation", {}).get("rounds"),
+    )
     shared, private = run.summary.get("shared_parameters"), run.summary.get("private_parameters")
     found = [
         ("data", str(run.summary.get("dataset", ""))),
-        ("classes", ", ".join(run.classes) if len(run.classes) <= pictures.MANY else f"{len(run.classes)}"),
+        (
+            "classes",
+            ", ".join(run.classes) if len(run.classes) <= pictures.MANY else f"{len(run.classes)}",
+        ),
         ("hospitals", _hospitals(run, number, 0 if alone else cohort)),
         ("rounds", f"{rounds} of {planned}" if planned and planned != rounds else f"{rounds}"),
         ("model", _model(run)),
         ("algorithm", algorithm),
-        ("protection", {"local": "none needed: nothing is sent", "central": "none: all images in one place"}.get(algorithm, protection)),
+        (
+            "protection",
+            {
+                "local": "none needed: nothing is sent",
+                "central": "none: all images in one place",
+            }.get(algorithm, protection),
+        ),
         ("shared parameters", f"{shared:,}" if isinstance(shared, int) and not alone else ""),
         ("private parameters", _private(shared, private) if not alone else ""),
         ("transport", str(run.summary.get("transport", "")) if not alone else ""),
@@ -109,7 +156,11 @@ def _facts(run: RunView, algorithm: str, protection: str, alone: bool) -> list[t
 def _hospitals(run: RunView, number: int, cohort: int) -> str:
     if "id" in run.summary:
         return f"{cohort} in a round"
-    return f"{number or ''}{', ' if number else ''}{cohort} in a round" if cohort and cohort != number else f"{number or ''}"
+    return (
+        f"{number or ''}{', ' if number else ''}{cohort} in a round"
+        if cohort and cohort != number
+        else f"{number or ''}"
+    )
 
 
 def _model(run: RunView) -> str:
@@ -141,8 +192,13 @@ def _verdict(run: RunView) -> str:
 
 
 def _helpers(run: RunView) -> int:
-    """How many hospitals must help the coordinator to read another one's update under masks; 0 where it is not known."""
-    settings, cohort = run.config.get("federation", {}), run.about("cohort", "federation", "cohort", 0)
+    """How many hospitals must help the coordinator to read another one's update under masks; 0
+    where it is not known.
+    """
+    settings, cohort = (
+        run.config.get("federation", {}),
+        run.about("cohort", "federation", "cohort", 0),
+    )
     if not cohort:
         return 0
     threshold = run.config.get("protection", {}).get("threshold") or default_threshold(cohort)

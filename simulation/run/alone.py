@@ -1,6 +1,8 @@
-"""What a federation is compared with: `local` (every hospital trains alone) and `central` (one model on everybody's images).
+"""What a federation is compared with: `local` (every hospital trains alone) and `central` (one
+model on everybody's images).
 
-Nothing is sent, so there is no protocol. Both train for as many epochs as the federation would: rounds × local epochs, from the same start.
+Nothing is sent, so there is no protocol. Both train for as many epochs as the federation would:
+rounds × local epochs, from the same start.
 """
 
 from __future__ import annotations
@@ -36,20 +38,36 @@ class Alone:
         self.where = device.choose(options.device)
         self.start = model.read_start(prepared.folder / config.model.start, config)
         self.divided = load_divided(options, prepared.dataset, self.where)
-        self.storages = [Storage(options.out / "hospitals" / identifier) for identifier in prepared.ids]
+        self.storages = [
+            Storage(options.out / "hospitals" / identifier) for identifier in prepared.ids
+        ]
         for storage in self.storages:
             (storage.folder / "metrics.jsonl").unlink(missing_ok=True)
         locals_ = self.divided.locals
         if options.algorithm == "central":
             everything = torch.cat([one.train for one in locals_])
-            self.learners = [self._learner(LocalData(locals_[0].images, locals_[0].labels, everything, locals_[0].test), "central")]
+            self.learners = [
+                self._learner(
+                    LocalData(locals_[0].images, locals_[0].labels, everything, locals_[0].test),
+                    "central",
+                )
+            ]
         else:
-            self.learners = [self._learner(one, identifier) for one, identifier in zip(locals_, prepared.ids, strict=True)]
+            self.learners = [
+                self._learner(one, identifier)
+                for one, identifier in zip(locals_, prepared.ids, strict=True)
+            ]
         self.began = time.monotonic()
         self.confusions = [np.zeros((len(config.model.classes),) * 2, np.int64) for _ in locals_]
 
     def _learner(self, data: LocalData, name: str) -> Learner:
-        learner = Learner(self.prepared.config, self.start.layout, own_secret(self.prepared.options.seed, name), data, self.where)
+        learner = Learner(
+            self.prepared.config,
+            self.start.layout,
+            own_secret(self.prepared.options.seed, name),
+            data,
+            self.where,
+        )
         learner.reset(run_id(self.prepared.options.seed))
         return learner
 
@@ -73,12 +91,20 @@ class Alone:
         classes = len(self.prepared.config.model.classes)
         for number, data in enumerate(self.divided.locals):
             learner = self.learners[number if len(self.learners) > 1 else 0]
-            scores = evaluate(learner.model, data.images, data.labels, classes, self.where, rows=data.test)
+            scores = evaluate(
+                learner.model, data.images, data.labels, classes, self.where, rows=data.test
+            )
             self.confusions[number] = scores.confusion
             found = metrics(scores.confusion)
-            line = {"round": round_, "accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy}
+            line = {
+                "round": round_,
+                "accuracy": found.accuracy,
+                "balanced_accuracy": found.balanced_accuracy,
+            }
             line["train_loss"] = losses[number if len(losses) > 1 else 0]
-            self.storages[number].add_metrics({**line, "test_loss": None if np.isnan(scores.loss) else scores.loss})
+            self.storages[number].add_metrics(
+                {**line, "test_loss": None if np.isnan(scores.loss) else scores.loss}
+            )
         if self.watch is not None:
             self.watch(self._shot(round_))
 
@@ -87,7 +113,13 @@ class Alone:
         scores = [accuracy(matrix) for matrix in self.confusions]
         tested = [score for score in scores if score >= 0]
         rows = [
-            {"id": name, "state": options.algorithm, "progress": 1.0, "accuracy": score, "clipped": None}
+            {
+                "id": name,
+                "state": options.algorithm,
+                "progress": 1.0,
+                "accuracy": score,
+                "clipped": None,
+            }
             for name, score in zip(self.prepared.ids, scores, strict=True)
         ]
         return {

@@ -26,36 +26,81 @@ Watch = Callable[[dict[str, Any]], None]
 
 @sim_app.command()
 def sim(
-    data: Annotated[str, typer.Option(help="phantom-cxr (built in), a data set's name under FLOP_DATA, or a folder.")] = "phantom-cxr",
-    image_size: Annotated[int, typer.Option(help="Images are resized to this many pixels a side, once, on loading.")] = 64,
-    model: Annotated[str, typer.Option(help="cnn3, resnet18, or another of learning/models.")] = "cnn3",
-    private: Annotated[list[str] | None, typer.Option(help="Name pattern of layers that stay private; by default the classifier.")] = None,
-    private_last: Annotated[int | None, typer.Option(help="Keep the last K layers private.")] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="phantom-cxr (built in), a data set's name under FLOP_DATA, or a folder."
+        ),
+    ] = "phantom-cxr",
+    image_size: Annotated[
+        int, typer.Option(help="Images are resized to this many pixels a side, once, on loading.")
+    ] = 64,
+    model: Annotated[
+        str, typer.Option(help="cnn3, resnet18, or another of learning/models.")
+    ] = "cnn3",
+    private: Annotated[
+        list[str] | None,
+        typer.Option(help="Name pattern of layers that stay private; by default the classifier."),
+    ] = None,
+    private_last: Annotated[
+        int | None, typer.Option(help="Keep the last K layers private.")
+    ] = None,
     algorithm: Annotated[str, typer.Option(help="flop | fedavg | local | central")] = "flop",
     protection: Annotated[str, typer.Option(help="plain | masked | ckks | masked+ckks")] = "masked",
-    bits: Annotated[int | None, typer.Option(help="Bits of a quantised value; 0: float32 (plain only).")] = None,
-    ring: Annotated[int | None, typer.Option(help="Bits of a sum: 16 | 24 | 32; the narrowest that --bits fits in")] = None,
-    threshold: Annotated[int, typer.Option(help="Hospitals that must survive a round; 0: two thirds of the cohort, and one.")] = 0,
+    bits: Annotated[
+        int | None, typer.Option(help="Bits of a quantised value; 0: float32 (plain only).")
+    ] = None,
+    ring: Annotated[
+        int | None,
+        typer.Option(help="Bits of a sum: 16 | 24 | 32; the narrowest that --bits fits in"),
+    ] = None,
+    threshold: Annotated[
+        int,
+        typer.Option(
+            help="Hospitals that must survive a round; 0: two thirds of the cohort, and one."
+        ),
+    ] = 0,
     weighting: Annotated[str, typer.Option(help="uniform | examples")] = "uniform",
     hospitals: Annotated[int, typer.Option(help="How many hospitals.")] = 5,
-    cohort: Annotated[int | None, typer.Option(help="How many take part in a round; by default all.")] = None,
-    min_cohort: Annotated[int | None, typer.Option(help="Fewer survivors than this abort a round; by default 3.")] = None,
+    cohort: Annotated[
+        int | None, typer.Option(help="How many take part in a round; by default all.")
+    ] = None,
+    min_cohort: Annotated[
+        int | None, typer.Option(help="Fewer survivors than this abort a round; by default 3.")
+    ] = None,
     rounds: Annotated[int, typer.Option(help="How many rounds.")] = 5,
     local_epochs: Annotated[int, typer.Option(help="Epochs of local training in a round.")] = 1,
     batch_size: Annotated[int, typer.Option(help="Images in a batch.")] = 32,
     lr: Annotated[float, typer.Option(help="Learning rate.")] = 0.001,
     optimizer: Annotated[str, typer.Option(help="adam | sgd")] = "adam",
     beta: Annotated[float, typer.Option(help="Server step: shared += beta * mean(update).")] = 1.0,
-    pretrained: Annotated[bool, typer.Option(help="Start from ImageNet weights (downloads them).")] = False,
-    partition: Annotated[str, typer.Option(help="iid | skew:LAMBDA[:CHUNKS] | dirichlet:ALPHA | by:COLUMN")] = "iid",
-    transport: Annotated[str, typer.Option(help="zmq: real processes on loopback | memory: one process, same bytes")] = "zmq",
+    pretrained: Annotated[
+        bool, typer.Option(help="Start from ImageNet weights (downloads them).")
+    ] = False,
+    partition: Annotated[
+        str, typer.Option(help="iid | skew:LAMBDA[:CHUNKS] | dirichlet:ALPHA | by:COLUMN")
+    ] = "iid",
+    transport: Annotated[
+        str, typer.Option(help="zmq: real processes on loopback | memory: one process, same bytes")
+    ] = "zmq",
     device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:N | mps")] = "auto",
     seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 0,
-    record: Annotated[bool, typer.Option(help="Keep what the coordinator sees, for `flop attack`.")] = False,
-    baselines: Annotated[bool, typer.Option(help="Also compute majority class, linear model, and training alone.")] = True,
-    out: Annotated[Path | None, typer.Option(help="Run directory; by default a new one under runs/.")] = None,
-    set: Annotated[list[str] | None, typer.Option(help="Any key of federation.toml, e.g. training.weight_decay=1e-4.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print summary.json instead of sentences.")] = False,
+    record: Annotated[
+        bool, typer.Option(help="Keep what the coordinator sees, for `flop attack`.")
+    ] = False,
+    baselines: Annotated[
+        bool, typer.Option(help="Also compute majority class, linear model, and training alone.")
+    ] = True,
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory; by default a new one under runs/.")
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(help="Any key of federation.toml, e.g. training.weight_decay=1e-4."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print summary.json instead of sentences.")
+    ] = False,
 ) -> None:
     """Run a whole federation on this machine: one coordinator, N hospitals, securely aggregated.
 
@@ -136,7 +181,9 @@ def simulate(options: Options, console: Console) -> dict[str, Any]:
     return summary
 
 
-def _zmq(prepared: Prepared, stop: Stop, watch: Watch, console: Console) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _zmq(
+    prepared: Prepared, stop: Stop, watch: Watch, console: Console
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     from simulation.run.processes import Processes, write_files
 
     out = prepared.options.out
@@ -150,15 +197,23 @@ def _zmq(prepared: Prepared, stop: Stop, watch: Watch, console: Console) -> tupl
         processes.stop()
     for identifier in prepared.ids:
         if processes.running[identifier].returncode:
-            console.print(f"{identifier} ended with code {processes.running[identifier].returncode}: {processes.tail(identifier)}")
-    found = [read_json(out / "hospitals" / identifier / "summary.json") for identifier in prepared.ids]
+            console.print(
+                f"{identifier} ended with code {processes.running[identifier].returncode}:"
+                f" {processes.tail(identifier)}"
+            )
+    found = [
+        read_json(out / "hospitals" / identifier / "summary.json") for identifier in prepared.ids
+    ]
     first = out / "hospitals" / prepared.ids[0] / "shared.safetensors"
-    if not (out / "shared.safetensors").exists() and first.exists():  # ckks: the coordinator has no model
+    # ckks: the coordinator has no model
+    if not (out / "shared.safetensors").exists() and first.exists():
         shutil.copy(first, out / "shared.safetensors")
     return [one for one in found if one], read_json(out / "summary.json")
 
 
-def _memory(prepared: Prepared, stop: Stop, watch: Watch, console: Console) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _memory(
+    prepared: Prepared, stop: Stop, watch: Watch, console: Console
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     federation = Federation(prepared, stop, watch)
     try:
         federation.play()
@@ -169,7 +224,9 @@ def _memory(prepared: Prepared, stop: Stop, watch: Watch, console: Console) -> t
     return federation.summaries(prepared.options.baselines, stop), coordinator
 
 
-def _alone(prepared: Prepared, stop: Stop, watch: Watch, console: Console) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _alone(
+    prepared: Prepared, stop: Stop, watch: Watch, console: Console
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     from simulation.run.alone import Alone
 
     alone = Alone(prepared, stop, watch)
@@ -186,7 +243,11 @@ class _shown:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.live = Live(console=console, refresh_per_second=4) if console.is_terminal and not console.quiet else None
+        self.live = (
+            Live(console=console, refresh_per_second=4)
+            if console.is_terminal and not console.quiet
+            else None
+        )
         self.told = 0
 
     def __enter__(self) -> Watch:
@@ -203,9 +264,13 @@ class _shown:
             self.live.update(draw(shot))
         elif shot["completed"] > self.told and shot["accuracy"] is not None:
             self.told = shot["completed"]
-            left = "" if shot["seconds_left"] is None else f", about {shot['seconds_left']:.0f} s left"
+            left = (
+                "" if shot["seconds_left"] is None else f", about {shot['seconds_left']:.0f} s left"
+            )
             self.console.print(
-                f"round {shot['round']}/{shot['rounds']}: mean local test {100 * shot['accuracy']:.1f} %{left}", highlight=False
+                f"round {shot['round']}/{shot['rounds']}: mean local test"
+                f" {100 * shot['accuracy']:.1f} %{left}",
+                highlight=False,
             )
 
 

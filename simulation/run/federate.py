@@ -52,7 +52,9 @@ class Divided:
 
 
 def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Divided:
-    """Load all images once; every hospital's `LocalData` holds rows of the same tensor, split just as its own process would."""
+    """Load all images once; every hospital's `LocalData` holds rows of the same tensor, split just
+    as its own process would.
+    """
     index = dataset.train
     parts = divide(index, options.partition, options.hospitals, options.seed)
     wanted = np.unique(np.concatenate(parts.parts)) if parts.parts else np.zeros(0, np.int64)
@@ -66,12 +68,22 @@ def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Div
         kept = np.array([row for row in rows if int(row) in names], np.int64)
         if not len(kept):
             who, why = hospital_ids(options.hospitals)[len(found)], "; ".join(skipped[:3])
-            raise ConfigError(f"--data {options.data}: {who} has no image that can be read ({why}); ask for fewer hospitals or mend it")
+            raise ConfigError(
+                f"--data {options.data}: {who} has no image that can be read ({why}); ask for fewer"
+                " hospitals or mend it"
+            )
         groups = None if index.groups is None else index.groups[kept]
         train, test = local_split(index.labels[kept], groups, options.test_fraction, options.seed)
         here = torch.tensor([place[int(row)] for row in kept], dtype=torch.int64)
         found.append(
-            LocalData(on_device, images.labels, here[torch.from_numpy(train)], here[torch.from_numpy(test)], skipped, tuple(parts.notes))
+            LocalData(
+                on_device,
+                images.labels,
+                here[torch.from_numpy(train)],
+                here[torch.from_numpy(test)],
+                skipped,
+                tuple(parts.notes),
+            )
         )
     return Divided(found, tuple(parts.notes))
 
@@ -91,9 +103,16 @@ class LearnerBody:
         done = self.learner.train(session.shared.vector, session.memory.run, round_, stop=self.stop)
         if done.stats.stopped:
             raise Stopped
-        self.line = {"round": round_, "train_loss": done.stats.loss, "train_seconds": done.stats.seconds, "steps": done.stats.steps}
+        self.line = {
+            "round": round_,
+            "train_loss": done.stats.loss,
+            "train_seconds": done.stats.seconds,
+            "steps": done.stats.steps,
+        }
         counts = tuple(int(n) for n in self.confusion.reshape(-1))
-        return session.trained(round_, done.update, done.stats.examples, done.stats.steps, counts, done.memory)
+        return session.trained(
+            round_, done.update, done.stats.examples, done.stats.steps, counts, done.memory
+        )
 
     def discard(self) -> None:
         self.learner.discard()
@@ -106,7 +125,11 @@ class LearnerBody:
         self.confusion = scores.confusion
         found = metrics(scores.confusion)
         line = self.line if self.line.get("round") == effect.round else {"round": effect.round}
-        line |= {"counted": effect.counted, "accuracy": found.accuracy, "balanced_accuracy": found.balanced_accuracy}
+        line |= {
+            "counted": effect.counted,
+            "accuracy": found.accuracy,
+            "balanced_accuracy": found.balanced_accuracy,
+        }
         line["protect_seconds"] = session.protecting.lap()
         line["test_loss"] = None if np.isnan(scores.loss) else scores.loss
         if session.clipped >= 0:
@@ -116,9 +139,13 @@ class LearnerBody:
 
 
 class Federation:
-    """`play` runs it from the start (a memory run that was stopped begins again: it is deterministic)."""
+    """`play` runs it from the start (a memory run that was stopped begins again: it is
+    deterministic).
+    """
 
-    def __init__(self, prepared: Prepared, stop: Stop = lambda: False, watch: Watch | None = None) -> None:
+    def __init__(
+        self, prepared: Prepared, stop: Stop = lambda: False, watch: Watch | None = None
+    ) -> None:
         options, config = prepared.options, prepared.config
         self.prepared, self.watch, self.began = prepared, watch, time.monotonic()
         device.prepare(1)
@@ -137,11 +164,24 @@ class Federation:
             storage = Storage(options.out / "hospitals" / identifier)
             (storage.folder / "metrics.jsonl").unlink(missing_ok=True)
             learner = Learner(
-                config, self.start.layout, own_secret(options.seed, identifier), self.divided.locals[number], self.where, network
+                config,
+                self.start.layout,
+                own_secret(options.seed, identifier),
+                self.divided.locals[number],
+                self.where,
+                network,
             )
-            network = learner.model  # one for all: a hundred hospitals hold a hundred sets of numbers, not a hundred networks
+            # one for all: a hundred hospitals hold a hundred sets of numbers, not a hundred
+            # networks
+            network = learner.model
             session = Session(
-                keys[identifier], config, self.roster, self.start, self._fresh(), Memory(), config.federation.min_cohort
+                keys[identifier],
+                config,
+                self.roster,
+                self.start,
+                self._fresh(),
+                Memory(),
+                config.federation.min_cohort,
             )
             self.bodies[number] = LearnerBody(learner, storage, stop)
             hospitals[number] = (session, self.bodies[number])
@@ -149,12 +189,16 @@ class Federation:
         self.model = None if protections.get(config.protection.kind).hidden else self._fresh()
         self.coding = Coding.of(config, self.start.layout)
         self.run = Run(config, self.roster, self.start.layout, run_id(options.seed), 0, 0, 0, 0.0)
-        self.bus = MemoryFederation(config, self.start.layout, self.run, hospitals, watch=self._watch, tap=self._tap)
+        self.bus = MemoryFederation(
+            config, self.start.layout, self.run, hospitals, watch=self._watch, tap=self._tap
+        )
         self.accuracy: float | None = None
         self.bytes = {"up": 0, "down": 0}
 
     def _fresh(self) -> model.SharedModel:
-        return model.SharedModel(self.start.layout, self.start.vector.copy(), self.start.clips.copy())
+        return model.SharedModel(
+            self.start.layout, self.start.vector.copy(), self.start.clips.copy()
+        )
 
     def play(self) -> None:
         """Run all rounds. Raises Stopped."""
@@ -165,7 +209,9 @@ class Federation:
         for number, body in self.bodies.items():
             self.sessions[number].shared.save(body.storage.shared)
             body.learner.save_private(body.storage.private)
-        (self.model or self.sessions[0].shared).save(self.prepared.options.out / "shared.safetensors")
+        (self.model or self.sessions[0].shared).save(
+            self.prepared.options.out / "shared.safetensors"
+        )
         progress = Progress(self.run.run, self.run.last_begun, self.run.applied, self.run.completed)
         self.store.write(progress)
 
@@ -174,17 +220,26 @@ class Federation:
         made = []
         for number, body in self.bodies.items():
             confusions = (
-                body.learner.baselines(self.start.vector, self.run.run, self.run.last_begun, stop) if baselines and not stop() else {}
+                body.learner.baselines(self.start.vector, self.run.run, self.run.last_begun, stop)
+                if baselines and not stop()
+                else {}
             )
             session, config = self.sessions[number], self.prepared.config
-            summary = about(self.prepared.ids[number], config, session, body.learner, body.storage, body.confusion)
+            summary = about(
+                self.prepared.ids[number],
+                config,
+                session,
+                body.learner,
+                body.storage,
+                body.confusion,
+            )
             summary["baselines"] = {name: figures(matrix) for name, matrix in confusions.items()}
             summary["finished"] = self.bus.finished is not None
             body.storage.write_summary(summary)
             made.append(summary)
         return made
 
-    # ---- watching --------------------------------------------------------------------------------------------------
+    # ---- watching --------------------------------------------------------------------
 
     def _watch(self, effect: Recorded | Applied, run: Run) -> None:
         if isinstance(effect, Applied):
@@ -200,10 +255,19 @@ class Federation:
             if effect.what == "begin" and self.recorder is not None and run.round is not None:
                 cohort = [named[who] for who in run.round.plan.cohort]
                 self.recorder.begin(
-                    facts["round"], self.model, {"round": facts["round"], "run": run.run.hex(), "cohort": cohort, "config": "config.toml"}
+                    facts["round"],
+                    self.model,
+                    {
+                        "round": facts["round"],
+                        "run": run.run.hex(),
+                        "cohort": cohort,
+                        "config": "config.toml",
+                    },
                 )
         if self.watch is not None:
-            shot = status.snapshot(run, self.prepared.ids, time.monotonic() - self.began, self.accuracy)
+            shot = status.snapshot(
+                run, self.prepared.ids, time.monotonic() - self.began, self.accuracy
+            )
             self.watch(shot)
 
     def _tap(self, who: int, direction: str, frames: list[Any]) -> None:
@@ -232,7 +296,10 @@ class Federation:
                 "plain_float32": plain,
                 "expansion": up / plain if plain else None,
             },
-            "seconds": {"total": time.monotonic() - self.began, "aggregate": self.bus.aggregating.lap()},
+            "seconds": {
+                "total": time.monotonic() - self.began,
+                "aggregate": self.bus.aggregating.lap(),
+            },
         }
 
 

@@ -1,4 +1,6 @@
-"""The same sessions in one process: a bus that carries encoded messages, with a virtual clock and faults on demand."""
+"""The same sessions in one process: a bus that carries encoded messages, with a virtual clock and
+faults on demand.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,18 @@ from typing import Any, Protocol
 from coordinator.run import Run
 from federation import codec
 from federation.config import FederationConfig
-from federation.effects import Applied, Discard, Effect, Finished, NewRun, Note, Recorded, Remember, Send, Train
+from federation.effects import (
+    Applied,
+    Discard,
+    Effect,
+    Finished,
+    NewRun,
+    Note,
+    Recorded,
+    Remember,
+    Send,
+    Train,
+)
 from federation.errors import MalformedMessage
 from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
@@ -32,16 +45,22 @@ class Body(Protocol):
 
 
 Fault = Callable[[int, str, Message, float], Iterable[tuple[float, Message]]]
-"""(hospital, "up" or "down", message, time) → what arrives, each with its delay in seconds. Nothing: it is lost."""
+"""(hospital, "up" or "down", message, time) → what arrives, each with its delay in seconds.
+Nothing: it is lost.
+"""
 
 
-def honest(who: int, direction: str, message: Message, now: float) -> Iterable[tuple[float, Message]]:
+def honest(
+    who: int, direction: str, message: Message, now: float
+) -> Iterable[tuple[float, Message]]:
     """Every message arrives at once."""
     return ((0.0, message),)
 
 
 class MemoryFederation:
-    """Runs sessions and one `Run` until it has finished. Time is virtual: it jumps to the next thing that happens."""
+    """Runs sessions and one `Run` until it has finished. Time is virtual: it jumps to the next
+    thing that happens.
+    """
 
     def __init__(
         self,
@@ -75,7 +94,8 @@ class MemoryFederation:
                 self._tick()
             if not self._queue:
                 self.now += self.config.federation.patience / 4
-                for who in sorted(set(self.hospitals) - self.dead):  # as a hospital does after a silence
+                # as a hospital does after a silence
+                for who in sorted(set(self.hospitals) - self.dead):
                     self.connect(who)
                 continue
             at, _, act = heapq.heappop(self._queue)
@@ -96,7 +116,7 @@ class MemoryFederation:
     def at(self, time: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (time, next(self._order), act))
 
-    # ---- carrying --------------------------------------------------------------------------------------------------
+    # ---- carrying --------------------------------------------------------------------
 
     def _tick(self) -> None:
         self._coordinator(self.run.tick(self.now))
@@ -109,7 +129,9 @@ class MemoryFederation:
     def _arrive_up(self, who: int, frames: list[Any]) -> None:
         if self.tap is not None:
             self.tap(who, "up", frames)
-        limits = from_hospital(self.config, self.layout, len(self.run.peers), self.run.buffers_allowed(who))
+        limits = from_hospital(
+            self.config, self.layout, len(self.run.peers), self.run.buffers_allowed(who)
+        )
         try:
             message = codec.decode(frames, limits)
         except MalformedMessage as error:
@@ -136,7 +158,7 @@ class MemoryFederation:
             return
         self._hospital(who, self.hospitals[who][0].receive(message))
 
-    # ---- performing ------------------------------------------------------------------------------------------------
+    # ---- performing ------------------------------------------------------------------
 
     def _coordinator(self, effects: list[Effect]) -> None:
         for effect in effects:

@@ -1,4 +1,6 @@
-"""What `flop sim` is asked for, and the federation.toml, keys and hospital.toml files that follow from it."""
+"""What `flop sim` is asked for, and the federation.toml, keys and hospital.toml files that follow
+from it.
+"""
 
 from __future__ import annotations
 
@@ -87,19 +89,26 @@ def check(options: Options) -> None:
         raise ConfigError(f"--transport {options.transport}: choose zmq or memory")
     if options.alone and options.protection not in ("masked", "plain"):
         raise ConfigError(
-            f"--algorithm {options.algorithm} sends nothing, so --protection {options.protection} makes no sense; leave it out"
+            f"--algorithm {options.algorithm} sends nothing, so --protection {options.protection}"
+            " makes no sense; leave it out"
         )
     if options.alone and options.record:
-        raise ConfigError(f"--algorithm {options.algorithm} sends nothing, so there is nothing to --record")
+        raise ConfigError(
+            f"--algorithm {options.algorithm} sends nothing, so there is nothing to --record"
+        )
     if options.hospitals < 1:
         raise ConfigError("--hospitals: at least 1 is needed")
     if options.cohort is not None and not 1 <= options.cohort <= options.hospitals:
-        raise ConfigError(f"--cohort {options.cohort}: must be between 1 and the {options.hospitals} hospitals")
+        raise ConfigError(
+            f"--cohort {options.cohort}: must be between 1 and the {options.hospitals} hospitals"
+        )
 
 
 def open_data(options: Options) -> Dataset:
     """The data set without its pixels. Raises DataError, a sentence for the user."""
-    return open_dataset(options.data, image_size=options.image_size, seed=options.seed, root=data_root())
+    return open_dataset(
+        options.data, image_size=options.image_size, seed=options.seed, root=data_root()
+    )
 
 
 def make_config(options: Options, dataset: Dataset, folder: Path) -> FederationConfig:
@@ -160,16 +169,21 @@ def make_config(options: Options, dataset: Dataset, folder: Path) -> FederationC
     }
     apply_settings(tables, list(options.set))
     text = tomli_w.dumps(tables).encode()
-    config = federation_config.validate(federation_config.decode_toml(text, FederationConfig, "flop sim"), "flop sim")
+    config = federation_config.validate(
+        federation_config.decode_toml(text, FederationConfig, "flop sim"), "flop sim"
+    )
     (folder / "federation.toml").write_text(federation_config.to_toml(config))
     return config
 
 
 def prepare(options: Options) -> Prepared:
-    """Everything but the keys. A folder that holds the same federation is gone on with; another one is refused. Raises ConfigError."""
+    """Everything but the keys. A folder that holds the same federation is gone on with; another one
+    is refused. Raises ConfigError.
+    """
     check(options)
     dataset = open_data(options)
-    divide(dataset.train, options.partition, options.hospitals, options.seed)  # refused here rather than in every hospital
+    # refused here rather than in every hospital
+    divide(dataset.train, options.partition, options.hospitals, options.seed)
     setup = options.out / "setup"
     old = setup / "federation.toml"
     before = federation_config.read(old) if old.exists() else None
@@ -184,11 +198,16 @@ def prepare(options: Options) -> Prepared:
                 (fresh / name).unlink(missing_ok=True)
             fresh.rmdir()
     if before is not None and before != config:
-        raise ConfigError(f"--out {options.out}: holds a run with other options; take another folder, or the same options to go on with it")
+        raise ConfigError(
+            f"--out {options.out}: holds a run with other options; take another folder, or the same"
+            " options to go on with it"
+        )
     return Prepared(options, setup, config, dataset)
 
 
-def admit(prepared: Prepared, address: str, transport: Callable[[], tuple[bytes, bytes]]) -> tuple[Roster, dict[str, Secrets]]:
+def admit(
+    prepared: Prepared, address: str, transport: Callable[[], tuple[bytes, bytes]]
+) -> tuple[Roster, dict[str, Secrets]]:
     """Keys and roster of the federation, in its folder; made once. `transport` makes a CURVE pair."""
     folder, path = prepared.folder, prepared.folder / "roster.toml"
     secrets: dict[str, Secrets] = {}
@@ -199,7 +218,9 @@ def admit(prepared: Prepared, address: str, transport: Callable[[], tuple[bytes,
         if secret_path.exists():
             secrets[identifier] = keys.read_secret(secret_path)
         else:
-            secrets[identifier] = keys.generate(identifier, transport(), own_secret(prepared.options.seed, identifier))
+            secrets[identifier] = keys.generate(
+                identifier, transport(), own_secret(prepared.options.seed, identifier)
+            )
             keys.write(folder, secrets[identifier], secrets[identifier].public(*role))
         parties.append(secrets[identifier].public(*role))
     path.unlink(missing_ok=True)

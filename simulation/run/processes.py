@@ -1,4 +1,6 @@
-"""A real federation on this machine: one coordinator process, N hospital processes, ZeroMQ with CURVE on loopback."""
+"""A real federation on this machine: one coordinator process, N hospital processes, ZeroMQ with
+CURVE on loopback.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def free_address() -> str:
 def write_files(prepared: Prepared) -> None:
     """Keys, roster and one hospital.toml for each hospital."""
     options = prepared.options
-    roster, _ = admit(prepared, free_address(), lambda: (lambda pair: (pair.public, pair.secret))(CurveKeys.generate()))
+    roster, _ = admit(
+        prepared,
+        free_address(),
+        lambda: (lambda pair: (pair.public, pair.secret))(CurveKeys.generate()),
+    )
     for number, identifier in enumerate(prepared.ids):
         content = {
             "hospital": {
@@ -73,7 +79,9 @@ def _source(data: str) -> str:
 
 
 class Processes:
-    """Start, watch, stop. Every process is a session of its own, so that Ctrl-C reaches this one only, which then stops all in order."""
+    """Start, watch, stop. Every process is a session of its own, so that Ctrl-C reaches this one
+    only, which then stops all in order.
+    """
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -84,9 +92,21 @@ class Processes:
         self._asked: set[str] = set()
 
     def start(self) -> None:
-        folder, options = self.prepared.folder.absolute(), self.prepared.options  # they run in another folder
-        arguments = ["coordinator", "--config", str(folder / "federation.toml"), "--out", str(options.out.absolute()), "--quiet"]
-        arguments += ["--run-id", run_id(options.seed).hex(), *(["--record"] if options.record else [])]
+        # they run in another folder
+        folder, options = self.prepared.folder.absolute(), self.prepared.options
+        arguments = [
+            "coordinator",
+            "--config",
+            str(folder / "federation.toml"),
+            "--out",
+            str(options.out.absolute()),
+            "--quiet",
+        ]
+        arguments += [
+            "--run-id",
+            run_id(options.seed).hex(),
+            *(["--record"] if options.record else []),
+        ]
         self._spawn("coordinator", arguments)
         for identifier in self.prepared.ids:
             self._spawn(identifier, ["node", "--config", str(folder / f"{identifier}.toml")])
@@ -105,22 +125,32 @@ class Processes:
             )
 
     def wait(self, show: Watch, stop: Callable[[], bool]) -> None:
-        """Until all have ended, or `stop` says so. Raises FederationError, with the end of its log, if the coordinator fails."""
+        """Until all have ended, or `stop` says so. Raises FederationError, with the end of its log,
+        if the coordinator fails.
+        """
         while any(process.poll() is None for process in self.running.values()) and not stop():
             shot = watch(self.prepared.options.out)
             if shot is not None:
                 show(shot)
             code = self.running["coordinator"].poll()
             if code:
-                raise FederationError(f"the coordinator ended with code {code}: {self.tail('coordinator')}")
+                raise FederationError(
+                    f"the coordinator ended with code {code}: {self.tail('coordinator')}"
+                )
             if code == 0:
                 self._stop_unaware()
-            if code is None and all(process.poll() for name, process in self.running.items() if name != "coordinator"):
-                raise FederationError(f"every hospital has failed, the first with: {self.tail(self.prepared.ids[0])}")
+            if code is None and all(
+                process.poll() for name, process in self.running.items() if name != "coordinator"
+            ):
+                raise FederationError(
+                    f"every hospital has failed, the first with: {self.tail(self.prepared.ids[0])}"
+                )
             time.sleep(0.2)
 
     def _stop_unaware(self) -> None:
-        """The run is over. A hospital that was away at its end would wait for the coordinator to come back: stop it."""
+        """The run is over. A hospital that was away at its end would wait for the coordinator to
+        come back: stop it.
+        """
         self._ended = self._ended or time.monotonic()
         if time.monotonic() - self._ended < UNAWARE_S:
             return

@@ -1,4 +1,6 @@
-"""What only a simulation derives from its seed: names, run id, the hospitals' own secrets. Keys and masks never."""
+"""What only a simulation derives from its seed: names, run id, the hospitals' own secrets. Keys and
+masks never.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`flop attack run` on a run that `flop sim --record` left, and one sentence for every wrong use of it."""
+"""`flop attack run` on a run that `flop sim --record` left, and one sentence for every wrong use of
+it.
+"""
 
 import json
 from pathlib import Path
@@ -10,13 +12,19 @@ from attacks.command import attack_app
 from federation.errors import ConfigError
 from simulation.run.command import sim_app
 
-TINY = "--data phantom-cxr:6 --model lenet-dlg --image-size 28 --hospitals 3 --rounds 1 --batch-size 1 --optimizer sgd --lr 0.1"
+TINY = (
+    "--data phantom-cxr:6 --model lenet-dlg --image-size 28 --hospitals 3 --rounds 1 --batch-size 1"
+    " --optimizer sgd --lr 0.1"
+)
 
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    words = f"{TINY} --record --protection plain --transport memory --device cpu --no-baselines --out {out}".split()
+    words = (
+        f"{TINY} --record --protection plain --transport memory --device cpu --no-baselines --out"
+        f" {out}".split()
+    )
     done = CliRunner().invoke(sim_app, words, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return out
@@ -28,8 +36,24 @@ def attack(*words: object) -> str:
     return done.output
 
 
-def test_a_recorded_round_is_attacked_and_leaves_a_picture_of_every_hospital(recorded: Path) -> None:
-    said = json.loads(attack("--run", recorded, "--attack", "varpro", "--round", 1, "--steps", 3, "--restarts", 1, "--json"))
+def test_a_recorded_round_is_attacked_and_leaves_a_picture_of_every_hospital(
+    recorded: Path,
+) -> None:
+    said = json.loads(
+        attack(
+            "--run",
+            recorded,
+            "--attack",
+            "varpro",
+            "--round",
+            1,
+            "--steps",
+            3,
+            "--restarts",
+            1,
+            "--json",
+        )
+    )
     assert len(said["objective"]) == 3 and said["steps"] > 0
     assert len(list(Path(said["out"]).glob("*.png"))) == 3
     assert "objective" not in attack("--run", recorded, "--steps", 1, "--restarts", 1, "--most", 1)
@@ -40,13 +64,18 @@ def test_a_recorded_round_is_attacked_and_leaves_a_picture_of_every_hospital(rec
     [
         (("--round", 7), "holds no recording of round 7; recorded are 1"),
         (("--attack", "magic"), "no attack is called 'magic'; choose one of dlg"),
-        (("--attack", "dlg"), "dlg cannot run on this observation, it needs the update of every layer"),
+        (
+            ("--attack", "dlg"),
+            "dlg cannot run on this observation, it needs the update of every layer",
+        ),
         (("--attack", "oracle_head"), "it needs the attacked hospital's own head"),
         (("--device", "tpu"), "no device is called 'tpu'"),
         (("--images", 0), "at least 1 each"),
     ],
 )
-def test_a_wrong_use_is_answered_in_one_sentence(recorded: Path, words: tuple[object, ...], sentence: str) -> None:
+def test_a_wrong_use_is_answered_in_one_sentence(
+    recorded: Path, words: tuple[object, ...], sentence: str
+) -> None:
     with pytest.raises(ConfigError, match=sentence) as error:
         attack("--run", recorded, *words)
     assert "\n" not in str(error.value)

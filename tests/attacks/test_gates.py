@@ -1,4 +1,6 @@
-"""The gates that take seconds, on the built-in images; `flop attack bench --gates` runs all of them on real ones."""
+"""The gates that take seconds, on the built-in images; `flop attack bench --gates` runs all of them
+on real ones.
+"""
 
 from attacks.gates import GATES, Scale
 

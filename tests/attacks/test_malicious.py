@@ -11,7 +11,15 @@ from simulation.run.options import Options
 
 SHOWN = take("phantom-cxr", 3, image_size=28)
 FEDERATION = Options(
-    model="lenet-dlg", image_size=28, algorithm="flop", protection="masked", bits=12, hospitals=3, rounds=1, batch_size=1, device="cpu"
+    model="lenet-dlg",
+    image_size=28,
+    algorithm="flop",
+    protection="masked",
+    bits=12,
+    hospitals=3,
+    rounds=1,
+    batch_size=1,
+    device="cpu",
 )
 
 
@@ -24,8 +32,12 @@ def test_a_start_with_other_numbers_is_refused_because_of_its_digest() -> None:
 
 
 @pytest.mark.parametrize("protection", ["masked", "ckks", "masked+ckks"])
-def test_an_aggregate_with_one_number_changed_is_refused_because_of_its_tag(protection: str) -> None:
-    assert "not the sum" in malicious.another_aggregate(SHOWN, replace(FEDERATION, protection=protection))
+def test_an_aggregate_with_one_number_changed_is_refused_because_of_its_tag(
+    protection: str,
+) -> None:
+    assert "not the sum" in malicious.another_aggregate(
+        SHOWN, replace(FEDERATION, protection=protection)
+    )
 
 
 def test_under_plain_it_is_believed() -> None:
@@ -42,8 +54,17 @@ def test_under_plain_it_is_believed() -> None:
         (cells.OTHER_AGGREGATE, "plain", "partly"),
     ],
 )
-def test_the_rows_say_what_the_hospitals_said(adversary: str, protection: str, verdict: str) -> None:
-    cell = Cell(attack="imprint", adversary=adversary, protection=protection, cohort=3, image_size=28, images=2)
+def test_the_rows_say_what_the_hospitals_said(
+    adversary: str, protection: str, verdict: str
+) -> None:
+    cell = Cell(
+        attack="imprint",
+        adversary=adversary,
+        protection=protection,
+        cohort=3,
+        image_size=28,
+        images=2,
+    )
     row, panel = matrix.run(cell)
     assert panel is None and row["psnr_median"] is None
     assert report.verdict(row) == verdict

@@ -22,7 +22,10 @@ def psnrs(found: np.ndarray, images: np.ndarray) -> list[float]:
 
 
 def controls(images: np.ndarray) -> np.ndarray:
-    return np.max(list(scores.constant_controls(truth(images), truth(pictures(64, seed=9)).mean(0)).values()), axis=0)
+    return np.max(
+        list(scores.constant_controls(truth(images), truth(pictures(64, seed=9)).mean(0)).values()),
+        axis=0,
+    )
 
 
 def test_varpro_sees_through_a_private_head_where_the_naive_attack_does_not() -> None:
@@ -30,7 +33,9 @@ def test_varpro_sees_through_a_private_head_where_the_naive_attack_does_not() ->
     found = ATTACKS["varpro"].run(cases(images, LABELS[:2]), Settings(steps=120, restarts=1))
     assert min(psnrs(found.images, images) - controls(images)) > 10
     assert found.labels is None
-    naive = ATTACKS["flop_naive"].run(cases(images, LABELS[:2], classes=3), Settings(steps=120, restarts=1))
+    naive = ATTACKS["flop_naive"].run(
+        cases(images, LABELS[:2], classes=3), Settings(steps=120, restarts=1)
+    )
     assert max(psnrs(naive.images, images) - controls(images)) < 3
 
 
@@ -43,12 +48,17 @@ def test_varpro_gets_nothing_from_anothers_update() -> None:
 
 
 def test_a_masked_share_is_no_better_than_guessing() -> None:
-    """One stranger's noise on the update, of the size that a mask has against it, and VarPro is at the control."""
+    """One stranger's noise on the update, of the size that a mask has against it, and VarPro is at
+    the control.
+    """
     images = pictures(1)
     [case] = cases(images, LABELS[:1])
     coins = np.random.default_rng(0)
     size = {n: np.abs(v).max() for n, v in case.observation.update.items()}
-    noisy = {n: v + coins.uniform(-50 * size[n], 50 * size[n], v.shape).astype(np.float32) for n, v in case.observation.update.items()}
+    noisy = {
+        n: v + coins.uniform(-50 * size[n], 50 * size[n], v.shape).astype(np.float32)
+        for n, v in case.observation.update.items()
+    }
     found = ATTACKS["varpro"].run([with_update(case, noisy)], Settings(steps=60, restarts=1))
     assert psnrs(found.images, images)[0] < controls(images)[0] + 3
 
@@ -82,7 +92,9 @@ def test_conjugate_gradients_solve_each_rows_own_system() -> None:
 
 
 def test_rows_of_lbfgs_end_one_by_one_and_each_at_its_own_minimum() -> None:
-    """Quadratics of very different condition: the easy rows leave the batch first, and nothing is mixed up by that."""
+    """Quadratics of very different condition: the easy rows leave the batch first, and nothing is
+    mixed up by that.
+    """
     from attacks.methods._lbfgs import minimise
 
     class Problems:
@@ -93,7 +105,9 @@ def test_rows_of_lbfgs_end_one_by_one_and_each_at_its_own_minimum() -> None:
             return Problems(self.curvature[keep], self.minimum[keep])
 
     coins = torch.Generator().manual_seed(0)
-    curvature = torch.logspace(0, 1, 4, dtype=torch.float64)[:, None] ** torch.linspace(0, 3, 12, dtype=torch.float64)
+    curvature = torch.logspace(0, 1, 4, dtype=torch.float64)[:, None] ** torch.linspace(
+        0, 3, 12, dtype=torch.float64
+    )
     minimum = torch.randn(4, 12, generator=coins, dtype=torch.float64)
     counts: list[int] = []
 
@@ -102,11 +116,19 @@ def test_rows_of_lbfgs_end_one_by_one_and_each_at_its_own_minimum() -> None:
         point = torch.cat([variables["a"].flatten(1), variables["b"]], dim=1)
         return (problems.curvature * (point - problems.minimum) ** 2).sum(1)
 
-    start = {"a": torch.zeros(4, 2, 3, dtype=torch.float64), "b": torch.zeros(4, 6, dtype=torch.float64)}
+    start = {
+        "a": torch.zeros(4, 2, 3, dtype=torch.float64),
+        "b": torch.zeros(4, 6, dtype=torch.float64),
+    }
     found = minimise(function, Problems(curvature, minimum), start, steps=300, tolerance=1e-14)
     assert counts[0] == 4 and counts[-1] < 4
     assert found.variables["a"].shape == (4, 2, 3)
-    torch.testing.assert_close(torch.cat([found.variables["a"].flatten(1), found.variables["b"]], dim=1), minimum, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        torch.cat([found.variables["a"].flatten(1), found.variables["b"]], dim=1),
+        minimum,
+        atol=1e-6,
+        rtol=0,
+    )
     assert (found.objective < 1e-12).all()
 
 
@@ -157,10 +179,14 @@ def test_the_unrolled_training_is_the_hospitals_training(optimizer: str) -> None
     [case] = cases(images, LABELS[:1], algorithm="fedavg", epochs=3, lr=lr, optimizer=optimizer)
     known = replace(case.knowledge, learning_rate=lr, local_steps=3, optimizer=optimizer)
     copies = Replica([case._replace(knowledge=known)])
-    end = local_training(copies, torch.from_numpy(truth(images)).float()[:, None], torch.tensor([[0]]), known)
+    end = local_training(
+        copies, torch.from_numpy(truth(images)).float()[:, None], torch.tensor([[0]]), known
+    )
     for name, value in end.items():
         update = (value - copies.shared[name])[0].detach().numpy()
-        np.testing.assert_allclose(update, case.observation.update[name], atol=3e-4 if optimizer == "adam" else 1e-6)
+        np.testing.assert_allclose(
+            update, case.observation.update[name], atol=3e-4 if optimizer == "adam" else 1e-6
+        )
 
 
 def test_the_true_head_gives_image_and_label() -> None:
@@ -171,7 +197,9 @@ def test_the_true_head_gives_image_and_label() -> None:
     start = victim.fresh_state("lenet-dlg", channels=1, image_size=SIZE, classes=3, seed=0)
     head = {name: start[name] for name in ("head.weight", "head.bias")}
     known = replace(case.knowledge, head=head, head_source="oracle", classes=3)
-    found = ATTACKS["oracle_head"].run([case._replace(knowledge=known)], Settings(steps=100, restarts=1))
+    found = ATTACKS["oracle_head"].run(
+        [case._replace(knowledge=known)], Settings(steps=100, restarts=1)
+    )
     assert found.labels.tolist() == [[2]]
     assert psnrs(found.images, images)[0] > controls(images)[0] + 5
 
@@ -192,7 +220,9 @@ def test_batch_statistics_follow_from_the_running_buffers() -> None:
     from attacks.methods.gradinversion import batch_statistics, statistics_distance
 
     images = pictures(4)
-    seen = cases(images, LABELS[:4], model="resnet18", algorithm="fedavg", batch=4, mode="train", **KNOWN)
+    seen = cases(
+        images, LABELS[:4], model="resnet18", algorithm="fedavg", batch=4, mode="train", **KNOWN
+    )
     statistics = batch_statistics(seen)
     copies = Replica(seen)
     real = torch.from_numpy(truth(images)).float()[None]
@@ -204,7 +234,9 @@ def test_batch_statistics_follow_from_the_running_buffers() -> None:
 
 def test_membership_is_seen_without_the_head() -> None:
     images = pictures(8, seed=3)
-    [case] = cases(images[:2], LABELS[:2], model="lenet-dlg-relu", batch=2, candidates=truth(images))
+    [case] = cases(
+        images[:2], LABELS[:2], model="lenet-dlg-relu", batch=2, candidates=truth(images)
+    )
     found = ATTACKS["membership"].run([case])
     assert scores.auc(found.answers[0], np.array([1, 1, 0, 0, 0, 0, 0, 0])) > 0.8
 
@@ -257,5 +289,7 @@ def test_copies_do_not_disturb_each_other() -> None:
 
 def test_the_same_seed_finds_the_same_image() -> None:
     seen = cases(pictures(1), LABELS[:1])
-    one, two = (ATTACKS["varpro"].run(seen, Settings(steps=5, restarts=2, seed=4)).images for _ in range(2))
+    one, two = (
+        ATTACKS["varpro"].run(seen, Settings(steps=5, restarts=2, seed=4)).images for _ in range(2)
+    )
     np.testing.assert_array_equal(one, two)

@@ -23,17 +23,31 @@ def test_an_attack_that_lacks_what_it_needs_is_refused_and_told_what() -> None:
 
 
 def test_a_proxy_head_does_not_serve_the_oracle() -> None:
-    [case] = cases(pictures(1), LABELS[:1], head={"head.weight": np.zeros((3, 588), np.float32)}, head_source="proxy", classes=3)
+    [case] = cases(
+        pictures(1),
+        LABELS[:1],
+        head={"head.weight": np.zeros((3, 588), np.float32)},
+        head_source="proxy",
+        classes=3,
+    )
     assert "proxy_head" in case.facts() and "oracle_head" not in case.facts()
 
 
 def test_ciphertext_is_no_update() -> None:
     [case] = cases(pictures(1), LABELS[:1])
-    sealed = replace(case.observation, update=None, ciphertext=bytes(range(256)), ciphertext_bytes=4096, protection="ckks")
+    sealed = replace(
+        case.observation,
+        update=None,
+        ciphertext=bytes(range(256)),
+        ciphertext_bytes=4096,
+        protection="ckks",
+    )
     with pytest.raises(MissingKnowledge, match="ciphertext only"):
         ATTACKS["varpro"].run([Case(sealed, case.knowledge)])
     numbers = sealed.read_as_numbers()
-    assert {k: v.shape for k, v in numbers.update.items()} == {k: v.shape for k, v in sealed.shared_before.items()}
+    assert {k: v.shape for k, v in numbers.update.items()} == {
+        k: v.shape for k, v in sealed.shared_before.items()
+    }
 
 
 def test_a_colluding_hospital_leaves_the_other_ones_update() -> None:
@@ -52,7 +66,10 @@ def test_a_colluding_hospital_leaves_the_other_ones_update() -> None:
 def test_the_observation_holds_no_private_layer() -> None:
     [case] = cases(pictures(1), LABELS[:1])
     assert case.observation.private == {"head.weight", "head.bias"}
-    assert not any(name.startswith("head.") for name in (*case.observation.shared_before, *case.observation.update))
+    assert not any(
+        name.startswith("head.")
+        for name in (*case.observation.shared_before, *case.observation.update)
+    )
 
 
 def test_update_and_parameters_must_name_the_same_tensors() -> None:

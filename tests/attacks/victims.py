@@ -1,4 +1,6 @@
-"""Small victims for the attack tests: smooth pictures and real updates from the product's own trainer."""
+"""Small victims for the attack tests: smooth pictures and real updates from the product's own
+trainer.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,21 @@ CLASSES = 3
 
 
 def pictures(count: int, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """uint8 (count, channels, 28, 28): sums of a few broad waves, so that neighbouring pixels belong together."""
+    """uint8 (count, channels, 28, 28): sums of a few broad waves, so that neighbouring pixels
+    belong together.
+    """
     coins = np.random.default_rng(seed)
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
     waves = [
-        np.sin(2 * np.pi * (coins.uniform(0, 2, (count, channels, 1, 1)) * x + coins.uniform(0, 2, (count, channels, 1, 1)) * y)
-               + coins.uniform(0, 6, (count, channels, 1, 1)))
+        np.sin(
+            2
+            * np.pi
+            * (
+                coins.uniform(0, 2, (count, channels, 1, 1)) * x
+                + coins.uniform(0, 2, (count, channels, 1, 1)) * y
+            )
+            + coins.uniform(0, 6, (count, channels, 1, 1))
+        )
         for _ in range(4)
     ]
     image = np.sum(waves, axis=0)
@@ -47,7 +58,9 @@ def cases(
     optimizer: str = "sgd",
     **known: object,
 ) -> list[Case]:
-    """One case per `batch * summed` images, each from a start of its own; `known` goes into SideKnowledge."""
+    """One case per `batch * summed` images, each from a start of its own; `known` goes into
+    SideKnowledge.
+    """
     channels = images.shape[1]
     shape = {"channels": channels, "image_size": SIZE}
     split = choose(models.build(model, classes=CLASSES, **shape), algorithm=algorithm)
@@ -56,8 +69,13 @@ def cases(
     for i in range(len(images) // (batch * summed)):
         start = victim.fresh_state(model, classes=CLASSES, seed=i, **shape)
         rows = np.arange(i * batch * summed, (i + 1) * batch * summed).reshape(summed, batch)
-        after = [victim.train(model, start, images[r], labels[r], settings, classes=CLASSES) for r in rows]
-        seen = victim.observe(model, start, after, split, algorithm=algorithm, cohort=summed, **shape)
+        after = [
+            victim.train(model, start, images[r], labels[r], settings, classes=CLASSES)
+            for r in rows
+        ]
+        seen = victim.observe(
+            model, start, after, split, algorithm=algorithm, cohort=summed, **shape
+        )
         found.append(Case(seen, SideKnowledge(batch_size=batch, **known)))
     return found
 

@@ -1,4 +1,5 @@
-"""A faulty hospital in a whole federation: it is named, it stops nobody but itself where the threshold allows, and the next round succeeds.
+"""A faulty hospital in a whole federation: it is named, it stops nobody but itself where the
+threshold allows, and the next round succeeds.
 
 Each test's name says which defence it guards: without it the test fails.
 """
@@ -40,13 +41,17 @@ FAULTY, EVERYBODY = 1, {0, 1, 2, 3, 4}
 
 
 class Faulty:
-    """Two rounds of five; hospital 1 is faulty in the first. `totals` is what the coordinator got out of each round."""
+    """Two rounds of five; hospital 1 is faulty in the first. `totals` is what the coordinator got
+    out of each round.
+    """
 
     def __init__(self, kind: type[Message], change: Change, **settings: Any) -> None:
         self.totals: dict[int, Any] = {}
         self.wire = Rewrite(kind, change, only=FAULTY, round_=1)
         protection = settings.pop("protection", "masked")
-        self.rig = Rig(config(protection, 5, rounds=2, **settings), fault=self.wire, watch=self._watch)
+        self.rig = Rig(
+            config(protection, 5, rounds=2, **settings), fault=self.wire, watch=self._watch
+        )
         self.rig.play()
         assert self.wire.changed
 
@@ -55,7 +60,10 @@ class Faulty:
             self.totals[effect.round] = effect.total
 
     def blamed(self, what: str = "lost") -> list[tuple[int, str, str]]:
-        return [(event["hospital"], event.get("code", ""), event["text"]) for event in self.rig.events(what)]
+        return [
+            (event["hospital"], event.get("code", ""), event["text"])
+            for event in self.rig.events(what)
+        ]
 
     def exact(self, round_: int, survivors: set[int]) -> None:
         """This round's sum is exactly that of these hospitals."""
@@ -64,7 +72,9 @@ class Faulty:
         assert total.survivors == len(survivors)
         if clips is not None:
             expected = sum(integers(self.rig, who, round_, clips) for who in survivors)
-            assert np.array_equal(total.values, expected[: Coding.of(self.rig.config, self.rig.layout).values])
+            assert np.array_equal(
+                total.values, expected[: Coding.of(self.rig.config, self.rig.layout).values]
+            )
 
     def goes_on(self, survivors: set[int] = EVERYBODY) -> None:
         """The next round succeeds, and the honest hospitals end with one model."""
@@ -83,7 +93,11 @@ def resigned(change: Change) -> Change:
         context = rig.run._plan(1).context(Binding(changed.model, changed.group_key))
         return replace(
             changed,
-            signature=signing.sign(rig.secrets[FAULTY].signing_key, "advertise-keys", *advertisement.signed_parts(context, changed)),
+            signature=signing.sign(
+                rig.secrets[FAULTY].signing_key,
+                "advertise-keys",
+                *advertisement.signed_parts(context, changed),
+            ),
         )
 
     return sign
@@ -104,7 +118,7 @@ def _remember(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rig, "__init__", init)
 
 
-# ---- keys and shares ---------------------------------------------------------------------------------------------------
+# ---- keys and shares -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,11 +130,21 @@ def _remember(monkeypatch: pytest.MonkeyPatch) -> None:
         (put(model=bytes(32)), "signature", "did not sign its keys for this round"),
         (resigned(put(mask_key=bytes(32))), "malformed", "advertised an unusable key"),
         (resigned(put(channel_key=b"\1" + bytes(31))), "malformed", "advertised an unusable key"),
-        (resigned(put(holders=(0, 1, 2))), "malformed", "names holders that the neighbour graph does not allow"),
-        (resigned(put(holders=(0, 1, 2, 3, 77))), "malformed", "names holders that the neighbour graph does not allow"),
+        (
+            resigned(put(holders=(0, 1, 2))),
+            "malformed",
+            "names holders that the neighbour graph does not allow",
+        ),
+        (
+            resigned(put(holders=(0, 1, 2, 3, 77))),
+            "malformed",
+            "names holders that the neighbour graph does not allow",
+        ),
     ],
 )
-def test_keys_that_are_not_its_own_signed_and_usable_stop_their_owner_only(change: Change, code: str, words: str) -> None:
+def test_keys_that_are_not_its_own_signed_and_usable_stop_their_owner_only(
+    change: Change, code: str, words: str
+) -> None:
     faulty = Faulty(AdvertiseKeys, change)
     ((who, reason, text),) = faulty.blamed()
     assert (who, reason) == (FAULTY, code) and words in text
@@ -137,16 +161,27 @@ def test_a_hospital_at_another_model_is_left_out_by_the_context() -> None:
 
 @pytest.mark.parametrize("column", ["sealed", "commitments", "signatures"])
 def test_shares_for_some_holders_only_are_refused(column: str) -> None:
-    faulty = Faulty(ShareKeys, lambda message: replace(message, **{column: getattr(message, column)[:-1]}))
+    faulty = Faulty(
+        ShareKeys, lambda message: replace(message, **{column: getattr(message, column)[:-1]})
+    )
     ((who, code, text),) = faulty.blamed()
-    assert (who, code) == (FAULTY, "malformed") and "exactly one share to each of its holders" in text
+    assert (who, code) == (
+        FAULTY,
+        "malformed",
+    ) and "exactly one share to each of its holders" in text
     faulty.exact(1, EVERYBODY - {FAULTY})
     faulty.goes_on()
 
 
-def test_boxes_longer_than_two_shares_stop_their_dealer_and_do_not_burst_what_a_holder_takes() -> None:
-    """Three dealers of seven that seal 4 kB to one holder make its Delivery longer than a hospital may be sent."""
-    faulty = Faulty(ShareKeys, lambda message: replace(message, sealed=(bytes(4096), *message.sealed[1:])))
+def test_boxes_longer_than_two_shares_stop_their_dealer_and_do_not_burst_what_a_holder_takes() -> (
+    None
+):
+    """Three dealers of seven that seal 4 kB to one holder make its Delivery longer than a hospital
+    may be sent.
+    """
+    faulty = Faulty(
+        ShareKeys, lambda message: replace(message, sealed=(bytes(4096), *message.sealed[1:]))
+    )
     ((who, code, text),) = faulty.blamed()
     assert (who, code) == (FAULTY, "malformed") and "something else than shares" in text
     faulty.exact(1, EVERYBODY - {FAULTY})
@@ -174,16 +209,22 @@ def test_a_wrong_share_for_one_holder_names_its_dealer_and_costs_nothing(column:
     faulty.goes_on()
 
 
-def test_wrong_shares_for_too_many_abort_the_round_and_the_next_one_begins_without_their_dealer() -> None:
+def test_wrong_shares_for_too_many_abort_the_round_and_the_next_one_begins_without_their_dealer() -> (
+    None
+):
     faulty = Faulty(ShareKeys, spoil("sealed", 0, 2, 3))
     assert [event["code"] for event in faulty.rig.events("aborted")] == ["share"]
     assert faulty.blamed("fault")[0][:2] == (FAULTY, "share")
-    assert (FAULTY, "lost", "is not connected") in [(who, code, text) for who, code, text in faulty.blamed()]
+    assert (FAULTY, "lost", "is not connected") in [
+        (who, code, text) for who, code, text in faulty.blamed()
+    ]
     faulty.goes_on(EVERYBODY - {FAULTY})
     assert all(stand.private == [2] for who, stand in faulty.rig.stands.items() if who != FAULTY)
 
 
-def cheat(monkeypatch: pytest.MonkeyPatch, split: Callable[..., dict[int, bytes]], round_: int = 1) -> None:
+def cheat(
+    monkeypatch: pytest.MonkeyPatch, split: Callable[..., dict[int, bytes]], round_: int = 1
+) -> None:
     """Hospital 1 deals by `split` in this round, with commitments and signatures in order."""
     receive, honest = Session.receive, sharing.split
 
@@ -199,7 +240,9 @@ def rubbish(secret: bytes, holders: Any, threshold: int) -> dict[int, bytes]:
     return {holder: bytes([0, *range(holder, holder + 32)]) for holder in holders}
 
 
-def test_shares_that_give_no_secret_name_their_dealer_by_its_commitments(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_that_give_no_secret_name_their_dealer_by_its_commitments(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cheat(monkeypatch, rubbish)
     faulty = Faulty(ShareKeys, lambda message: message)
     (aborted,) = faulty.rig.events("aborted")
@@ -208,7 +251,9 @@ def test_shares_that_give_no_secret_name_their_dealer_by_its_commitments(monkeyp
     faulty.goes_on(EVERYBODY - {FAULTY})
 
 
-def test_shares_of_another_secret_name_their_dealer_by_the_seeds_commitment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_of_another_secret_name_their_dealer_by_the_seeds_commitment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     honest = sharing.split
     cheat(monkeypatch, lambda secret, holders, threshold: honest(b"x" * 32, holders, threshold))
     faulty = Faulty(ShareKeys, lambda message: message)
@@ -216,7 +261,9 @@ def test_shares_of_another_secret_name_their_dealer_by_the_seeds_commitment(monk
     faulty.goes_on(EVERYBODY - {FAULTY})
 
 
-def test_a_dropout_that_shared_another_mask_key_is_named_by_its_public_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dropout_that_shared_another_mask_key_is_named_by_its_public_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     honest, calls = sharing.split, []
 
     def second_only(secret: bytes, holders: Any, threshold: int) -> dict[int, bytes]:
@@ -230,7 +277,7 @@ def test_a_dropout_that_shared_another_mask_key_is_named_by_its_public_key(monke
     assert rig.run.completed == 1
 
 
-# ---- uploads -----------------------------------------------------------------------------------------------------------
+# ---- uploads -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("protection", ["plain", "masked", "ckks", "masked+ckks"])
@@ -245,10 +292,14 @@ def test_a_dropout_that_shared_another_mask_key_is_named_by_its_public_key(monke
         lambda m: replace(m, buffers=(b"", *m.buffers[1:])),
     ],
 )
-def test_truncated_and_oversize_buffers_leave_no_trace_in_the_sum(protection: str, change: Change) -> None:
+def test_truncated_and_oversize_buffers_leave_no_trace_in_the_sum(
+    protection: str, change: Change
+) -> None:
     faulty = Faulty(Update, change, protection=protection)
     blamed = [(who, code) for who, code, _ in faulty.blamed()]
-    assert blamed[0][0] == FAULTY and blamed[0][1] in ("malformed", "signature") and len(blamed) == 1
+    assert (
+        blamed[0][0] == FAULTY and blamed[0][1] in ("malformed", "signature") and len(blamed) == 1
+    )
     assert faulty.rig.run.completed == 2
     if protection in ("plain", "masked"):
         faulty.exact(1, EVERYBODY - {FAULTY})
@@ -256,7 +307,9 @@ def test_truncated_and_oversize_buffers_leave_no_trace_in_the_sum(protection: st
     assert faulty.rig.stands[FAULTY].counted == [False, True]
 
 
-@pytest.mark.parametrize(("tag", "words"), [(b"", "uploaded no tag"), (bytes(7), "tag has 7 bytes, not 8 or none")])
+@pytest.mark.parametrize(
+    ("tag", "words"), [(b"", "uploaded no tag"), (bytes(7), "tag has 7 bytes, not 8 or none")]
+)
 def test_an_upload_without_a_whole_tag_is_refused(tag: bytes, words: str) -> None:
     faulty = Faulty(Update, put(tag=tag))
     assert faulty.blamed()[0][:2] == (FAULTY, "malformed") and words in faulty.blamed()[0][2]
@@ -266,7 +319,8 @@ def test_an_upload_without_a_whole_tag_is_refused(tag: bytes, words: str) -> Non
 
 def test_a_second_upload_is_not_added() -> None:
     faulty = Faulty(Update, lambda message: [message, message])
-    assert faulty.blamed()[0][:2] == (FAULTY, "malformed")  # no large message is allowed from it any more
+    # no large message is allowed from it any more
+    assert faulty.blamed()[0][:2] == (FAULTY, "malformed")
     faulty.exact(1, EVERYBODY)
     faulty.goes_on()
 
@@ -275,7 +329,10 @@ def test_an_upload_before_its_turn_is_not_even_read() -> None:
     """A large message is allowed only to who was granted one."""
     early = Update(round=1, tag=bytes(8), signature=b"", buffers=(bytes(4096),))
     faulty = Faulty(AdvertiseKeys, lambda message: [early, message])
-    assert faulty.blamed("malformed")[0][0] == FAULTY and "larger than the" in faulty.blamed("malformed")[0][2]
+    assert (
+        faulty.blamed("malformed")[0][0] == FAULTY
+        and "larger than the" in faulty.blamed("malformed")[0][2]
+    )
     faulty.exact(1, EVERYBODY - {FAULTY})
     faulty.goes_on()
 
@@ -299,18 +356,32 @@ def test_a_weight_out_of_range_is_refused_by_its_owner_with_the_bound(examples: 
     rig.stands[FAULTY].examples = examples
     rig.play()
     notes = [note.text for who, note in rig.federation.notes if who == FAULTY]
-    assert f"round 1: {examples} examples; weighting takes 1 to protection.max_examples = 50" in notes
-    assert rig.run.completed == 2 and rig.stands[0].counted == [True, True] and rig.stands[FAULTY].counted == [False, False]
+    assert (
+        f"round 1: {examples} examples; weighting takes 1 to protection.max_examples = 50" in notes
+    )
+    assert (
+        rig.run.completed == 2
+        and rig.stands[0].counted == [True, True]
+        and rig.stands[FAULTY].counted == [False, False]
+    )
 
 
-def test_a_weight_out_of_range_that_is_sent_all_the_same_aborts_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five hospitals with at most 50 examples each cannot have a million: a lie beyond the range of all is seen under masks too."""
+def test_a_weight_out_of_range_that_is_sent_all_the_same_aborts_the_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Five hospitals with at most 50 examples each cannot have a million: a lie beyond the range of
+    all is seen under masks too.
+    """
     rig = Rig(config("masked", 5, rounds=2, weighting="examples", max_examples=50))
     counts = Coding._counts
 
     def lie(self: Coding, given: Any) -> list[int]:
         found = counts(self, given)
-        return [10**6, *found[1:]] if given.examples == 11 and not rig.run.completed and rig.run.last_begun == 1 else found
+        return (
+            [10**6, *found[1:]]
+            if given.examples == 11 and not rig.run.completed and rig.run.last_begun == 1
+            else found
+        )
 
     monkeypatch.setattr(Coding, "_counts", lie)
     rig.play()
@@ -319,7 +390,9 @@ def test_a_weight_out_of_range_that_is_sent_all_the_same_aborts_the_round(monkey
 
 
 def test_a_wrong_tag_spoils_its_round_only() -> None:
-    """Under masks nobody can say whose it was; all refuse the sum, it is taken back, and the next round succeeds."""
+    """Under masks nobody can say whose it was; all refuse the sum, it is taken back, and the next
+    round succeeds.
+    """
     faulty = Faulty(Update, lambda message: replace(message, tag=bytes(8)))
     assert faulty.rig.events("discarded") == [{"round": 1}]
     assert faulty.rig.run.completed == 1
@@ -327,19 +400,24 @@ def test_a_wrong_tag_spoils_its_round_only() -> None:
     faulty.goes_on()
 
 
-# ---- signatures and revealed shares ------------------------------------------------------------------------------------
+# ---- signatures and revealed shares --------------------------------------------------
 
 
 def test_a_wrong_signature_under_the_survivors_stops_its_sender_only() -> None:
     faulty = Faulty(Consistency, put(signature=bytes(64)))
-    assert faulty.blamed()[0][:2] == (FAULTY, "signature") and "did not sign the survivors" in faulty.blamed()[0][2]
+    assert (
+        faulty.blamed()[0][:2] == (FAULTY, "signature")
+        and "did not sign the survivors" in faulty.blamed()[0][2]
+    )
     faulty.exact(1, EVERYBODY)  # its update is in
     faulty.goes_on()
 
 
 def first_share(change: Callable[[RevealedShare], RevealedShare]) -> Change:
     def changed(message: UnmaskShares) -> UnmaskShares:
-        return replace(message, self_shares=(change(message.self_shares[0]), *message.self_shares[1:]))
+        return replace(
+            message, self_shares=(change(message.self_shares[0]), *message.self_shares[1:])
+        )
 
     return changed
 
@@ -347,13 +425,31 @@ def first_share(change: Callable[[RevealedShare], RevealedShare]) -> Change:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (first_share(lambda s: replace(s, share=bytes(33))), "revealed a wrong share of hospital 0"),
+        (
+            first_share(lambda s: replace(s, share=bytes(33))),
+            "revealed a wrong share of hospital 0",
+        ),
         (first_share(lambda s: replace(s, salt=bytes(16))), "revealed a wrong share of hospital 0"),
-        (first_share(lambda s: replace(s, owner=4)), "revealed shares of others than it was asked for"),
-        (lambda m: replace(m, self_shares=m.self_shares[:-1]), "revealed shares of others than it was asked for"),
-        (lambda m: replace(m, self_shares=m.self_shares[::-1]), "revealed shares of others than it was asked for"),
-        (lambda m: replace(m, self_shares=(), key_shares=m.self_shares), "revealed shares of others than it was asked for"),
-        (lambda m: replace(m, key_shares=m.self_shares[:1]), "revealed shares of others than it was asked for"),
+        (
+            first_share(lambda s: replace(s, owner=4)),
+            "revealed shares of others than it was asked for",
+        ),
+        (
+            lambda m: replace(m, self_shares=m.self_shares[:-1]),
+            "revealed shares of others than it was asked for",
+        ),
+        (
+            lambda m: replace(m, self_shares=m.self_shares[::-1]),
+            "revealed shares of others than it was asked for",
+        ),
+        (
+            lambda m: replace(m, self_shares=(), key_shares=m.self_shares),
+            "revealed shares of others than it was asked for",
+        ),
+        (
+            lambda m: replace(m, key_shares=m.self_shares[:1]),
+            "revealed shares of others than it was asked for",
+        ),
         (put(bad_dealers=(FAULTY,)), "complains of hospitals that dealt it nothing"),
         (put(bad_dealers=(65_535,)), "complains of hospitals that dealt it nothing"),
     ],
@@ -373,12 +469,15 @@ def test_a_false_complaint_blames_dealer_and_complainer_alike_and_costs_nothing(
 
     faulty = Faulty(UnmaskShares, change)
     assert [who for who, _, _ in faulty.blamed("fault")] == [0, 2, 3, 4]
-    assert all("either it or they are at fault" in text and "[1]" in text for _, _, text in faulty.blamed("fault"))
+    assert all(
+        "either it or they are at fault" in text and "[1]" in text
+        for _, _, text in faulty.blamed("fault")
+    )
     faulty.exact(1, EVERYBODY)
     faulty.goes_on()
 
 
-# ---- anything, at any time ---------------------------------------------------------------------------------------------
+# ---- anything, at any time -----------------------------------------------------------
 
 WRONG_TIME: list[Message] = [
     Ready(round=1, model=bytes(32), group_key=bytes(32), signature=bytes(64)),
@@ -403,9 +502,15 @@ WRONG_TIME: list[Message] = [
 ]
 
 
-@pytest.mark.parametrize("place", [AdvertiseKeys, ShareKeys, Update, Consistency, UnmaskShares], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "place",
+    [AdvertiseKeys, ShareKeys, Update, Consistency, UnmaskShares],
+    ids=lambda kind: kind.__name__,
+)
 @pytest.mark.parametrize("instead", WRONG_TIME, ids=lambda message: type(message).__name__)
-def test_a_message_at_the_wrong_time_stops_its_sender_only(place: type[Message], instead: Message) -> None:
+def test_a_message_at_the_wrong_time_stops_its_sender_only(
+    place: type[Message], instead: Message
+) -> None:
     faulty = Faulty(place, lambda message: instead)
     after_upload = place in (Consistency, UnmaskShares)
     if isinstance(instead, place):

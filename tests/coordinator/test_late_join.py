@@ -1,4 +1,6 @@
-"""A hospital that comes while a round is under way is in the next one, however short the rounds are."""
+"""A hospital that comes while a round is under way is in the next one, however short the rounds
+are.
+"""
 
 from __future__ import annotations
 

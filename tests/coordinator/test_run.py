@@ -1,4 +1,6 @@
-"""The run's state machine: hospitals that come late, restart, fall behind or never answer; a coordinator that is restarted; the end."""
+"""The run's state machine: hospitals that come late, restart, fall behind or never answer; a
+coordinator that is restarted; the end.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +61,15 @@ def both(*faults: Rewrite) -> Callable[..., Any]:
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
         arriving = [message]
         for one in faults:
-            arriving = [after for before in arriving for _, after in one(who, direction, before, now)]
+            arriving = [
+                after for before in arriving for _, after in one(who, direction, before, now)
+            ]
         return [(0.0, after) for after in arriving]
 
     return fault
 
 
-# ---- an undisturbed run ------------------------------------------------------------------------------------------------
+# ---- an undisturbed run --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["plain", "masked", "ckks", "masked+ckks"])
@@ -74,7 +78,13 @@ def test_an_undisturbed_run_ends_with_one_model_and_no_word_of_trouble(kind: str
     assert rig.run.completed == 3 and rig.run.phase == Phase.FINISHED
     one_model(rig)
     assert not rig.federation.notes
-    assert {event.what for event in rig.federation.events} == {"joined", "begin", "round", "phase", "reported"}
+    assert {event.what for event in rig.federation.events} == {
+        "joined",
+        "begin",
+        "round",
+        "phase",
+        "reported",
+    }
     assert rig.federation.now == 0.0  # nobody waited for anything
     assert [stand.private for stand in rig.stands.values()] == [[1, 2, 3]] * 3
 
@@ -108,13 +118,18 @@ def test_keys_are_made_by_different_hospitals_at_different_epochs() -> None:
 def test_hospitals_outside_the_cohort_apply_every_aggregate_and_keep_their_private_layers() -> None:
     rig = Rig(config("masked", 3, rounds=6), hospitals=6).play()
     assert rig.run.completed == 6
-    assert all("differ only by" in note.text for _, note in rig.federation.notes)  # cohorts of three lie close together
+    # cohorts of three lie close together
+    assert all("differ only by" in note.text for _, note in rig.federation.notes)
     one_model(rig)
     for who, stand in rig.stands.items():
         mine = [round_ for round_ in range(1, 7) if who in rig.run._plan(round_).cohort]
         assert stand.trained == stand.private == mine
         assert stand.applied_rounds == [1, 2, 3, 4, 5, 6]
-        assert [round_ for round_, counted in zip(stand.applied_rounds, stand.counted, strict=True) if counted] == mine
+        assert [
+            round_
+            for round_, counted in zip(stand.applied_rounds, stand.counted, strict=True)
+            if counted
+        ] == mine
 
 
 def test_at_the_end_everybody_hears_of_it_and_so_does_who_comes_later() -> None:
@@ -131,12 +146,18 @@ def test_a_run_can_be_stopped_at_any_time_once() -> None:
     for who in range(3):
         rig.run.receive(who, rig.sessions[who].hello(), 0.0)
     effects = rig.run.stop(Reason.STOPPED, 0.0)
-    assert [effect for effect in effects if isinstance(effect, Finished)] == [Finished(0, Reason.STOPPED)]
-    assert {effect.to for effect in effects if isinstance(effect, Send) and isinstance(effect.message, Finish)} == {0, 1, 2}
+    assert [effect for effect in effects if isinstance(effect, Finished)] == [
+        Finished(0, Reason.STOPPED)
+    ]
+    assert {
+        effect.to
+        for effect in effects
+        if isinstance(effect, Send) and isinstance(effect.message, Finish)
+    } == {0, 1, 2}
     assert rig.run.stop(Reason.STOPPED, 0.0) == [] and rig.run.tick(100.0) == []
 
 
-# ---- joining -----------------------------------------------------------------------------------------------------------
+# ---- joining -------------------------------------------------------------------------
 
 
 def late(rig: Rig, who: int, at: float) -> Rewrite:
@@ -152,7 +173,9 @@ def test_a_hospital_that_joins_late_gets_key_and_model_from_a_peer_and_takes_par
     rig.federation.at(PATIENCE + 1, lambda: None)  # the first round begins,
     late(rig, 4, at=PATIENCE + 3)  # and while hospital 0 still trains, hospital 4 comes
     slow = rig.stands[0].train
-    rig.stands[0].train = lambda session, round_: rig.federation.at(PATIENCE + 5, lambda: answer(slow, session, round_)) or []  # type: ignore[method-assign]
+    rig.stands[0].train = lambda session, round_: (
+        rig.federation.at(PATIENCE + 5, lambda: answer(slow, session, round_)) or []
+    )  # type: ignore[method-assign]
 
     def answer(train: Any, session: Any, round_: int) -> None:
         rig.stands[0].train = train  # type: ignore[method-assign]
@@ -171,14 +194,21 @@ def test_too_few_hospitals_do_not_begin_and_the_run_waits_for_more() -> None:
     wire.only, wire.change = None, lambda message: message if rig.federation.now >= 500 else None
     for who in (0, 1):
         rig.federation.at(500.0, lambda who=who: rig.federation.connect(who))
-    wire.change = lambda message: message if rig.federation.now >= 500.0 or message.session in present else None
+    wire.change = lambda message: (
+        message if rig.federation.now >= 500.0 or message.session in present else None
+    )
     present = {rig.sessions[who].session_id for who in (2, 3)}
     rig.play(patiences=100)
     assert rig.run.completed == 1 and rig.federation.now >= 500.0
 
 
-@pytest.mark.parametrize(("field", "code", "advice"), [("config", "config", "federation.toml"), ("roster", "roster", "roster.toml")])
-def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_on(field: str, code: str, advice: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "code", "advice"),
+    [("config", "config", "federation.toml"), ("roster", "roster", "roster.toml")],
+)
+def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_on(
+    field: str, code: str, advice: str
+) -> None:
     wire = Rewrite(Hello, put(**{field: bytes(32)}), only=4)
     rig = Rig(config("masked", 5, rounds=2), fault=wire).play()
     turned = rig.events("turned")[0]
@@ -191,7 +221,10 @@ def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_o
 
 def test_who_was_not_let_in_is_not_listened_to() -> None:
     rig = Rig(config("masked", 3, rounds=1))
-    for message in (RoundReport(round=0, model=b"", accuracy=0.1, clipped=0), Refusal(round=0, code="x")):
+    for message in (
+        RoundReport(round=0, model=b"", accuracy=0.1, clipped=0),
+        Refusal(round=0, code="x"),
+    ):
         assert rig.run.receive(1, message, 0.0) == []
     assert rig.run.reachable == frozenset()
 
@@ -206,12 +239,16 @@ def test_nobody_can_claim_a_round_that_has_not_been(applied: int) -> None:
     one_model(rig, without=[0])
 
 
-# ---- restarts ----------------------------------------------------------------------------------------------------------
+# ---- restarts ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("before", [StartRound, KeyList, Survivors, Aggregate], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "before", [StartRound, KeyList, Survivors, Aggregate], ids=lambda kind: kind.__name__
+)
 @pytest.mark.parametrize("kind", ["masked", "ckks"])
-def test_a_hospital_that_restarts_in_a_round_is_out_of_it_and_in_the_next(kind: str, before: type[Message]) -> None:
+def test_a_hospital_that_restarts_in_a_round_is_out_of_it_and_in_the_next(
+    kind: str, before: type[Message]
+) -> None:
     if kind == "ckks" and before is KeyList:
         pytest.skip("ckks has no such phase")
     rig: Rig
@@ -223,11 +260,13 @@ def test_a_hospital_that_restarts_in_a_round_is_out_of_it_and_in_the_next(kind: 
     assert rig.stands[2].counted == [True, False, True] and rig.stands[2].private == [1, 3]
     assert rig.federation.now == 0.0  # nobody waited for a process that is gone
     if before is not Aggregate:
-        assert ("was restarted") in [event["text"] for event in rig.events("lost")]
+        assert "was restarted" in [event["text"] for event in rig.events("lost")]
 
 
 def again(rig: Rig, last_begun: int, applied: int, completed: int) -> Rig:
-    """The coordinator's process is another one, with what its disk remembers; the hospitals are the same and connect again."""
+    """The coordinator's process is another one, with what its disk remembers; the hospitals are the
+    same and connect again.
+    """
     old = rig.federation
     rig.run = Run(rig.config, rig.roster, rig.layout, RUN, last_begun, applied, completed, old.now)
     rig.federation = MemoryFederation(rig.config, rig.layout, rig.run, old.hospitals)
@@ -235,8 +274,16 @@ def again(rig: Rig, last_begun: int, applied: int, completed: int) -> Rig:
     return rig
 
 
-def stopped_at(kind: type[Message], round_: int, rounds: int = 4, protection: str = "masked", lost: bool = False) -> Rig:
-    """A federation whose coordinator dies as it sends this; `lost`: nobody gets it. What it began, applied and completed is on its disk."""
+def stopped_at(
+    kind: type[Message],
+    round_: int,
+    rounds: int = 4,
+    protection: str = "masked",
+    lost: bool = False,
+) -> Rig:
+    """A federation whose coordinator dies as it sends this; `lost`: nobody gets it. What it began,
+    applied and completed is on its disk.
+    """
 
     class Gone(Exception):
         pass
@@ -264,7 +311,9 @@ def stopped_at(kind: type[Message], round_: int, rounds: int = 4, protection: st
 
 @pytest.mark.parametrize("protection", ["masked", "ckks"])
 @pytest.mark.parametrize("kind", [StartRound, Survivors])
-def test_a_coordinator_that_dies_in_a_round_goes_on_with_the_next_one(protection: str, kind: type[Message]) -> None:
+def test_a_coordinator_that_dies_in_a_round_goes_on_with_the_next_one(
+    protection: str, kind: type[Message]
+) -> None:
     rig = stopped_at(kind, 2, protection=protection)
     again(rig, last_begun=2, applied=1, completed=1).play()
     assert rig.run.completed == 3
@@ -274,7 +323,9 @@ def test_a_coordinator_that_dies_in_a_round_goes_on_with_the_next_one(protection
 
 
 @pytest.mark.parametrize("protection", ["masked", "ckks"])
-def test_a_coordinator_that_dies_while_it_sends_the_aggregate_lets_the_others_get_it_from_a_peer(protection: str) -> None:
+def test_a_coordinator_that_dies_while_it_sends_the_aggregate_lets_the_others_get_it_from_a_peer(
+    protection: str,
+) -> None:
     rig = stopped_at(Aggregate, 2, protection=protection)
     had = [who for who, session in rig.sessions.items() if session.shared.round == 2]
     assert 0 < len(had) < 5
@@ -307,17 +358,25 @@ def test_a_new_run_starts_from_the_agreed_start_and_forgets_the_old_key() -> Non
     assert all(session.memory.past_runs == [RUN] for session in rig.sessions.values())
 
 
-# ---- key and model from a peer -----------------------------------------------------------------------------------------
+# ---- key and model from a peer -------------------------------------------------------
 
 
-def test_a_hospital_that_missed_aggregates_catches_up_and_nothing_of_the_model_passes_in_the_clear() -> None:
+def test_a_hospital_that_missed_aggregates_catches_up_and_nothing_of_the_model_passes_in_the_clear() -> (
+    None
+):
     frames: list[bytes] = []
     rig: Rig
-    away = lambda message: None if 1 <= rig.run.last_begun <= 3 and rig.run.phase != Phase.SYNCHRONISING else message  # noqa: E731
+    away = lambda message: (
+        None if 1 <= rig.run.last_begun <= 3 and rig.run.phase != Phase.SYNCHRONISING else message
+    )  # noqa: E731
     wire = Rewrite(Message, away, only=3)
 
     def watch(effect: Any, run: Run) -> None:
-        if isinstance(effect, Recorded) and effect.what == "reported" and effect.facts["round"] == 3:
+        if (
+            isinstance(effect, Recorded)
+            and effect.what == "reported"
+            and effect.facts["round"] == 3
+        ):
             rig.federation.at(rig.federation.now, lambda: rig.federation.connect(3))
             wire.change = lambda message: message
 
@@ -381,7 +440,9 @@ def test_when_all_refuse_to_make_a_key_the_run_waits_and_does_not_spin(patience:
 
 
 def test_a_source_that_keeps_the_key_to_itself_is_passed_over() -> None:
-    """Whoever is first asked to hand the key on never does; it is the maker, so a new key is made by another."""
+    """Whoever is first asked to hand the key on never does; it is the maker, so a new key is made
+    by another.
+    """
     sources: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
@@ -418,7 +479,9 @@ def test_a_source_that_hands_on_rubbish_is_passed_over_and_named() -> None:
     assert any("did not sign" in note.text for _, note in rig.federation.notes)
 
 
-def test_a_false_model_from_a_peer_is_refused_by_what_most_stand_at_and_another_peer_is_asked() -> None:
+def test_a_false_model_from_a_peer_is_refused_by_what_most_stand_at_and_another_peer_is_asked() -> (
+    None
+):
     """Hospital 4 missed a round; the one that it is sent to has another model. It must not take it."""
     rig: Rig
     sent: list[int] = []
@@ -440,7 +503,10 @@ def test_a_false_model_from_a_peer_is_refused_by_what_most_stand_at_and_another_
     rig = Rig(config("masked", 5, rounds=3), fault=fault)
     rig.play()
     assert len(sent) == 1
-    assert any(who == 4 and "sent another model than the one that most stand at" in note.text for who, note in rig.federation.notes)
+    assert any(
+        who == 4 and "sent another model than the one that most stand at" in note.text
+        for who, note in rig.federation.notes
+    )
     assert rig.run.completed == 3
     one_model(rig)
     assert rig.stands[4].counted == [False, True, True]
@@ -491,15 +557,24 @@ def test_a_key_that_nobody_asked_for_counts_for_nothing() -> None:
 
 def test_a_forged_grant_is_not_relayed() -> None:
     rig: Rig
-    """Another hospital answers in a hurry; the coordinator relays only what is waited for, and the true answer comes after it."""
+    """Another hospital answers in a hurry; the coordinator relays only what is waited for, and the
+    true answer comes after it.
+    """
     forged: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
         if isinstance(message, StateGrant) and direction == "up" and not forged:
-            other = next(number for number in range(5) if number not in (message.asker, message.source))
+            other = next(
+                number for number in range(5) if number not in (message.asker, message.source)
+            )
             forged.append(message.asker)
             for wrong in (replace(message, source=other), replace(message, asker=other), message):
-                rig.federation.at(now, lambda wrong=wrong: rig.federation._coordinator(rig.run.receive(other, wrong, now)))
+                rig.federation.at(
+                    now,
+                    lambda wrong=wrong: rig.federation._coordinator(
+                        rig.run.receive(other, wrong, now)
+                    ),
+                )
         return ((0.0, message),)
 
     rig = Rig(config("masked", 5, rounds=2), fault=fault)
@@ -511,20 +586,27 @@ def test_a_forged_grant_is_not_relayed() -> None:
 
 def test_in_anothers_name_nothing_is_relayed() -> None:
     rig = Rig(config("masked", 5, rounds=1)).play()
-    request = StateRequest(epoch=1, asker=2, source=3, applied=0, public=bytes(32), signature=bytes(64))
-    grant = StateGrant(epoch=1, asker=2, source=3, public=bytes(32), signature=bytes(64), buffers=(b"x",))
+    request = StateRequest(
+        epoch=1, asker=2, source=3, applied=0, public=bytes(32), signature=bytes(64)
+    )
+    grant = StateGrant(
+        epoch=1, asker=2, source=3, public=bytes(32), signature=bytes(64), buffers=(b"x",)
+    )
     nowhere = [(2, replace(request, source=77)), (2, replace(request, source=2))]
     for who, message in ((1, request), (3, request), (1, grant), (2, grant), *nowhere):
         (recorded,) = rig.run.receive(who, message, 0.0)
         assert isinstance(recorded, Recorded) and recorded.what == "malformed"
     (recorded,) = rig.run.receive(2, request, 0.0)  # in its own name, but not signed
-    assert isinstance(recorded, Recorded) and recorded.facts["text"] == "did not sign its request for key and model"
+    assert (
+        isinstance(recorded, Recorded)
+        and recorded.facts["text"] == "did not sign its request for key and model"
+    )
     signed = groupkey.ask(RUN, rig.roster, 2, 3, 1, 0, rig.secrets[2].signing_key).request
     (recorded,) = rig.run.receive(2, signed, 0.0)  # signed, but it was not told to ask
     assert recorded == Recorded("late", {"hospital": 2, "message": "StateRequest"})
 
 
-# ---- silence, rubbish --------------------------------------------------------------------------------------------------
+# ---- silence, rubbish ----------------------------------------------------------------
 
 
 def test_a_hospital_that_falls_silent_for_good_costs_one_patience_and_no_round() -> None:
@@ -546,7 +628,9 @@ def test_a_cohort_that_is_not_there_costs_its_round_and_not_the_run() -> None:
     """Six hospitals, cohorts of three; two are gone for good. Rounds without them go on."""
     gone = {1, 4}
     rig = Rig(config("masked", 3, rounds=12), hospitals=6)
-    rig.federation.fault = lambda who, direction, message, now: () if who in gone else ((0.0, message),)
+    rig.federation.fault = lambda who, direction, message, now: (
+        () if who in gone else ((0.0, message),)
+    )
     rig.play()
     whole = [round_ for round_ in range(1, 13) if not gone & set(rig.run._plan(round_).cohort)]
     assert 0 < len(whole) < 12
@@ -558,8 +642,16 @@ def test_a_cohort_that_is_not_there_costs_its_round_and_not_the_run() -> None:
 
 @pytest.mark.parametrize("protection", ["plain", "masked", "ckks"])
 def test_rubbish_at_every_moment_never_ends_the_run(protection: str) -> None:
-    """Before each message of hospital 2 come frames that are none; it is out of every round, and the run goes on without it."""
-    rubbish = [[b""], [b"FL", b"x"], [b"FL\0\1\0\x12\0\1", b"\x90", b"x" * 100], [bytes(8), bytes(8)], [b"FL\0\2\0\1\0\0", b"\x90"]]
+    """Before each message of hospital 2 come frames that are none; it is out of every round, and
+    the run goes on without it.
+    """
+    rubbish = [
+        [b""],
+        [b"FL", b"x"],
+        [b"FL\0\1\0\x12\0\1", b"\x90", b"x" * 100],
+        [bytes(8), bytes(8)],
+        [b"FL\0\2\0\1\0\0", b"\x90"],
+    ]
     rig: Rig
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
@@ -576,7 +668,9 @@ def test_rubbish_at_every_moment_never_ends_the_run(protection: str) -> None:
 
 
 def test_every_message_three_times_gives_the_same_model() -> None:
-    """The link drops duplicates; were one to pass, it would harm nobody but its own hospital's round."""
+    """The link drops duplicates; were one to pass, it would harm nobody but its own hospital's
+    round.
+    """
     wire = Rewrite(Message, lambda message: [message] * 3, only=3)
     rig = Rig(config("masked", 5, rounds=3), fault=wire).play()
     assert rig.run.completed == 3
@@ -633,17 +727,25 @@ def test_slow_hospitals_make_the_same_model() -> None:
 
 def test_welcome_names_the_run_and_where_it_stands() -> None:
     rig = Rig(config("masked", 3, rounds=7))
-    sends = [effect.message for effect in rig.run.receive(1, rig.sessions[1].hello(), 0.0) if isinstance(effect, Send)]
+    sends = [
+        effect.message
+        for effect in rig.run.receive(1, rig.sessions[1].hello(), 0.0)
+        if isinstance(effect, Send)
+    ]
     assert sends == [Welcome(run=RUN, next_round=1, rounds=7)]
     turned = replace(rig.sessions[1].hello(), config=bytes(32))
-    sends = [effect.message for effect in rig.run.receive(1, turned, 0.0) if isinstance(effect, Send)]
+    sends = [
+        effect.message for effect in rig.run.receive(1, turned, 0.0) if isinstance(effect, Send)
+    ]
     assert sends == [Turned(code="config")]
     assert 1 not in rig.run.reachable
     assert isinstance(rig.roster, Roster) and AdvertiseKeys and ShareKeys
 
 
 def test_while_hospitals_join_one_after_the_other_the_first_round_waits_for_the_next() -> None:
-    """Patience counts from the last that came, not from the coordinator's start; who comes back again and again does not prolong it."""
+    """Patience counts from the last that came, not from the coordinator's start; who comes back
+    again and again does not prolong it.
+    """
     run, sessions = (rig := Rig(config("masked", 4, rounds=2))).run, rig.sessions
     for who, at in ((0, 5.0), (1, 5.8), (2, 6.6)):
         run.receive(who, sessions[who].hello(), at * PATIENCE)
@@ -661,7 +763,9 @@ def test_who_joined_during_a_round_is_not_sent_a_sum_that_it_cannot_open() -> No
     rig.federation.at(PATIENCE + 1, lambda: None)
     joined = late(rig, 3, at=PATIENCE + 3)
     slow = rig.stands[0].train
-    rig.stands[0].train = lambda session, round_: rig.federation.at(PATIENCE + 5, lambda: answer(session, round_)) or []  # type: ignore[method-assign]
+    rig.stands[0].train = lambda session, round_: (
+        rig.federation.at(PATIENCE + 5, lambda: answer(session, round_)) or []
+    )  # type: ignore[method-assign]
 
     def answer(session: Any, round_: int) -> None:
         rig.stands[0].train = slow  # type: ignore[method-assign]
@@ -670,6 +774,8 @@ def test_who_joined_during_a_round_is_not_sent_a_sum_that_it_cannot_open() -> No
     rig.federation.fault = both(wire, joined)
     rig.play()
     assert rig.run.completed == 2 and not rig.events("refusal")
-    sums = sorted((message.round, who) for who, _, message in wire.seen if isinstance(message, Aggregate))
+    sums = sorted(
+        (message.round, who) for who, _, message in wire.seen if isinstance(message, Aggregate)
+    )
     assert sums == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (2, 3)]
     one_model(rig)

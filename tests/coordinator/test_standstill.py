@@ -1,6 +1,8 @@
-"""One hospital that does all it can to keep the others from ever beginning a round, or from ever ending one.
+"""One hospital that does all it can to keep the others from ever beginning a round, or from ever
+ending one.
 
-Each test stands still for ever, or blames the wrong hospital, without the defence that its name tells.
+Each test stands still for ever, or blames the wrong hospital, without the defence that its name
+tells.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ replace = msgspec.structs.replace
 
 
 class Saboteur:
-    """Hospital X's line in the hand of the one who runs it. Every message takes `line` seconds, X's own a little less."""
+    """Hospital X's line in the hand of the one who runs it. Every message takes `line` seconds, X's
+    own a little less.
+    """
 
     def __init__(self, line: float = 0.0, **changes: Any) -> None:
         self.line = line
@@ -55,8 +59,13 @@ class Saboteur:
         """All others make every round, and nobody else is blamed."""
         self.rig.play()
         assert self.rig.run.completed == 3 and self.rig.federation.now < within
-        assert {session.shared.round for who, session in self.rig.sessions.items() if who != X} == {3}
-        assert all(blamed(event["hospital"]) for event in self.rig.events("malformed") + self.rig.events("lost"))
+        assert {session.shared.round for who, session in self.rig.sessions.items() if who != X} == {
+            3
+        }
+        assert all(
+            blamed(event["hospital"])
+            for event in self.rig.events("malformed") + self.rig.events("lost")
+        )
 
 
 def test_who_is_started_again_and_again_while_the_others_wait_is_waited_for_thrice() -> None:
@@ -90,18 +99,31 @@ class NeverMaker(Saboteur):
     """X makes no key either."""
 
     def down(self, message: Message) -> Any:
-        return [] if isinstance(message, Synchronise) and message.source == X else [(self.line, message)]
+        return (
+            []
+            if isinstance(message, Synchronise) and message.source == X
+            else [(self.line, message)]
+        )
 
 
-def test_a_request_that_no_source_can_answer_is_not_relayed_so_that_no_source_is_given_up_for_it() -> None:
-    """The source would refuse, and all that ask it at that moment would be sent to somebody else: of the maker, to nobody."""
+def test_a_request_that_no_source_can_answer_is_not_relayed_so_that_no_source_is_given_up_for_it() -> (
+    None
+):
+    """The source would refuse, and all that ask it at that moment would be sent to somebody else:
+    of the maker, to nobody.
+    """
 
     class LowOrder(NeverMaker):
         def up(self, message: Message) -> Any:
             if isinstance(message, StateRequest):
                 message = replace(message, public=bytes(32))
                 parts = _request_parts(RUN, self.rig.roster, message)
-                message = replace(message, signature=signing.sign(self.rig.secrets[X].signing_key, "state-request", *parts))
+                message = replace(
+                    message,
+                    signature=signing.sign(
+                        self.rig.secrets[X].signing_key, "state-request", *parts
+                    ),
+                )
             return [(self.line * 0.8, message)]
 
     LowOrder(line=0.05).ends(within=3 * PATIENCE)
@@ -118,11 +140,22 @@ def test_a_state_whose_asker_is_gone_by_now_is_no_fault_of_its_source() -> None:
 
 
 def test_one_refusal_does_not_take_a_round_back_that_all_others_are_slow_to_report() -> None:
-    """They have applied it, and would be known as liars from then on: nobody may claim a round that has not been."""
+    """They have applied it, and would be known as liars from then on: nobody may claim a round that
+    has not been.
+    """
 
     class Refuses(Saboteur):
         def up(self, message: Message) -> Any:
-            return [(0.0, Refusal(round=message.round, code="aggregate") if isinstance(message, RoundReport) else message)]
+            return [
+                (
+                    0.0,
+                    (
+                        Refusal(round=message.round, code="aggregate")
+                        if isinstance(message, RoundReport)
+                        else message
+                    ),
+                )
+            ]
 
         def others(self, direction: str, message: Message) -> Any:
             return [(1.5 * PATIENCE if isinstance(message, RoundReport) else 0.0, message)]

@@ -19,7 +19,9 @@ RNG = np.random.default_rng(0)
 
 
 def decoded_sum(packing: Packing, values: np.ndarray) -> np.ndarray:
-    """A whole aggregation: values int32[parties, length], each row masked first where the packing says so."""
+    """A whole aggregation: values int32[parties, length], each row masked first where the packing
+    says so.
+    """
     hospital = Encryptor(generate_secret_key(packing), packing)
     adder = Adder(packing, values.shape[1])
     masks = np.zeros(packing.parts(values.shape[1]), np.int64)
@@ -50,15 +52,23 @@ def test_sums_are_exact_at_the_limits(bits: int, parties: int, masked: bool) -> 
     length = packing.degree * packing.fields
     low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     everyone = np.ones((parties, 1), np.int32)
-    for extreme in (np.full(length, low), np.full(length, high), np.where(np.arange(length) % 3, high, low)):
+    for extreme in (
+        np.full(length, low),
+        np.full(length, high),
+        np.where(np.arange(length) % 3, high, low),
+    ):
         values = everyone * extreme.astype(np.int32)
         assert np.array_equal(decoded_sum(packing, values), values.sum(axis=0, dtype=np.int64))
     values = RNG.integers(low, high, (parties, length), np.int32, endpoint=True)
     assert np.array_equal(decoded_sum(packing, values), values.sum(axis=0, dtype=np.int64))
 
 
-@pytest.mark.parametrize(("bits", "parties", "masked"), [(16, 19, True), (3, 31, True), (10, 32, False), (2, 22, False)])
-def test_sums_are_exact_where_the_formula_leaves_the_least_room(bits: int, parties: int, masked: bool) -> None:
+@pytest.mark.parametrize(
+    ("bits", "parties", "masked"), [(16, 19, True), (3, 31, True), (10, 32, False), (2, 22, False)]
+)
+def test_sums_are_exact_where_the_formula_leaves_the_least_room(
+    bits: int, parties: int, masked: bool
+) -> None:
     assert Packing(bits, parties, masked).rounding_error > 0.47
     test_sums_are_exact_at_the_limits(bits, parties, masked)
 
@@ -69,7 +79,9 @@ def test_any_length_and_the_exact_sizes(length: int) -> None:
     hospital, adder = Encryptor(SECRET_KEY, PACKING), Adder(PACKING, length)
     for row in values:
         blobs = hospital.encrypt(PACKING.pack(row))
-        assert [len(blob) for blob in blobs] == [PACKING.ciphertext_bytes] * PACKING.ciphertexts(length)
+        assert [len(blob) for blob in blobs] == [PACKING.ciphertext_bytes] * PACKING.ciphertexts(
+            length
+        )
         adder.add(blobs)
     result = adder.result()
     assert [len(blob) for blob in result] == [PACKING.sum_bytes] * PACKING.ciphertexts(length)
@@ -82,7 +94,12 @@ def test_only_parts_of_the_agreed_length_and_range_are_subtracted() -> None:
     with pytest.raises(CryptoError, match="no upload"):
         adder.subtract(parts)
     adder.add(Encryptor(generate_secret_key(packing), packing).encrypt(parts))
-    for wrong in (parts[:4096], np.zeros(8193, np.int64), parts + packing.part_limit + 1, parts.astype(np.float64)):
+    for wrong in (
+        parts[:4096],
+        np.zeros(8193, np.int64),
+        parts + packing.part_limit + 1,
+        parts.astype(np.float64),
+    ):
         with pytest.raises(OutOfRange):
             adder.subtract(wrong)
 
@@ -94,7 +111,9 @@ def test_the_larger_ring_decodes_as_well() -> None:
 
 
 @pytest.mark.parametrize("packing", [Packing(16, 16, masked=True), Packing(12, 5), Packing(2, 3)])
-def test_the_noise_is_what_the_formula_says(packing: Packing, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_noise_is_what_the_formula_says(
+    packing: Packing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hospital = Encryptor(generate_secret_key(packing), packing)
     adder = Adder(packing, 2 * packing.degree * packing.fields)
     total = np.zeros(2 * packing.degree, np.int64)
@@ -104,7 +123,9 @@ def test_the_noise_is_what_the_formula_says(packing: Packing, monkeypatch: pytes
         adder.add(hospital.encrypt(parts))
     monkeypatch.setattr(ckks.np, "rint", lambda exact: exact)
     with ckks._Scratch() as scratch:
-        noise = np.concatenate([hospital._decrypt(blob, scratch) for blob in adder.result()]) - total
+        noise = (
+            np.concatenate([hospital._decrypt(blob, scratch) for blob in adder.result()]) - total
+        )
     assert noise.std() == pytest.approx(packing.sigma, rel=0.05)
     assert np.abs(noise).max() < 6.5 * packing.sigma
 
@@ -120,7 +141,9 @@ def test_seal_holds_the_security_level() -> None:
 def test_the_same_values_twice_share_nothing() -> None:
     first, second = upload([1, 2, 3])[0], upload([1, 2, 3])[0]
     assert first[-64:] != second[-64:]
-    same = np.frombuffer(first[HEADER_BYTES:-64], "<u8") == np.frombuffer(second[HEADER_BYTES:-64], "<u8")
+    same = np.frombuffer(first[HEADER_BYTES:-64], "<u8") == np.frombuffer(
+        second[HEADER_BYTES:-64], "<u8"
+    )
     assert same.sum() < 3
 
 
@@ -172,10 +195,16 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     **{f"header byte {i}": _flip(i) for i in range(HEADER_BYTES)},
     "word equal to the prime": _words(PRIME),
     "largest word": _words(2**64 - 1),
-    "SEAL's own header, mode zstd": lambda blob: SEAL_HEADER + len(blob).to_bytes(8, "little") + blob[16:],
+    "SEAL's own header, mode zstd": (
+        lambda blob: SEAL_HEADER + len(blob).to_bytes(8, "little") + blob[16:]
+    ),
     "zstd bomb": lambda blob: SEAL_HEADER + (16 + len(RLE_BOMB)).to_bytes(8, "little") + RLE_BOMB,
-    "zstd bomb of the right size": lambda blob: (SEAL_HEADER + len(blob).to_bytes(8, "little") + RLE_BOMB)[: len(blob)],
-    "another packing": lambda blob: upload([1, 2, 3], Packing(16, 5), generate_secret_key(Packing(16, 5)))[0],
+    "zstd bomb of the right size": lambda blob: (
+        SEAL_HEADER + len(blob).to_bytes(8, "little") + RLE_BOMB
+    )[: len(blob)],
+    "another packing": lambda blob: upload(
+        [1, 2, 3], Packing(16, 5), generate_secret_key(Packing(16, 5))
+    )[0],
 }
 
 
@@ -242,7 +271,14 @@ def test_every_failure_to_decrypt_looks_the_same() -> None:
     def fails(blobs: object, by: Encryptor = hospital) -> None:
         with pytest.raises(OpenFailed) as caught:
             PACKING.unpack(by.decrypt(blobs), 3)  # type: ignore[arg-type]
-        outcomes.add((type(caught.value), str(caught.value), caught.value.__cause__, caught.value.__suppress_context__))
+        outcomes.add(
+            (
+                type(caught.value),
+                str(caught.value),
+                caught.value.__cause__,
+                caught.value.__suppress_context__,
+            )
+        )
 
     for damage in DAMAGE.values():
         fails([damage(good)])
@@ -267,7 +303,11 @@ def test_a_key_that_is_none_is_refused() -> None:
 
 def test_the_owner_is_told_what_cannot_be_encrypted() -> None:
     hospital = Encryptor(SECRET_KEY, PACKING)
-    for parts in (np.array([PACKING.part_limit + 1]), np.zeros(3, np.int32), np.zeros((2, 2), np.int64)):
+    for parts in (
+        np.array([PACKING.part_limit + 1]),
+        np.zeros(3, np.int32),
+        np.zeros((2, 2), np.int64),
+    ):
         with pytest.raises(OutOfRange):
             hospital.encrypt(parts)
     with pytest.raises(ConfigOverflow):
@@ -277,7 +317,9 @@ def test_the_owner_is_told_what_cannot_be_encrypted() -> None:
 # --- SEAL's paths
 
 
-def test_without_memfd_a_private_file_serves_and_goes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_memfd_a_private_file_serves_and_goes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.delattr(os, "memfd_create")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     modes = []
@@ -294,7 +336,9 @@ def test_without_memfd_a_private_file_serves_and_goes(monkeypatch: pytest.Monkey
     assert not list(tmp_path.iterdir())
 
 
-def test_what_zstd_compresses_is_drawn_again_or_read_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_zstd_compresses_is_drawn_again_or_read_word_by_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     expected = RNG.integers(-(2**15), 2**15, (2, 100), np.int32)
     body, calls = ckks._body, iter(range(10**6))
     monkeypatch.setattr(ckks, "_body", lambda blob: body(blob) if next(calls) % 2 else None)
@@ -307,7 +351,12 @@ def test_what_zstd_compresses_is_drawn_again_or_read_word_by_word(monkeypatch: p
 def test_the_frame_of_raw_blocks_comes_off() -> None:
     words = os.urandom(300)
     raw = b"\x28\xb5\x2f\xfd\x60" + (300 - 256).to_bytes(2, "little")
-    raw += (100 << 3).to_bytes(3, "little") + words[:100] + (200 << 3 | 1).to_bytes(3, "little") + words[100:]
+    raw += (
+        (100 << 3).to_bytes(3, "little")
+        + words[:100]
+        + (200 << 3 | 1).to_bytes(3, "little")
+        + words[100:]
+    )
     assert ckks._body(SEAL_HEADER + bytes(8) + raw) == words
     assert ckks._body(SEAL_HEADER[:5] + bytes(11) + words) == words
     assert ckks._body(SEAL_HEADER + bytes(8) + RLE_BOMB) is None

@@ -1,4 +1,6 @@
-"""Quantisation: unbiased, at most a step off, exact on the grid, the same bytes for the same key; no sum can wrap."""
+"""Quantisation: unbiased, at most a step off, exact on the grid, the same bytes for the same key;
+no sum can wrap.
+"""
 
 import numpy as np
 import pytest
@@ -38,14 +40,18 @@ def test_a_value_on_the_grid_stays_what_it_is(bits: int, clip: float) -> None:
     grid = np.arange(-fixed.levels, fixed.levels + 1, dtype=np.int32)
     values = fixed.dequantise_mean(grid, clip, 1)
     for key in (KEY, derive(KEY, "another")):
-        again, clipped = fixed.quantise(np.clip(values, -np.float32(clip), np.float32(clip)), clip, key)
+        again, clipped = fixed.quantise(
+            np.clip(values, -np.float32(clip), np.float32(clip)), clip, key
+        )
         assert np.array_equal(again, grid)
         assert clipped == 0
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, -0.3, 0.5, -2.71, 6.999, -7.0])
 def test_the_rounding_is_unbiased(value: float) -> None:
-    """400,000 roundings: the mean is within five standard errors, plus the documented 1/512 of a step. The key is fixed."""
+    """400,000 roundings: the mean is within five standard errors, plus the documented 1/512 of a
+    step. The key is fixed.
+    """
     fixed, count = FixedPoint(4, 16, 5), 400_000
     quantised, _ = fixed.quantise(np.full(count, value, np.float32), 7.0, KEY)
     assert set(np.unique(quantised)) <= {np.floor(value), np.ceil(value)}
@@ -60,7 +66,10 @@ def test_neighbours_are_rounded_independently() -> None:
 
 
 def test_the_same_key_gives_the_same_integers_another_key_others() -> None:
-    fixed, values = FixedPoint(12, 16, 5), np.random.default_rng(0).normal(size=1000).astype(np.float32)
+    fixed, values = (
+        FixedPoint(12, 16, 5),
+        np.random.default_rng(0).normal(size=1000).astype(np.float32),
+    )
     one, _ = fixed.quantise(values, 3.0, KEY)
     assert np.array_equal(one, fixed.quantise(values, 3.0, KEY)[0])
     assert not np.array_equal(one, fixed.quantise(values, 3.0, derive(KEY, "another"))[0])
@@ -94,20 +103,34 @@ def test_a_clip_for_each_tensor() -> None:
     assert clipped == np.count_nonzero(np.abs(values) > each)
     back = fixed.dequantise_mean(whole, per_tensor, 1, lengths)
     assert (np.abs(back - np.clip(values, -each, each)) < 1.01 * each / fixed.levels).all()
-    assert np.array_equal(fixed.quantise(values, 1.5, KEY)[0], fixed.quantise(values, [1.5] * 5, KEY, lengths)[0])
+    assert np.array_equal(
+        fixed.quantise(values, 1.5, KEY)[0], fixed.quantise(values, [1.5] * 5, KEY, lengths)[0]
+    )
 
 
 @pytest.mark.parametrize(
     ("clip", "lengths"),
-    [(0.0, None), (-1.0, None), (np.nan, None), (np.inf, None), ([1.0, 1.0], None), ([1.0, 2.0], [3, 6]), ([1.0], [9]),
-     ([1.0, 2.0], [11, -1]), ([[1.0], [2.0]], [5, 5]), ([1.0, 0.0], [5, 5])],
+    [
+        (0.0, None),
+        (-1.0, None),
+        (np.nan, None),
+        (np.inf, None),
+        ([1.0, 1.0], None),
+        ([1.0, 2.0], [3, 6]),
+        ([1.0], [9]),
+        ([1.0, 2.0], [11, -1]),
+        ([[1.0], [2.0]], [5, 5]),
+        ([1.0, 0.0], [5, 5]),
+    ],
 )
 def test_clips_that_do_not_fit_are_refused(clip: object, lengths: list[int] | None) -> None:
     with pytest.raises(OutOfRange):
         FixedPoint(8, 16, 5).quantise(np.zeros(10, np.float32), clip, KEY, lengths)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("values", [np.zeros(4), np.zeros((2, 2), np.float32), np.zeros(8, np.float32)[::2]])
+@pytest.mark.parametrize(
+    "values", [np.zeros(4), np.zeros((2, 2), np.float32), np.zeros(8, np.float32)[::2]]
+)
 def test_an_update_of_another_kind_is_refused(values: np.ndarray) -> None:
     with pytest.raises(OutOfRange):
         FixedPoint(8, 16, 5).quantise(values, 1.0, KEY)
@@ -116,7 +139,11 @@ def test_an_update_of_another_kind_is_refused(values: np.ndarray) -> None:
 @given(st.integers(2, 24), st.sampled_from([16, 24, 32]), st.integers(1, 5000))
 @settings(deadline=None, max_examples=200)
 def test_a_ring_that_the_sum_could_leave_is_refused(bits: int, ring: int, parties: int) -> None:
-    fits = parties * (2 ** (bits - 1) - 1) < 2 ** (ring - 1) if bits > 2 else parties <= 2 ** (ring - 2)
+    fits = (
+        parties * (2 ** (bits - 1) - 1) < 2 ** (ring - 1)
+        if bits > 2
+        else parties <= 2 ** (ring - 2)
+    )
     if ring >= bits + (parties - 1).bit_length():
         assert fits
         FixedPoint(bits, ring, parties)
@@ -125,7 +152,9 @@ def test_a_ring_that_the_sum_could_leave_is_refused(bits: int, ring: int, partie
             FixedPoint(bits, ring, parties)
 
 
-@pytest.mark.parametrize(("bits", "ring", "parties"), [(1, 16, 2), (25, 32, 2), (0, 16, 2), (8, 16, 0), (8, 20, 2)])
+@pytest.mark.parametrize(
+    ("bits", "ring", "parties"), [(1, 16, 2), (25, 32, 2), (0, 16, 2), (8, 16, 0), (8, 20, 2)]
+)
 def test_what_is_no_fixed_point_is_refused(bits: int, ring: int, parties: int) -> None:
     with pytest.raises(ConfigOverflow):
         FixedPoint(bits, ring, parties)

@@ -29,13 +29,21 @@ def test_the_encoding_is_injective(domain: str, one: list, other_domain: str, ot
     ],
 )
 def test_no_two_lists_of_parts_share_a_digest_a_mac_or_a_key(one: tuple, other: tuple) -> None:
-    for function in (lambda *p: kdf.digest("d", *p), lambda *p: kdf.mac(b"k", "d", *p), lambda *p: kdf.derive(b"k", "d", *p)):
+    for function in (
+        lambda *p: kdf.digest("d", *p),
+        lambda *p: kdf.mac(b"k", "d", *p),
+        lambda *p: kdf.derive(b"k", "d", *p),
+    ):
         assert function(*one) != function(*other)
 
 
 def test_the_domain_separates_and_a_bool_or_float_is_no_part() -> None:
     assert kdf.digest("a", b"x") != kdf.digest("b", b"x")
-    assert kdf.digest("a", memoryview(b"xy")) == kdf.digest("a", bytearray(b"xy")) == kdf.digest("a", b"xy")
+    assert (
+        kdf.digest("a", memoryview(b"xy"))
+        == kdf.digest("a", bytearray(b"xy"))
+        == kdf.digest("a", b"xy")
+    )
     for part in (True, 1.0, None):
         with pytest.raises(TypeError):
             kdf.digest("a", part)  # type: ignore[arg-type]
@@ -49,8 +57,12 @@ def test_equal_compares_whole_bytes() -> None:
 
 def test_both_ends_agree_on_a_secret_that_a_third_does_not_have() -> None:
     a, b, c = (agreement.generate() for _ in range(3))
-    assert agreement.shared_secret(a.private, b.public) == agreement.shared_secret(b.private, a.public)
-    assert agreement.shared_secret(a.private, b.public) != agreement.shared_secret(c.private, b.public)
+    assert agreement.shared_secret(a.private, b.public) == agreement.shared_secret(
+        b.private, a.public
+    )
+    assert agreement.shared_secret(a.private, b.public) != agreement.shared_secret(
+        c.private, b.public
+    )
     assert agreement.public_of(a.private) == a.public
 
 
@@ -119,7 +131,9 @@ def test_every_flipped_byte_of_a_signature_is_noticed() -> None:
 
 @given(st.binary(min_size=32, max_size=32), st.binary(max_size=200), st.binary(max_size=40))
 @settings(deadline=None, max_examples=50)
-def test_a_box_opens_to_what_was_sealed_and_a_retry_is_the_same_box(key: bytes, plaintext: bytes, associated: bytes) -> None:
+def test_a_box_opens_to_what_was_sealed_and_a_retry_is_the_same_box(
+    key: bytes, plaintext: bytes, associated: bytes
+) -> None:
     box = sealing.seal(key, plaintext, associated)
     assert box == sealing.seal(key, plaintext, associated)
     assert len(box) == len(plaintext) + sealing.OVERHEAD

@@ -1,4 +1,6 @@
-"""Masks: they cancel exactly, are uniform, use the whole key, and do not depend on how the work is cut into chunks."""
+"""Masks: they cancel exactly, are uniform, use the whole key, and do not depend on how the work is
+cut into chunks.
+"""
 
 import numpy as np
 import pytest
@@ -28,26 +30,36 @@ def mask(ring: Ring, count: int, one_key: bytes) -> np.ndarray:
 @pytest.mark.parametrize("bits", RINGS)
 @given(st.integers(2, 6), st.integers(1, 40), st.integers(0, 2**32))
 @settings(deadline=None, max_examples=20)
-def test_pairwise_masks_cancel_exactly_in_the_sum(bits: int, hospitals: int, count: int, seed: int) -> None:
+def test_pairwise_masks_cancel_exactly_in_the_sum(
+    bits: int, hospitals: int, count: int, seed: int
+) -> None:
     ring = Ring(bits)
     words = np.random.default_rng(seed).integers(0, 2**63, (hospitals, count))
     vectors = (words % ring.modulus if bits < 64 else words).astype(ring.dtype)
     total = np.zeros(count, ring.dtype)
     for i, vector in enumerate(vectors):
         masked = vector.copy()
-        streams = [(key(min(i, j), max(i, j), seed), 1 if i < j else -1) for j in range(hospitals) if j != i]
+        streams = [
+            (key(min(i, j), max(i, j), seed), 1 if i < j else -1)
+            for j in range(hospitals)
+            if j != i
+        ]
         keystream.apply(masked, streams, ring)
         ring.reduce(masked)
         assert count < 8 or not np.array_equal(masked, vector)
         ring.add_into(total, ring.to_wire(masked))
     ring.reduce(total)
     plain = vectors.sum(axis=0, dtype=np.uint64)
-    assert np.array_equal(total.astype(np.uint64), plain % np.uint64(ring.modulus) if bits < 64 else plain)
+    assert np.array_equal(
+        total.astype(np.uint64), plain % np.uint64(ring.modulus) if bits < 64 else plain
+    )
 
 
 @pytest.mark.parametrize("bits", RINGS)
 @pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])
-def test_the_mask_of_a_long_vector_is_the_stream_s_words_in_one_piece(bits: int, count: int) -> None:
+def test_the_mask_of_a_long_vector_is_the_stream_s_words_in_one_piece(
+    bits: int, count: int
+) -> None:
     ring = Ring(bits)
     words = np.empty(count, ring.dtype)
     keystream.fill(words.view(np.uint8), key(1))
@@ -83,11 +95,15 @@ def test_every_bit_of_the_key_counts(bit: int) -> None:
 
 @pytest.mark.parametrize("bits", RINGS)
 def test_every_byte_of_the_elements_is_uniform_up_to_its_top_value(bits: int) -> None:
-    """Chi-squared over 256 values; the 1 - 1e-9 quantile for 255 degrees of freedom is about 408. The key is fixed."""
+    """Chi-squared over 256 values; the 1 - 1e-9 quantile for 255 degrees of freedom is about 408.
+    The key is fixed.
+    """
     ring, count = Ring(bits), 1 << 16
     elements = mask(ring, count, key(7))
     for byte in range(bits // 8):
-        seen = np.bincount((elements >> np.asarray(8 * byte, ring.dtype)).astype(np.uint8), minlength=256)
+        seen = np.bincount(
+            (elements >> np.asarray(8 * byte, ring.dtype)).astype(np.uint8), minlength=256
+        )
         assert ((seen - count / 256) ** 2 / (count / 256)).sum() < 408
 
 

@@ -16,7 +16,10 @@ counts = st.lists(st.integers(0, 2**48 - 1), min_size=3, max_size=3)
 def test_the_sums_of_counts_come_back(bits: int, hospitals: list[list[int]]) -> None:
     encoded = [limbs.encode(one, bits) for one in hospitals]
     top = 2**11 if bits == 0 else 2 ** (bits - 1)
-    assert all(len(one) == 3 * limbs.limbs_needed(bits) and one.min() >= 0 and one.max() < top for one in encoded)
+    assert all(
+        len(one) == 3 * limbs.limbs_needed(bits) and one.min() >= 0 and one.max() < top
+        for one in encoded
+    )
     total = np.sum(encoded, axis=0)
     assert limbs.decode(total, bits, 3) == [sum(column) for column in zip(*hospitals, strict=True)]
 

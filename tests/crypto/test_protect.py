@@ -20,7 +20,9 @@ def update_of(d: int) -> np.ndarray:
     return np.random.default_rng(d).normal(size=d).astype(np.float32)
 
 
-def step_by_step(update: np.ndarray, clip: object, fixed: FixedPoint, lengths: list[int] | None) -> tuple[bytes, int, np.ndarray]:
+def step_by_step(
+    update: np.ndarray, clip: object, fixed: FixedPoint, lengths: list[int] | None
+) -> tuple[bytes, int, np.ndarray]:
     values, clipped = fixed.quantise(update, clip, KEY, lengths)  # type: ignore[arg-type]
     integers = np.concatenate([values, limbs.encode([*COUNTS, clipped], fixed.bits)])
     ring = Ring(fixed.ring)
@@ -37,7 +39,9 @@ def test_one_pass_equals_the_steps(bits_and_ring: tuple[int, int], d: int) -> No
     lengths, clip = [d // 3, d - d // 3], [2.0, 1.5]
     wire, clipped, integers = step_by_step(update, clip, fixed, lengths)
     tagger = tag.Tagger(KEY, b"context")
-    protected = quantise_and_mask(update, clip, fixed, KEY, STREAMS, lengths=lengths, counts=COUNTS, tagger=tagger)
+    protected = quantise_and_mask(
+        update, clip, fixed, KEY, STREAMS, lengths=lengths, counts=COUNTS, tagger=tagger
+    )
     assert bytes(protected.wire) == wire
     assert protected.clipped == clipped
     assert d < 77 or clipped > 0
@@ -52,7 +56,10 @@ def test_the_wire_may_take_the_place_of_the_update(bits_and_ring: tuple[int, int
     update = room[:d]
     update[:] = update_of(d)
     out = room.view(np.uint8)[: len(wire)]
-    assert bytes(quantise_and_mask(update, 2.0, fixed, KEY, STREAMS, counts=COUNTS, out=out).wire) == wire
+    assert (
+        bytes(quantise_and_mask(update, 2.0, fixed, KEY, STREAMS, counts=COUNTS, out=out).wire)
+        == wire
+    )
 
 
 def test_an_out_that_would_be_read_after_it_was_written_or_does_not_fit_is_refused() -> None:
@@ -74,9 +81,15 @@ def test_five_hospitals_sum_to_the_sum_of_their_integers_and_counts() -> None:
     needed = 4 * limbs.limbs_needed(fixed.bits)
     total, plain = np.zeros(d + needed, ring.dtype), np.zeros(d, np.int64)
     for i in range(hospitals):
-        streams = [(derive(KEY, min(i, j).__str__(), max(i, j)), 1 if i < j else -1) for j in range(hospitals) if j != i]
+        streams = [
+            (derive(KEY, min(i, j).__str__(), max(i, j)), 1 if i < j else -1)
+            for j in range(hospitals)
+            if j != i
+        ]
         update = update_of(d) * np.float32(0.1 * (i + 1))
-        ring.add_into(total, quantise_and_mask(update, 1.0, fixed, KEY, streams, counts=[i, 10 * i, 1]).wire)
+        ring.add_into(
+            total, quantise_and_mask(update, 1.0, fixed, KEY, streams, counts=[i, 10 * i, 1]).wire
+        )
         plain += fixed.quantise(update, 1.0, KEY)[0]
     signed = ring.signed(total)
     fixed.check_sum(signed[:d], hospitals)
@@ -85,7 +98,9 @@ def test_five_hospitals_sum_to_the_sum_of_their_integers_and_counts() -> None:
 
 
 def test_the_masked_bytes_look_like_none_of_the_values() -> None:
-    """All the ones a hospital could send give bytes as uniform as zeros do (chi-squared, fixed keys)."""
+    """All the ones a hospital could send give bytes as uniform as zeros do (chi-squared, fixed
+    keys).
+    """
     fixed = FixedPoint(12, 16, 5)
     for value in (0.0, 1.0):
         wire = quantise_and_mask(np.full(CHUNK, value, np.float32), 1.0, fixed, KEY, STREAMS).wire

@@ -19,7 +19,9 @@ def elements(ring: Ring, count: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("bits", RINGS)
 @pytest.mark.parametrize("count", LENGTHS)
-def test_the_wire_takes_exactly_its_bytes_and_gives_the_elements_back(bits: int, count: int) -> None:
+def test_the_wire_takes_exactly_its_bytes_and_gives_the_elements_back(
+    bits: int, count: int
+) -> None:
     ring = Ring(bits)
     array = elements(ring, count)
     wire = ring.to_wire(array)
@@ -54,7 +56,9 @@ def test_24_bit_slices_of_whole_blocks_stand_alone() -> None:
     ring = Ring(24)
     array = elements(ring, 2 * BLOCK + 5)
     wire = ring.to_wire(array)
-    assert np.array_equal(ring.from_wire(wire[3 * BLOCK : 6 * BLOCK], BLOCK), array[BLOCK : 2 * BLOCK])
+    assert np.array_equal(
+        ring.from_wire(wire[3 * BLOCK : 6 * BLOCK], BLOCK), array[BLOCK : 2 * BLOCK]
+    )
 
 
 def test_24_bit_wires_hold_nothing_of_the_top_bytes_in_memory() -> None:
@@ -94,7 +98,9 @@ def test_a_buffer_of_another_length_is_refused_and_adds_nothing(bits: int, extra
     assert np.array_equal(total, before)
 
 
-@pytest.mark.parametrize("array", [np.zeros(3, np.int32), np.zeros((2, 2), np.uint32), np.zeros(8, np.uint32)[::2]])
+@pytest.mark.parametrize(
+    "array", [np.zeros(3, np.int32), np.zeros((2, 2), np.uint32), np.zeros(8, np.uint32)[::2]]
+)
 def test_an_array_of_another_kind_is_refused(array: np.ndarray) -> None:
     with pytest.raises(OutOfRange):
         Ring(32).to_wire(array)

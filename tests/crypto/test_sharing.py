@@ -1,4 +1,6 @@
-"""Shamir's sharing: any threshold shares give the secret, fewer give nothing, wrong ones are refused."""
+"""Shamir's sharing: any threshold shares give the secret, fewer give nothing, wrong ones are
+refused.
+"""
 
 import contextlib
 import itertools
@@ -14,9 +16,15 @@ from crypto.errors import SharingError
 SECRET = bytes(range(32))
 
 
-@given(st.data(), st.binary(min_size=32, max_size=32), st.sets(st.integers(0, 2**31 - 1), min_size=1, max_size=12))
+@given(
+    st.data(),
+    st.binary(min_size=32, max_size=32),
+    st.sets(st.integers(0, 2**31 - 1), min_size=1, max_size=12),
+)
 @settings(deadline=None, max_examples=60)
-def test_any_threshold_of_the_shares_give_the_secret(data: st.DataObject, secret: bytes, holders: set[int]) -> None:
+def test_any_threshold_of_the_shares_give_the_secret(
+    data: st.DataObject, secret: bytes, holders: set[int]
+) -> None:
     threshold = data.draw(st.integers(1, len(holders)))
     shares = sharing.split(secret, sorted(holders), threshold)
     assert {len(share) for share in shares.values()} == {sharing.SHARE_BYTES}
@@ -36,9 +44,14 @@ def test_a_hundred_holders_with_a_threshold_of_seventy() -> None:
 
 
 def test_fewer_shares_than_the_threshold_fit_every_secret() -> None:
-    """Perfect secrecy: two shares of a threshold of three, with any third value, give some secret, each a different one."""
+    """Perfect secrecy: two shares of a threshold of three, with any third value, give some secret,
+    each a different one.
+    """
     shares = sharing.split(SECRET, [0, 1, 2], 3)
-    results = {sharing.combine({**shares, 2: value.to_bytes(33, "big")}, 3) for value in range(1, 2**40, 2**36)}
+    results = {
+        sharing.combine({**shares, 2: value.to_bytes(33, "big")}, 3)
+        for value in range(1, 2**40, 2**36)
+    }
     assert len(results) == 16
 
 
@@ -81,7 +94,9 @@ def test_too_few_shares_are_refused() -> None:
             sharing.combine({holder: shares[holder] for holder in some}, 4)
 
 
-@pytest.mark.parametrize("share", [b"", bytes(32), bytes(34), sharing.PRIME.to_bytes(33, "big"), b"\xff" * 33])
+@pytest.mark.parametrize(
+    "share", [b"", bytes(32), bytes(34), sharing.PRIME.to_bytes(33, "big"), b"\xff" * 33]
+)
 def test_a_share_that_is_no_field_element_is_refused_and_its_holder_named(share: bytes) -> None:
     shares = sharing.split(SECRET, range(5), 3)
     for holder in (2, 4):  # one that would be used, one beyond the threshold
@@ -113,7 +128,9 @@ def test_a_wrong_share_gives_another_secret_or_none() -> None:
         (SECRET, [1, 2**31], 2),
     ],
 )
-def test_what_cannot_be_shared_is_refused(secret: bytes, holders: list[int], threshold: int) -> None:
+def test_what_cannot_be_shared_is_refused(
+    secret: bytes, holders: list[int], threshold: int
+) -> None:
     with pytest.raises(SharingError):
         sharing.split(secret, holders, threshold)
 

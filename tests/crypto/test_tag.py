@@ -1,4 +1,6 @@
-"""The aggregate's tag: linear, bound to key, context and survivors, and broken by any change of the sum."""
+"""The aggregate's tag: linear, bound to key, context and survivors, and broken by any change of the
+sum.
+"""
 
 import numpy as np
 import pytest
@@ -38,7 +40,9 @@ def test_a_vector_longer_than_a_chunk_and_one_in_pieces_have_the_same_tag() -> N
     tagger = tag.Tagger(KEY, CONTEXT)
     for piece in np.split(x, [1, 40_000, 40_001]):
         tagger.update(piece)
-    assert tagger.tag(4) == tag.tag(KEY, CONTEXT, 4, x) == tag.tag(KEY, CONTEXT, 4, x.astype(np.int64))
+    assert (
+        tagger.tag(4) == tag.tag(KEY, CONTEXT, 4, x) == tag.tag(KEY, CONTEXT, 4, x.astype(np.int64))
+    )
 
 
 @given(st.integers(0, 19), st.integers(-(2**31) + 2047 * 3 + 1, 2**31 - 2047 * 3 - 1).filter(bool))
@@ -69,14 +73,29 @@ def test_key_context_and_hospital_bind_the_tag() -> None:
         tag.tag(bytes(32), CONTEXT, 1, x),
     }
     assert len(tags) == 5
-    zero = np.zeros(20, np.int32)  # the pad alone depends on all of them too, so that a tag tells nothing about its vector
-    assert len({tag.tag(KEY, CONTEXT, 1, zero), tag.tag(KEY, CONTEXT, 2, zero), tag.tag(KEY, b"other", 1, zero)}) == 3
+    # the pad alone depends on all of them too, so that a tag tells nothing about its vector
+    zero = np.zeros(20, np.int32)
+    assert (
+        len(
+            {
+                tag.tag(KEY, CONTEXT, 1, zero),
+                tag.tag(KEY, CONTEXT, 2, zero),
+                tag.tag(KEY, b"other", 1, zero),
+            }
+        )
+        == 3
+    )
 
 
 def test_a_change_by_a_power_of_two_moves_the_tag_by_its_multiples_only() -> None:
-    """The soundness argument: a change of 2^v leaves 2^(64 - v) possible tags, and over contexts they do occur."""
+    """The soundness argument: a change of 2^v leaves 2^(64 - v) possible tags, and over contexts
+    they do occur.
+    """
     x, changed = np.zeros(1, np.int64), np.array([1 << 30])
-    moves = {(tag.tag(KEY, bytes([c]), 1, changed) - tag.tag(KEY, bytes([c]), 1, x)) % M for c in range(64)}
+    moves = {
+        (tag.tag(KEY, bytes([c]), 1, changed) - tag.tag(KEY, bytes([c]), 1, x)) % M
+        for c in range(64)
+    }
     assert all(move % (1 << 30) == 0 for move in moves)
     assert len(moves) == 64
 

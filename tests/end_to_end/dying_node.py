@@ -1,4 +1,6 @@
-"""`python -m tests.end_to_end.dying_node HOSPITAL.toml MESSAGE`: a hospital whose process is killed where it would send MESSAGE."""
+"""`python -m tests.end_to_end.dying_node HOSPITAL.toml MESSAGE`: a hospital whose process is killed
+where it would send MESSAGE.
+"""
 
 from __future__ import annotations
 

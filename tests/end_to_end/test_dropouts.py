@@ -1,5 +1,6 @@
-"""Dropouts, exhaustively: for every set of hospitals that die, at every point of a round, either the sum is exactly the survivors'
-or nothing is revealed and the next round starts."""
+"""Dropouts, exhaustively: for every set of hospitals that die, at every point of a round, either
+the sum is exactly the survivors' or nothing is revealed and the next round starts.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,16 @@ import pytest
 from crypto.kdf import derive
 from federation.coding import Coding, Contribution, Sum
 from federation.effects import Applied, Recorded
-from federation.messages import AdvertiseKeys, Aggregate, Consistency, Message, Ready, ShareKeys, UnmaskShares, Update
+from federation.messages import (
+    AdvertiseKeys,
+    Aggregate,
+    Consistency,
+    Message,
+    Ready,
+    ShareKeys,
+    UnmaskShares,
+    Update,
+)
 from tests.rig import RUN, Deaths, Rig, config, default_update, start_model
 
 MASKED = (AdvertiseKeys, ShareKeys, Update, Consistency, UnmaskShares)
@@ -24,7 +34,9 @@ ORDER: dict[str, tuple[type[Message], ...]] = {
     "plain": (Ready, Update),
 }
 Case = Mapping[int, int]
-"""hospital → how many of its messages it sends before it dies; all of them: it dies before the aggregate reaches it."""
+"""hospital → how many of its messages it sends before it dies; all of them: it dies before the
+aggregate reaches it.
+"""
 
 
 def cases(hospitals: int, dead: int, points: int) -> Iterator[Case]:
@@ -59,9 +71,13 @@ def same(one: Sum, other: Sum) -> bool:
 
 
 class Played:
-    """All cases as the rounds of one run, each perhaps followed by a round without a death; such a round ends the run."""
+    """All cases as the rounds of one run, each perhaps followed by a round without a death; such a
+    round ends the run.
+    """
 
-    def __init__(self, kind: str, hospitals: int, threshold: int, every: list[Case], honest_between: bool) -> None:
+    def __init__(
+        self, kind: str, hospitals: int, threshold: int, every: list[Case], honest_between: bool
+    ) -> None:
         step = 2 if honest_between else 1
         self.cases = {1 + step * at: case for at, case in enumerate(every)}
         self.kind, self.threshold, self.order = kind, threshold, ORDER[kind]
@@ -69,7 +85,12 @@ class Played:
         self.aborted: dict[int, str] = {}
         self.deaths = Deaths(self.order, self.cases)
         settings = config(
-            kind, hospitals, rounds=step * len(every) + 1, threshold=threshold, min_cohort=min(hospitals, threshold), key_rounds=50
+            kind,
+            hospitals,
+            rounds=step * len(every) + 1,
+            threshold=threshold,
+            min_cohort=min(hospitals, threshold),
+            key_rounds=50,
         )
         self.rig = self.deaths.rig = Rig(settings, fault=self.deaths, watch=self._watch)
         self.rig.play()
@@ -84,15 +105,26 @@ class Played:
         self.deaths.raise_all()
 
     def sent(self, round_: int, kind: type[Message]) -> dict[int, Any]:
-        return {who: message for who, message in self.deaths.sent if isinstance(message, kind) and message.round == round_}
+        return {
+            who: message
+            for who, message in self.deaths.sent
+            if isinstance(message, kind) and message.round == round_
+        }
 
     def succeeds(self, case: Case) -> bool:
         """Whether at least `threshold` hospitals send their last message."""
-        last = [who for who in range(len(self.rig.sessions)) if case.get(who, len(self.order)) >= len(self.order)]
+        last = [
+            who
+            for who in range(len(self.rig.sessions))
+            if case.get(who, len(self.order)) >= len(self.order)
+        ]
         return len(last) >= self.threshold
 
     def check(self) -> None:
-        model, coding = start_model(self.rig.config.protection.clip), Coding.of(self.rig.config, self.rig.layout)
+        model, coding = (
+            start_model(self.rig.config.protection.clip),
+            Coding.of(self.rig.config, self.rig.layout),
+        )
         kept: dict[int, list[int]] = {who: [] for who in self.rig.sessions}
         upload = self.order.index(Update)
         for round_ in range(1, self.rig.config.federation.rounds + 1):
@@ -100,15 +132,19 @@ class Played:
             if not self.succeeds(case):
                 self._check_nothing_revealed(round_, case)
                 continue
-            assert round_ in self.totals, f"round {round_} with {case} was aborted: {self.aborted.get(round_)}"
+            assert round_ in self.totals, (
+                f"round {round_} with {case} was aborted: {self.aborted.get(round_)}"
+            )
             survivors = [who for who in self.rig.sessions if case.get(who, upload + 1) > upload]
             expected = plain_sum(self.rig, round_, survivors, model.clips)
-            if "ckks" not in self.kind:  # there only the hospitals see it; their model is compared below
+            # there only the hospitals see it; their model is compared below
+            if "ckks" not in self.kind:
                 assert same(self.totals[round_], expected), f"round {round_} with {case}"
             for who in survivors:
                 if who not in case:
                     kept[who].append(round_)
-            if len(case) < len(self.rig.sessions):  # else nobody was left to hear of it, and the run goes on without this round
+            # else nobody was left to hear of it, and the run goes on without this round
+            if len(case) < len(self.rig.sessions):
                 model.apply(expected, coding, self.rig.config, round_)
         assert self.rig.federation.finished is not None
         assert {session.shared.digest for session in self.rig.sessions.values()} == {model.digest}
@@ -117,18 +153,32 @@ class Played:
     def _check_nothing_revealed(self, round_: int, case: Case) -> None:
         assert self.aborted.get(round_) == "threshold", f"round {round_} with {case}"
         assert round_ not in self.totals
-        assert round_ + 1 in self.totals, f"the round after {case} did not succeed: {self.aborted.get(round_ + 1)}"
+        assert round_ + 1 in self.totals, (
+            f"the round after {case} did not succeed: {self.aborted.get(round_ + 1)}"
+        )
         revealed = self.sent(round_, UnmaskShares)
         assert len(revealed) < self.threshold
         for shares in revealed.values():  # of one hospital never both secrets
-            assert not {share.owner for share in shares.self_shares} & {share.owner for share in shares.key_shares}
+            assert not {share.owner for share in shares.self_shares} & {
+                share.owner for share in shares.key_shares
+            }
         if len(self.sent(round_, Consistency)) < self.threshold:
             assert not revealed
 
 
-@pytest.mark.parametrize(("hospitals", "threshold"), [(1, 1), (2, 2), (3, 2), (3, 3), (4, 3), (5, 4)])
-def test_masked_sum_is_exact_for_every_single_dropout_at_every_point(hospitals: int, threshold: int) -> None:
-    played = Played("masked", hospitals, threshold, [{}, *cases(hospitals, 1, len(MASKED) + 1)], honest_between=hospitals == threshold)
+@pytest.mark.parametrize(
+    ("hospitals", "threshold"), [(1, 1), (2, 2), (3, 2), (3, 3), (4, 3), (5, 4)]
+)
+def test_masked_sum_is_exact_for_every_single_dropout_at_every_point(
+    hospitals: int, threshold: int
+) -> None:
+    played = Played(
+        "masked",
+        hospitals,
+        threshold,
+        [{}, *cases(hospitals, 1, len(MASKED) + 1)],
+        honest_between=hospitals == threshold,
+    )
     played.check()
 
 
@@ -139,15 +189,25 @@ def test_masked_sum_is_exact_for_every_pair_of_dropouts_at_every_two_points() ->
 
 
 @pytest.mark.parametrize(("hospitals", "threshold"), [(2, 2), (3, 3), (4, 3), (5, 4)])
-def test_below_the_threshold_nothing_is_revealed_and_the_next_round_succeeds(hospitals: int, threshold: int) -> None:
-    played = Played("masked", hospitals, threshold, list(together(hospitals, len(MASKED))), honest_between=True)
+def test_below_the_threshold_nothing_is_revealed_and_the_next_round_succeeds(
+    hospitals: int, threshold: int
+) -> None:
+    played = Played(
+        "masked", hospitals, threshold, list(together(hospitals, len(MASKED))), honest_between=True
+    )
     played.check()
     assert played.aborted
 
 
 @pytest.mark.parametrize("hospitals", [3, 4, 5])
 def test_masked_ckks_sum_is_exact_for_every_single_dropout_at_every_point(hospitals: int) -> None:
-    played = Played("masked+ckks", hospitals, hospitals - 1, [{}, *cases(hospitals, 1, len(MASKED) + 1)], honest_between=False)
+    played = Played(
+        "masked+ckks",
+        hospitals,
+        hospitals - 1,
+        [{}, *cases(hospitals, 1, len(MASKED) + 1)],
+        honest_between=False,
+    )
     played.check()
     assert not played.aborted
 
@@ -187,11 +247,19 @@ def test_no_aggregate_leaves_before_the_last_phase() -> None:
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
         arriving = list(deaths(who, direction, message, now))
-        seen.extend((who, message) for _, message in arriving if direction == "down" and isinstance(message, Aggregate))
+        seen.extend(
+            (who, message)
+            for _, message in arriving
+            if direction == "down" and isinstance(message, Aggregate)
+        )
         return arriving
 
     rig = deaths.rig = Rig(config("masked", 5, rounds=1), fault=fault)
     rig.play()
     assert not seen
     assert [event["code"] for event in rig.events("aborted")] == ["threshold"]
-    assert all(stand.discarded == 1 and not stand.private for who, stand in rig.stands.items() if who not in case)
+    assert all(
+        stand.discarded == 1 and not stand.private
+        for who, stand in rig.stands.items()
+        if who not in case
+    )

@@ -1,5 +1,7 @@
-"""One thing changed in every field of every message, on the way to or from one hospital: it is noticed, no wrong sum is applied, and the
-next round has everybody again. What may change unnoticed is listed here by name."""
+"""One thing changed in every field of every message, on the way to or from one hospital: it is
+noticed, no wrong sum is applied, and the next round has everybody again. What may change unnoticed
+is listed here by name.
+"""
 
 from __future__ import annotations
 
@@ -23,16 +25,20 @@ Way = tuple[str, str, str]
 HARMLESS = {
     ("up", "RoundReport", "accuracy"),  # a hospital's own word
     ("up", "RoundReport", "clipped"),
-    ("up", "RoundReport", "round"),  # where it says it stands: asked before the next round, it says where it really does
+    # where it says it stands: asked before the next round, it says where it really does
+    ("up", "RoundReport", "round"),
     ("up", "RoundReport", "model"),
     ("up", "StateGrant", "epoch"),  # dropped as one that comes late; its asker asks again
 }
-PLAIN = {("up", "Update", "buffers[]"), ("down", "Aggregate", "buffers[]")}  # nothing proves a sum under `plain`
+# nothing proves a sum under `plain`
+PLAIN = {("up", "Update", "buffers[]"), ("down", "Aggregate", "buffers[]")}
 CKKS = {("down", "Aggregate", "transcript")}  # a hospital computes it itself
 
 
 def changes(value: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
-    """Every place in a value, with what changes it there: a bit in every number and byte string; items more and fewer in every tuple."""
+    """Every place in a value, with what changes it there: a bit in every number and byte string;
+    items more and fewer in every tuple.
+    """
     match value:
         case bool():
             return
@@ -58,12 +64,16 @@ def changes(value: Any) -> Iterator[tuple[str, Callable[[Any], Any]]]:
                 for name, change in changes(getattr(value, field)):
                     yield (
                         f".{field}{name}",
-                        lambda v, field=field, change=change: msgspec.structs.replace(v, **{field: change(getattr(v, field))}),
+                        lambda v, field=field, change=change: msgspec.structs.replace(
+                            v, **{field: change(getattr(v, field))}
+                        ),
                     )
 
 
 def ways(kind: str) -> list[Way]:
-    """All changes to the messages that pass hospital 1 in an undisturbed round and before it. masked+ckks: those that masked has not."""
+    """All changes to the messages that pass hospital 1 in an undisturbed round and before it.
+    masked+ckks: those that masked has not.
+    """
     seen: dict[tuple[str, str], Message] = {}
 
     def look(who: int, direction: str, message: Message, now: float) -> Any:
@@ -82,7 +92,8 @@ def ways(kind: str) -> list[Way]:
 
 
 class Flipped:
-    """A run with a new group key in every round. Every odd round has one change, the first still to be tried that fits a message.
+    """A run with a new group key in every round. Every odd round has one change, the first still to
+    be tried that fits a message.
 
     Some fit only where hospital 1 made the key, others only where it asks for it.
     """
@@ -95,7 +106,9 @@ class Flipped:
         self.clips: dict[int, Any] = {}
         self.noticed: set[int] = set()
         self.notes = 0
-        self.rig = Rig(config(kind, 4, rounds=rounds, key_rounds=1), fault=self._fault, watch=self._watch)
+        self.rig = Rig(
+            config(kind, 4, rounds=rounds, key_rounds=1), fault=self._fault, watch=self._watch
+        )
         self.rig.play()
 
     def _current(self, message: Message) -> int:
@@ -109,7 +122,11 @@ class Flipped:
         if who != VICTIM or not round_ % 2 or round_ in self.ways:
             return ((0.0, message),)
         possible = dict(changes(message))
-        fitting = (way for way in self.pending if way[:2] == (direction, type(message).__name__) and "." + way[2] in possible)
+        fitting = (
+            way
+            for way in self.pending
+            if way[:2] == (direction, type(message).__name__) and "." + way[2] in possible
+        )
         way = next(fitting, None)
         if way is None:
             return ((0.0, message),)
@@ -122,19 +139,31 @@ class Flipped:
             self.totals[effect.round] = effect.total
             honest = self.rig.sessions[0]
             self.clips[effect.round] = honest.shared.clips.copy()
-        elif isinstance(effect, Recorded) and effect.what not in ("joined", "begin", "round", "phase", "reported", "late"):
+        elif isinstance(effect, Recorded) and effect.what not in (
+            "joined",
+            "begin",
+            "round",
+            "phase",
+            "reported",
+            "late",
+        ):
             self.noticed |= {run.last_begun, run.last_begun + (run.round is None)}
         if sum(note.error for _, note in self.rig.federation.notes) > self.notes:
             self.notes = sum(note.error for _, note in self.rig.federation.notes)
             self.noticed |= {run.last_begun, run.last_begun + (run.round is None)}
         if isinstance(effect, Recorded) and effect.what in ("reported", "aborted", "discarded"):
-            come_back = self.rig.restart if run.peers[VICTIM].doubted else self.rig.federation.connect  # as after a silence
+            # as after a silence
+            come_back = (
+                self.rig.restart if run.peers[VICTIM].doubted else self.rig.federation.connect
+            )
             self.rig.federation.at(self.rig.federation.now, lambda: come_back(VICTIM))
 
     def check(self) -> set[Way]:
         """The ways that nobody noticed."""
         rig = self.rig
-        assert rig.federation.finished is not None, f"stands still after round {rig.run.last_begun}: {self.ways.get(rig.run.last_begun)}"
+        assert rig.federation.finished is not None, (
+            f"stands still after round {rig.run.last_begun}: {self.ways.get(rig.run.last_begun)}"
+        )
         coding = Coding.of(rig.config, rig.layout)
         missed = set()
         for round_ in range(2, rig.config.federation.rounds + 1, 2):
@@ -145,8 +174,12 @@ class Flipped:
         assert not missed
         if self.kind in ("plain", "masked"):
             for round_, total in self.totals.items():
-                expected = sum(integers(rig, who, round_, self.clips[round_]) for who in self.survivors[round_])
-                assert np.array_equal(total.values, expected[: coding.values]), f"round {round_}, {self.ways.get(round_)}"
+                expected = sum(
+                    integers(rig, who, round_, self.clips[round_]) for who in self.survivors[round_]
+                )
+                assert np.array_equal(total.values, expected[: coding.values]), (
+                    f"round {round_}, {self.ways.get(round_)}"
+                )
         assert len({session.shared.digest for session in rig.sessions.values()}) == 1
         assert rig.sessions[0].shared.digest != start_model().digest
         return {way for round_, way in self.ways.items() if round_ not in self.noticed}
@@ -164,6 +197,25 @@ def test_every_change_to_every_message_is_noticed_or_harmless(kind: str) -> None
 def test_there_is_a_change_for_every_message_of_a_masked_round() -> None:
     names = {name for _, name, _ in ways("masked")}
     assert names >= {
-        *("StartRound", "AdvertiseKeys", "KeyList", "ShareKeys", "Delivery", "Grant", "Update", "Survivors", "Consistency"),
-        *("UnmaskRequest", "UnmaskShares", "Aggregate", "RoundReport", "Synchronise", "Synchronised", "StateRequest", "StateGrant"),
+        *(
+            "StartRound",
+            "AdvertiseKeys",
+            "KeyList",
+            "ShareKeys",
+            "Delivery",
+            "Grant",
+            "Update",
+            "Survivors",
+            "Consistency",
+        ),
+        *(
+            "UnmaskRequest",
+            "UnmaskShares",
+            "Aggregate",
+            "RoundReport",
+            "Synchronise",
+            "Synchronised",
+            "StateRequest",
+            "StateGrant",
+        ),
     }

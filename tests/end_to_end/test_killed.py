@@ -1,4 +1,6 @@
-"""Under masked+ckks, over ZeroMQ: a hospital's process is killed in each phase and started again; the others finish the round."""
+"""Under masked+ckks, over ZeroMQ: a hospital's process is killed in each phase and started again;
+the others finish the round.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Victim:
-    """A process of its own that is killed where it would send `last`, and then started again, as its operator would."""
+    """A process of its own that is killed where it would send `last`, and then started again, as
+    its operator would.
+    """
 
     def __init__(self, settings: Path, last: str) -> None:
         self.processes = [self._spawn("tests.end_to_end.dying_node", str(settings), last)]
@@ -29,7 +33,9 @@ class Victim:
 
     def _spawn(self, *module: str) -> subprocess.Popen[bytes]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([sys.executable, "-u", "-m", *module], env=environment, cwd=ROOT, stdout=subprocess.PIPE)
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", *module], env=environment, cwd=ROOT, stdout=subprocess.PIPE
+        )
 
     def _restart(self) -> None:
         self.processes[0].wait()
@@ -54,8 +60,17 @@ class Victim:
         ("UnmaskShares", "unmask", 4),
     ],
 )
-def test_a_hospital_killed_in_any_phase_leaves_the_round_alive(tmp_path: Path, last: str, phase: str, survivors: int) -> None:
-    federation = ZmqFederation(tmp_path, protection="masked+ckks", hospitals=4, data="phantom-cxr:160", threshold=3, rounds=2)
+def test_a_hospital_killed_in_any_phase_leaves_the_round_alive(
+    tmp_path: Path, last: str, phase: str, survivors: int
+) -> None:
+    federation = ZmqFederation(
+        tmp_path,
+        protection="masked+ckks",
+        hospitals=4,
+        data="phantom-cxr:160",
+        threshold=3,
+        rounds=2,
+    )
     name = federation.prepared.ids[1]
     federation.nodes.pop(name).link.close(0.0)
     victim = Victim(federation.prepared.folder / f"{name}.toml", last)
@@ -65,8 +80,15 @@ def test_a_hospital_killed_in_any_phase_leaves_the_round_alive(tmp_path: Path, l
         ended = victim.end()
     assert ended == [-signal.SIGKILL, 0]
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert [(event["hospital"], event["phase"]) for event in events if event["event"] == "lost"] == [(name, phase)]
+    assert [
+        (event["hospital"], event["phase"]) for event in events if event["event"] == "lost"
+    ] == [(name, phase)]
     sessions = [node.session for node in federation.nodes.values()]
-    assert [[len(session.survivors[round_]) for round_ in (1, 2)] for session in sessions] == [[survivors, 4]] * 3
+    assert [[len(session.survivors[round_]) for round_ in (1, 2)] for session in sessions] == [
+        [survivors, 4]
+    ] * 3
     models = {session.shared.digest for session in sessions}
-    assert models == {model.read(tmp_path / "hospitals" / name / "shared.safetensors").digest} and sessions[0].shared.round == 2
+    assert (
+        models == {model.read(tmp_path / "hospitals" / name / "shared.safetensors").digest}
+        and sessions[0].shared.round == 2
+    )

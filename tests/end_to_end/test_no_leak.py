@@ -1,4 +1,6 @@
-"""The private layers never cross the wire: the decrypted frames of a whole run are searched for them, as float32 and quantised."""
+"""The private layers never cross the wire: the decrypted frames of a whole run are searched for
+them, as float32 and quantised.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def classifier_names(federation: ZmqFederation) -> list[str]:
 
 
 def watch_classifier(federation: ZmqFederation) -> list[np.ndarray]:
-    """Everything that the classifier's tensors are, and change by, during the run; filled while it plays."""
+    """Everything that the classifier's tensors are, and change by, during the run; filled while it
+    plays.
+    """
     names, seen = classifier_names(federation), []
     for node in federation.nodes.values():
         learner, train = node.learner, node.learner.train
@@ -37,7 +41,13 @@ def watch_classifier(federation: ZmqFederation) -> list[np.ndarray]:
             done = train(*given, **options)
             after = parameters.to_numpy(learner.model, names)
             for name in names:
-                seen.extend([before[name].ravel(), after[name].ravel(), (after[name] - before[name]).ravel()])
+                seen.extend(
+                    [
+                        before[name].ravel(),
+                        after[name].ravel(),
+                        (after[name] - before[name]).ravel(),
+                    ]
+                )
             return done
 
         learner.train = watched
@@ -46,11 +56,18 @@ def watch_classifier(federation: ZmqFederation) -> list[np.ndarray]:
 
 def found_as_float32(frames: list[bytes], tensors: list[np.ndarray]) -> bool:
     everything = b"\0".join(frames)
-    return any(tensor.astype(kind).tobytes()[: 4 * WINDOW] in everything for tensor in tensors for kind in ("<f4", ">f4") if tensor.any())
+    return any(
+        tensor.astype(kind).tobytes()[: 4 * WINDOW] in everything
+        for tensor in tensors
+        for kind in ("<f4", ">f4")
+        if tensor.any()
+    )
 
 
 def found_quantised(frames: list[bytes], tensors: list[np.ndarray], clip: float, bits: int) -> bool:
-    """Whether some frame holds the tensor as 16-bit integers, each within one step of stochastic rounding."""
+    """Whether some frame holds the tensor as 16-bit integers, each within one step of stochastic
+    rounding.
+    """
     levels = 2 ** (bits - 1) - 1
     for frame in frames:
         stream = np.frombuffer(frame[: len(frame) // 2 * 2], "<i2")
@@ -59,7 +76,11 @@ def found_quantised(frames: list[bytes], tensors: list[np.ndarray], clip: float,
         windows = np.lib.stride_tricks.sliding_window_view(stream, WINDOW)
         for tensor in tensors:
             wanted = np.clip(tensor / clip, -1, 1) * levels
-            start = int(np.argmax(np.convolve(np.abs(wanted) > 3, np.ones(WINDOW), "valid"))) if len(wanted) >= WINDOW else -1
+            start = (
+                int(np.argmax(np.convolve(np.abs(wanted) > 3, np.ones(WINDOW), "valid")))
+                if len(wanted) >= WINDOW
+                else -1
+            )
             if start < 0 or (np.abs(wanted[start : start + WINDOW]) > 3).sum() < 8:
                 continue  # too small to be told from silence
             if (np.abs(windows - wanted[start : start + WINDOW]) <= 1).all(axis=1).any():
@@ -77,19 +98,27 @@ def play(tmp_path: Path, **options: Any) -> tuple[list[bytes], list[np.ndarray],
 
 
 @pytest.mark.parametrize("algorithm", ["flop", "fedavg"])
-def test_a_classifier_is_found_in_float32_frames_only_if_it_is_shared(tmp_path: Path, algorithm: str) -> None:
+def test_a_classifier_is_found_in_float32_frames_only_if_it_is_shared(
+    tmp_path: Path, algorithm: str
+) -> None:
     frames, tensors, _ = play(tmp_path, algorithm=algorithm, protection="plain", bits=0)
     assert found_as_float32(frames, tensors) == (algorithm == "fedavg")
 
 
 @pytest.mark.parametrize("algorithm", ["flop", "fedavg"])
-def test_a_classifier_is_found_in_quantised_frames_only_if_it_is_shared(tmp_path: Path, algorithm: str) -> None:
+def test_a_classifier_is_found_in_quantised_frames_only_if_it_is_shared(
+    tmp_path: Path, algorithm: str
+) -> None:
     frames, tensors, federation = play(tmp_path, algorithm=algorithm, protection="plain", bits=12)
-    assert found_quantised(frames, tensors, federation.prepared.config.protection.clip, 12) == (algorithm == "fedavg")
+    assert found_quantised(frames, tensors, federation.prepared.config.protection.clip, 12) == (
+        algorithm == "fedavg"
+    )
 
 
 @pytest.mark.parametrize("protection", ["masked", "ckks"])
-def test_nothing_is_found_under_a_protection_even_if_all_is_shared(tmp_path: Path, protection: str) -> None:
+def test_nothing_is_found_under_a_protection_even_if_all_is_shared(
+    tmp_path: Path, protection: str
+) -> None:
     frames, tensors, federation = play(tmp_path, algorithm="fedavg", protection=protection)
     assert not found_as_float32(frames, tensors)
     assert not found_quantised(frames, tensors, federation.prepared.config.protection.clip, 12)

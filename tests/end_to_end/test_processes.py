@@ -21,7 +21,12 @@ from simulation.run.options import Options, prepare
 from simulation.run.processes import Processes, write_files
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = {"data": "phantom-cxr:240", "image_size": 28, "baselines": False, "set": ("federation.patience=10.0",)}
+SMALL = {
+    "data": "phantom-cxr:240",
+    "image_size": 28,
+    "baselines": False,
+    "set": ("federation.patience=10.0",),
+}
 
 
 def until(condition: Callable[[], object], seconds: float = 240.0) -> None:
@@ -72,10 +77,17 @@ def finish(processes: Processes) -> dict:
 
 
 def digests(processes: Processes, names: list[str]) -> set[str]:
-    return {model.read(processes.prepared.options.out / "hospitals" / name / "shared.safetensors").digest.hex() for name in names}
+    return {
+        model.read(
+            processes.prepared.options.out / "hospitals" / name / "shared.safetensors"
+        ).digest.hex()
+        for name in names
+    }
 
 
-def test_a_killed_hospital_does_not_stop_the_run_and_catches_up_when_it_is_back(federation: Callable[..., Processes]) -> None:
+def test_a_killed_hospital_does_not_stop_the_run_and_catches_up_when_it_is_back(
+    federation: Callable[..., Processes],
+) -> None:
     processes = federation(rounds=2000, hospitals=4)
     victim = processes.prepared.ids[1]
     until(lambda: round_of(processes) >= 2)
@@ -83,11 +95,15 @@ def test_a_killed_hospital_does_not_stop_the_run_and_catches_up_when_it_is_back(
     processes.running[victim].wait()
     killed_at = round_of(processes)
     until(lambda: round_of(processes) >= killed_at + 2)
-    processes._spawn(victim, ["node", "--config", str(processes.prepared.folder / f"{victim}.toml")])
+    processes._spawn(
+        victim, ["node", "--config", str(processes.prepared.folder / f"{victim}.toml")]
+    )
     metrics = processes.prepared.options.out / "hospitals" / victim / "metrics.jsonl"
 
     def counted_again() -> bool:
-        """Its update was counted: it signed the same context, so it stands at the same model as the others."""
+        """Its update was counted: it signed the same context, so it stands at the same model as the
+        others.
+        """
         lines = [json.loads(line) for line in metrics.read_text().splitlines()]
         return any(line["round"] > killed_at + 2 and line["counted"] for line in lines)
 
@@ -115,10 +131,23 @@ def test_a_killed_coordinator_goes_on_where_it_was(federation: Callable[..., Pro
 def test_ctrl_c_leaves_a_valid_run_directory_and_no_process(tmp_path: Path) -> None:
     """Started in a folder of the user's own, with a relative path."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "flop", "sim", "--out", "run", "--data", "phantom-cxr:240", "--image-size", "28"]
+    command = [
+        sys.executable,
+        "-m",
+        "flop",
+        "sim",
+        "--out",
+        "run",
+        "--data",
+        "phantom-cxr:240",
+        "--image-size",
+        "28",
+    ]
     command += ["--rounds", "500", "--hospitals", "3"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     try:
         until(lambda: (watch(out) or {"round": 0})["round"] >= 2)
         process.send_signal(signal.SIGINT)
@@ -132,7 +161,9 @@ def test_ctrl_c_leaves_a_valid_run_directory_and_no_process(tmp_path: Path) -> N
     assert lives(str(out)) == []
 
 
-def test_a_stranger_gets_nothing_and_is_told_within_ten_seconds(federation: Callable[..., Processes], tmp_path: Path) -> None:
+def test_a_stranger_gets_nothing_and_is_told_within_ten_seconds(
+    federation: Callable[..., Processes], tmp_path: Path
+) -> None:
     processes = federation(rounds=500, hospitals=3)
     until(lambda: round_of(processes) >= 1)
     folder, name = processes.prepared.folder, processes.prepared.ids[0]
@@ -140,24 +171,54 @@ def test_a_stranger_gets_nothing_and_is_told_within_ten_seconds(federation: Call
     secret = folder / "stranger.secret"
     text = (folder / f"{name}.secret").read_text()
     for key, value in (("transport", strange.secret), ("transport_public", strange.public)):
-        text = "\n".join(f'{key} = "{value.hex()}"' if line.startswith(f"{key} =") else line for line in text.splitlines())
+        text = "\n".join(
+            f'{key} = "{value.hex()}"' if line.startswith(f"{key} =") else line
+            for line in text.splitlines()
+        )
     secret.write_text(text)
     secret.chmod(0o600)
-    # the stranger edits its own roster so that its own checks pass; only the coordinator's door is left
+    # the stranger edits its own roster so that its own checks pass; only the coordinator's door is
+    # left
     mine = json.dumps(strange.public.hex())
-    old = next(line for line in (folder / f"{name}.pub").read_text().splitlines() if line.startswith("transport"))
+    old = next(
+        line
+        for line in (folder / f"{name}.pub").read_text().splitlines()
+        if line.startswith("transport")
+    )
     place = tmp_path / "stranger"
     place.mkdir()
     for file in ("federation.toml", "start.safetensors"):
         (place / file).write_bytes((folder / file).read_bytes())
-    (place / "roster.toml").write_text((folder / "roster.toml").read_text().replace(old, f"transport = {mine}"))
-    (place / "hospital.toml").write_text((folder / f"{name}.toml").read_text().replace(f"{name}.secret", str(secret)))
+    (place / "roster.toml").write_text(
+        (folder / "roster.toml").read_text().replace(old, f"transport = {mine}")
+    )
+    (place / "hospital.toml").write_text(
+        (folder / f"{name}.toml").read_text().replace(f"{name}.secret", str(secret))
+    )
     command = [sys.executable, "-m", "flop"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    shown = subprocess.run([*command, "roster", "show", "roster.toml"], cwd=place, env=environment, capture_output=True, text=True).stdout
+    shown = subprocess.run(
+        [*command, "roster", "show", "roster.toml"],
+        cwd=place,
+        env=environment,
+        capture_output=True,
+        text=True,
+    ).stdout
     fingerprint = shown.strip().rpartition(": ")[2]
-    subprocess.run([*command, "roster", "accept", "roster.toml", "--fingerprint", fingerprint], cwd=place, env=environment, check=True)
-    node = subprocess.Popen([*command, "node"], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    subprocess.run(
+        [*command, "roster", "accept", "roster.toml", "--fingerprint", fingerprint],
+        cwd=place,
+        env=environment,
+        check=True,
+    )
+    node = subprocess.Popen(
+        [*command, "node"],
+        cwd=place,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         assert node.stdout is not None
         while "connecting" not in (line := node.stdout.readline()):
@@ -189,10 +250,18 @@ def test_a_stranger_gets_nothing_and_is_told_within_ten_seconds(federation: Call
     ],
 )
 def test_a_users_mistake_is_one_sentence_and_exit_code_2(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["flop", *arguments, *(["--out", str(tmp_path / "run")] if arguments[0] == "sim" else [])])
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        ["flop", *arguments, *(["--out", str(tmp_path / "run")] if arguments[0] == "sim" else [])],
+    )
     with pytest.raises(SystemExit) as ended:
         flop.main()
     said = capsys.readouterr().err
@@ -201,7 +270,9 @@ def test_a_users_mistake_is_one_sentence_and_exit_code_2(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_hospital_that_misses_the_end_does_not_keep_a_simulation_waiting(federation: Callable[..., Processes]) -> None:
+def test_a_hospital_that_misses_the_end_does_not_keep_a_simulation_waiting(
+    federation: Callable[..., Processes],
+) -> None:
     processes = federation(rounds=3, hospitals=4)
     absent = processes.prepared.ids[3]
     until(lambda: round_of(processes) >= 1)

@@ -1,4 +1,6 @@
-"""README, "On separate machines": exactly its commands, from four folders that share no file but those that it says to copy."""
+"""README, "On separate machines": exactly its commands, from four folders that share no file but
+those that it says to copy.
+"""
 
 from __future__ import annotations
 
@@ -57,8 +59,12 @@ class Machines:
         for name in ("hub", *HOSPITALS):
             (folder / name).mkdir()
 
-    def _start(self, machine: str, command: list[str], fingerprint: str = "") -> subprocess.Popen[str]:
-        """As in the README, but for what is this machine's: its name, its address, its data, the fingerprint."""
+    def _start(
+        self, machine: str, command: list[str], fingerprint: str = ""
+    ) -> subprocess.Popen[str]:
+        """As in the README, but for what is this machine's: its name, its address, its data, the
+        fingerprint.
+        """
         known = {
             "192.0.2.10:5555": self.address,
             "/data/chest": str(self.folder / "data" / machine),
@@ -66,7 +72,12 @@ class Machines:
         }
         arguments = [known.get(word, machine if word == "north" else word) for word in command]
         assert arguments[0] == "flop"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
         return subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=self.folder / machine,
@@ -104,7 +115,9 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 
 
 def test_no_party_needs_more_than_four_commands() -> None:
-    assert len(block("coordinator")) <= 4 and len(block("hospital-keys")) + len(block("hospital")) <= 4
+    assert (
+        len(block("coordinator")) <= 4 and len(block("hospital-keys")) + len(block("hospital")) <= 4
+    )
 
 
 @pytest.mark.slow
@@ -133,10 +146,23 @@ def test_commands_of_the_readme(machines: Machines) -> None:
         printed, _ = process.communicate(timeout=240)
         assert process.returncode == 0, printed
 
-    summaries = {name: json.loads((machines.folder / name / "run" / "summary.json").read_text()) for name in ("hub", *HOSPITALS)}
+    summaries = {
+        name: json.loads((machines.folder / name / "run" / "summary.json").read_text())
+        for name in ("hub", *HOSPITALS)
+    }
     assert summaries["hub"]["rounds_completed"] == 20
-    assert all(summaries[name]["finished"] and summaries[name]["local_test"]["accuracy"] is not None for name in HOSPITALS)
-    models = {(machines.folder / name / "run" / "shared.safetensors").read_bytes() for name in ("hub", *HOSPITALS)}
-    heads = {(machines.folder / name / "run" / "private.safetensors").read_bytes() for name in HOSPITALS}
+    assert all(
+        summaries[name]["finished"] and summaries[name]["local_test"]["accuracy"] is not None
+        for name in HOSPITALS
+    )
+    models = {
+        (machines.folder / name / "run" / "shared.safetensors").read_bytes()
+        for name in ("hub", *HOSPITALS)
+    }
+    heads = {
+        (machines.folder / name / "run" / "private.safetensors").read_bytes() for name in HOSPITALS
+    }
     assert len(models) == 1 and len(heads) == 3
-    assert not list((machines.folder / "hub").rglob("private*")) and not list((machines.folder / "hub").rglob("hospital.toml"))
+    assert not list((machines.folder / "hub").rglob("private*")) and not list(
+        (machines.folder / "hub").rglob("hospital.toml")
+    )

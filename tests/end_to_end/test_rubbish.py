@@ -1,4 +1,6 @@
-"""An admitted hospital that sends rubbish: the others finish, the coordinator lives, and says who it was."""
+"""An admitted hospital that sends rubbish: the others finish, the coordinator lives, and says who
+it was.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class Rubbish:
         keys = settings.secrets
         self.coordinator = bytes.fromhex(settings.roster.coordinator.transport)
         pair = CurveKeys(bytes.fromhex(keys.transport_public), bytes.fromhex(keys.transport))
-        self.make = lambda: HospitalLink(settings.address, pair, self.coordinator, lambda peer: 1 << 20)
+        self.make = lambda: HospitalLink(
+            settings.address, pair, self.coordinator, lambda peer: 1 << 20
+        )
         self.frames = script(hello)
         self.got: list[list[Any]] = []
         self.over = False
@@ -66,13 +70,21 @@ class Rubbish:
 
 
 @pytest.mark.parametrize("script", [truncated, other_version, no_message, too_large, other_config])
-def test_rubbish_from_an_admitted_hospital_hurts_nobody_else(tmp_path: Path, script: Script) -> None:
-    federation = ZmqFederation(tmp_path / "run", hospitals=4, rounds=2, set=("federation.patience=2.0",))
+def test_rubbish_from_an_admitted_hospital_hurts_nobody_else(
+    tmp_path: Path, script: Script
+) -> None:
+    federation = ZmqFederation(
+        tmp_path / "run", hospitals=4, rounds=2, set=("federation.patience=2.0",)
+    )
     name = federation.prepared.ids[3]
     node = federation.nodes.pop(name)
     node.worker.stop()
     node.link.close()
-    rubbish = Rubbish(Hospital(federation.prepared.folder / f"{name}.toml"), codec.encode(node.session.hello()), script)
+    rubbish = Rubbish(
+        Hospital(federation.prepared.folder / f"{name}.toml"),
+        codec.encode(node.session.hello()),
+        script,
+    )
     thread = threading.Thread(target=rubbish.serve, daemon=True)
     thread.start()
     try:

@@ -1,4 +1,6 @@
-"""One federation over real ZeroMQ for each protection; the same seed gives the same bytes in memory."""
+"""One federation over real ZeroMQ for each protection; the same seed gives the same bytes in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,29 @@ from tests.end_to_end.zmq_federation import SMALL, ZmqFederation
 
 
 @pytest.mark.parametrize("protection", ["plain", "masked", "ckks", "masked+ckks"])
-def test_a_federation_over_zeromq_gives_the_bytes_of_the_one_in_memory(tmp_path: Path, protection: str) -> None:
+def test_a_federation_over_zeromq_gives_the_bytes_of_the_one_in_memory(
+    tmp_path: Path, protection: str
+) -> None:
     over_zmq = ZmqFederation(tmp_path / "zmq", protection=protection, rounds=2).play()
     simulate(
-        Options(**{**SMALL, "out": tmp_path / "memory", "protection": protection, "rounds": 2, "transport": "memory"}), Console(quiet=True)
+        Options(
+            **{
+                **SMALL,
+                "out": tmp_path / "memory",
+                "protection": protection,
+                "rounds": 2,
+                "transport": "memory",
+            }
+        ),
+        Console(quiet=True),
     )
     first = over_zmq.prepared.ids[0]
     real = (tmp_path / "zmq" / "hospitals" / first / "shared.safetensors").read_bytes()
     assert real == (tmp_path / "memory" / "shared.safetensors").read_bytes()
     private = (tmp_path / "zmq" / "hospitals" / first / "private.safetensors").read_bytes()
-    assert private == (tmp_path / "memory" / "hospitals" / first / "private.safetensors").read_bytes()
+    assert (
+        private == (tmp_path / "memory" / "hospitals" / first / "private.safetensors").read_bytes()
+    )
     summary = json.loads((tmp_path / "zmq" / "hospitals" / first / "summary.json").read_text())
     assert summary["finished"] and summary["round"] == 2
 

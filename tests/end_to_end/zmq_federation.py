@@ -1,4 +1,6 @@
-"""A real federation over ZeroMQ on loopback for tests: the services themselves, each in a thread, with taps on their sockets."""
+"""A real federation over ZeroMQ on loopback for tests: the services themselves, each in a thread,
+with taps on their sockets.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,20 @@ from simulation.run.options import Options, Prepared, prepare
 from simulation.run.processes import write_files
 from simulation.run.seeds import run_id
 
-SMALL = {"data": "phantom-cxr:120", "image_size": 28, "hospitals": 3, "rounds": 1, "baselines": False, "lr": 0.01}
+SMALL = {
+    "data": "phantom-cxr:120",
+    "image_size": 28,
+    "hospitals": 3,
+    "rounds": 1,
+    "baselines": False,
+    "lr": 0.01,
+}
 
 
 class ZmqFederation:
-    """`play` runs it to its end. `frames` are the decrypted frames at the coordinator's socket: (direction, bytes)."""
+    """`play` runs it to its end. `frames` are the decrypted frames at the coordinator's socket:
+    (direction, bytes).
+    """
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.options = Options(out=folder, **{**SMALL, **options})
@@ -42,7 +53,10 @@ class ZmqFederation:
         self.frames += [(direction, bytes(frame)) for frame in frames]
 
     def play(self, timeout: float = 120.0) -> ZmqFederation:
-        threads = [threading.Thread(target=service.serve, daemon=True) for service in (self.coordinator, *self.nodes.values())]
+        threads = [
+            threading.Thread(target=service.serve, daemon=True)
+            for service in (self.coordinator, *self.nodes.values())
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -61,16 +61,23 @@ class Stage:
         return self.limits.get(peer, 200 * MB)
 
     def coordinator(self, bind: str = "127.0.0.1:0", **more) -> Party:
-        return self._add(CoordinatorLink(bind, SERVER, self.admitted.__contains__, self.limit, **more))
+        return self._add(
+            CoordinatorLink(bind, SERVER, self.admitted.__contains__, self.limit, **more)
+        )
 
-    def hospital(self, address: str, keys: CurveKeys = ALICE, server: bytes = SERVER.public, **more) -> Party:
+    def hospital(
+        self, address: str, keys: CurveKeys = ALICE, server: bytes = SERVER.public, **more
+    ) -> Party:
         return self._add(HospitalLink(address, keys, server, self.limit, **more))
 
     def raw(self, address: str, keys: CurveKeys, routing_id: bytes = b"") -> zmq.Socket:
         """What somebody with an admitted key may do with a program of their own."""
         context = zmq.Context()
         peer = context.socket(zmq.DEALER)
-        peer.curve_publickey, peer.curve_secretkey = z85.encode(keys.public), z85.encode(keys.secret)
+        peer.curve_publickey, peer.curve_secretkey = (
+            z85.encode(keys.public),
+            z85.encode(keys.secret),
+        )
         peer.curve_serverkey, peer.linger = z85.encode(SERVER.public), 0
         if routing_id:
             peer.setsockopt(zmq.ROUTING_ID, routing_id)
@@ -111,7 +118,9 @@ class Cable:
                 for end in other:
                     end.close()
                 other, self._cut = {}, False
-            for ready in select.select([self._listener, *(() if self.dead else other)], [], [], 0.02)[0]:
+            for ready in select.select(
+                [self._listener, *(() if self.dead else other)], [], [], 0.02
+            )[0]:
                 if ready is self._listener:
                     near, far = ready.accept()[0], socket.create_connection(self._target)
                     other |= {near: far, far: near}

@@ -1,4 +1,6 @@
-"""Any valid message, drawn from the types themselves: a new message or field is tested without being named."""
+"""Any valid message, drawn from the types themselves: a new message or field is tested without
+being named.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +20,37 @@ def value(kind: inspect.Type) -> st.SearchStrategy[Any]:
     match kind:
         case inspect.IntType():
             least = kind.ge if kind.ge is not None else -(2**63)
-            most = kind.le if kind.le is not None else kind.lt - 1 if kind.lt is not None else 2**63 - 1
+            most = (
+                kind.le
+                if kind.le is not None
+                else kind.lt - 1
+                if kind.lt is not None
+                else 2**63 - 1
+            )
             return st.integers(least, most) | st.sampled_from([least, most])
         case inspect.FloatType():
             return st.floats(kind.ge, kind.le, allow_nan=False)
         case inspect.BytesType():
-            least, most = kind.min_length or 0, kind.max_length if kind.max_length is not None else 64
+            least, most = (
+                kind.min_length or 0,
+                (kind.max_length if kind.max_length is not None else 64),
+            )
             if not least and most <= 64:
                 return st.just(b"") | st.binary(min_size=most, max_size=most)  # whole or left out
             return st.binary(min_size=least, max_size=max(least, min(most, 64)))
         case inspect.StrType():
             if kind.pattern is not None:
-                return st.from_regex(kind.pattern, alphabet=st.characters(codec="ascii")).filter(lambda code: len(code) <= 16)
-            return st.text(min_size=kind.min_length or 0, max_size=kind.max_length if kind.max_length is not None else 16)
+                return st.from_regex(kind.pattern, alphabet=st.characters(codec="ascii")).filter(
+                    lambda code: len(code) <= 16
+                )
+            return st.text(
+                min_size=kind.min_length or 0,
+                max_size=kind.max_length if kind.max_length is not None else 16,
+            )
         case inspect.VarTupleType():
-            return st.lists(value(kind.item_type), min_size=kind.min_length or 0, max_size=MOST).map(tuple)
+            return st.lists(
+                value(kind.item_type), min_size=kind.min_length or 0, max_size=MOST
+            ).map(tuple)
         case inspect.StructType():
             return struct(kind.cls)
     raise TypeError(f"no strategy for {kind}")
@@ -42,8 +60,17 @@ def struct(cls: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
     """Any instance. `buffers` are drawn as bytes."""
     fields = {}
     for field in inspect.type_info(cls).fields:  # type: ignore[attr-defined]
-        fields[field.name] = st.lists(st.binary(max_size=40), max_size=MOST).map(tuple) if field.name == "buffers" else value(field.type)
+        fields[field.name] = (
+            st.lists(st.binary(max_size=40), max_size=MOST).map(tuple)
+            if field.name == "buffers"
+            else value(field.type)
+        )
     allowed = cls.buffers_allowed if issubclass(cls, Message) else 0
     return st.fixed_dictionaries(fields).map(
-        lambda values: cls(**{name: drawn[:allowed] if name == "buffers" else drawn for name, drawn in values.items()})
+        lambda values: cls(
+            **{
+                name: drawn[:allowed] if name == "buffers" else drawn
+                for name, drawn in values.items()
+            }
+        )
     )

@@ -23,7 +23,20 @@ def test_addresses_that_people_write(text, endpoint):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "hub", "hub:", ":5555", "hub:x", "hub:70000", "http://hub:80", "ipc:///tmp/x", "::1:5555", "[::g]:1", "1.2.3.456:1", "a b:1"],
+    [
+        "",
+        "hub",
+        "hub:",
+        ":5555",
+        "hub:x",
+        "hub:70000",
+        "http://hub:80",
+        "ipc:///tmp/x",
+        "::1:5555",
+        "[::g]:1",
+        "1.2.3.456:1",
+        "a b:1",
+    ],
 )
 def test_addresses_that_cannot_be_read(text):
     with pytest.raises(AddressError, match="host"):

@@ -1,4 +1,6 @@
-"""Messages to frames and back; and everything that is not exactly one valid message is a MalformedMessage, whatever it is."""
+"""Messages to frames and back; and everything that is not exactly one valid message is a
+MalformedMessage, whatever it is.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,16 @@ few = settings(max_examples=15, deadline=None)
 any_message = st.sampled_from(EVERY).flatmap(struct)
 
 
-def header(kind: int, buffers: int = 0, version: int = codec.VERSION, magic: bytes = b"FL") -> bytes:
+def header(
+    kind: int, buffers: int = 0, version: int = codec.VERSION, magic: bytes = b"FL"
+) -> bytes:
     return packing.pack(">2sHHH", magic, version, kind, buffers)
 
 
 def example(kind: type[Message]) -> Message:
-    """One valid message: every number 1, every text and every byte string as short as allowed, one item in every tuple."""
+    """One valid message: every number 1, every text and every byte string as short as allowed, one
+    item in every tuple.
+    """
 
     def of(t: inspect.Type) -> Any:
         match t:
@@ -108,24 +114,65 @@ def wrong_values(t: inspect.Type) -> list[Any]:
     never = [None, {}, {"a": 1}, msgpack.ExtType(5, b"x"), msgpack.Timestamp(1)]
     match t:
         case inspect.IntType():
-            above = (t.lt if t.lt is not None else t.le + 1) if t.lt is not None or t.le is not None else None
+            above = (
+                (t.lt if t.lt is not None else t.le + 1)
+                if t.lt is not None or t.le is not None
+                else None
+            )
             below = t.ge - 1 if t.ge is not None else None
             return [*never, "1", b"1", 1.5, True, [], *(n for n in (above, below) if n is not None)]
         case inspect.FloatType():
-            return [*never, "1", b"1", True, [], math.nan, math.inf, -math.inf, t.le + 0.5, t.ge - 0.5]
+            return [
+                *never,
+                "1",
+                b"1",
+                True,
+                [],
+                math.nan,
+                math.inf,
+                -math.inf,
+                t.le + 0.5,
+                t.ge - 0.5,
+            ]
         case inspect.BytesType():
-            sizes = ([] if t.max_length is None else [t.max_length + 1]) + ([t.min_length - 1] if t.min_length else [])
-            sizes += [1, t.max_length - 1] if not t.min_length and t.max_length and t.max_length <= 64 else []
-            return [*never, 1, True, [], "x" * (t.min_length or 1), *(bytes(size) for size in sizes)]
+            sizes = ([] if t.max_length is None else [t.max_length + 1]) + (
+                [t.min_length - 1] if t.min_length else []
+            )
+            sizes += (
+                [1, t.max_length - 1]
+                if not t.min_length and t.max_length and t.max_length <= 64
+                else []
+            )
+            return [
+                *never,
+                1,
+                True,
+                [],
+                "x" * (t.min_length or 1),
+                *(bytes(size) for size in sizes),
+            ]
         case inspect.StrType():
             longest = [] if t.max_length is None else ["x" * (t.max_length + 1)]
             return [*never, 1, b"x", [], *longest, *([""] if t.min_length else [])]
         case inspect.VarTupleType():
             too_many = [] if t.max_length is None else [[1] * (t.max_length + 1)]
-            return [*never, 1, "x", b"x", *too_many, *([item] for item in wrong_values(t.item_type))]
+            return [
+                *never,
+                1,
+                "x",
+                b"x",
+                *too_many,
+                *([item] for item in wrong_values(t.item_type)),
+            ]
         case inspect.StructType():
-            good = [list(v) if isinstance(v, tuple) else v for v in msgspec.structs.astuple(_part(t))]
-            changed = [[*good[:at], wrong, *good[at + 1 :]] for at, f in enumerate(t.fields) for wrong in wrong_values(f.type)]
+            good = [
+                list(v) if isinstance(v, tuple) else v for v in msgspec.structs.astuple(_part(t))
+            ]
+            changed = [
+                [*good[:at], wrong, *good[at + 1 :]]
+                for at, f in enumerate(t.fields)
+                for wrong in wrong_values(f.type)
+            ]
             return [*never, 1, "x", good[:-1], [*good, 0], *changed]
     raise TypeError(t)
 
@@ -163,14 +210,23 @@ def test_a_flipped_bit_gives_a_message_of_the_same_kind_or_is_refused(kind: type
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from([*KINDS, 0, 999]), st.binary(max_size=200), st.integers(0, 3))
-def test_no_bytes_raise_anything_but_malformed_message(kind: int, body: bytes, buffers: int) -> None:
+def test_no_bytes_raise_anything_but_malformed_message(
+    kind: int, body: bytes, buffers: int
+) -> None:
     with contextlib.suppress(MalformedMessage):
         decode([header(kind, buffers), body, *([b"x"] * buffers)], WIDE)
 
 
 plain_objects = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.binary(max_size=70) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats()
+    | st.binary(max_size=70)
+    | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=12,
 )
 
@@ -184,7 +240,9 @@ def test_no_objects_raise_anything_but_malformed_message(kind: int, fields: list
 
 @settings(max_examples=50, deadline=None)
 @given(any_message, st.integers(0, 7), st.integers(1, 255))
-def test_any_flip_in_the_header_is_refused_or_gives_another_valid_message(message: Message, at: int, flip: int) -> None:
+def test_any_flip_in_the_header_is_refused_or_gives_another_valid_message(
+    message: Message, at: int, flip: int
+) -> None:
     frames = encode(message)
     head = bytearray(bytes(frames[0]))
     head[at] ^= flip
@@ -200,8 +258,14 @@ def test_header_mistakes_are_told_apart() -> None:
         ([good[0]], "needs a header"),
         ([], "needs a header"),
         ([good[0] + b"\0", good[1]], "needs a header"),
-        ([header(messages.Grant.kind, 1), good[1], b"x"], "Grant: 1 buffers, 1 announced, 0 allowed"),
-        ([header(messages.Grant.kind, 0), good[1], b"x"], "Grant: 1 buffers, 0 announced, 0 allowed"),
+        (
+            [header(messages.Grant.kind, 1), good[1], b"x"],
+            "Grant: 1 buffers, 1 announced, 0 allowed",
+        ),
+        (
+            [header(messages.Grant.kind, 0), good[1], b"x"],
+            "Grant: 1 buffers, 0 announced, 0 allowed",
+        ),
         ([header(messages.Update.kind, 2), good[1], b"x"], "Update: 1 buffers, 2 announced"),
     ):
         with pytest.raises(MalformedMessage, match=text) as refused:
@@ -211,7 +275,9 @@ def test_header_mistakes_are_told_apart() -> None:
 
 def test_another_version_is_refused_with_a_reason_of_its_own_and_the_fix() -> None:
     good = encode(messages.Grant(round=1))
-    with pytest.raises(MalformedMessage, match="version 2, we speak 1; install the same release") as refused:
+    with pytest.raises(
+        MalformedMessage, match="version 2, we speak 1; install the same release"
+    ) as refused:
         decode([header(messages.Grant.kind, version=2), good[1]], WIDE)
     assert refused.value.reason == Reason.VERSION
 
@@ -250,7 +316,11 @@ def test_bombs_and_oddities_are_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize("code", ["\x1b[2J", "a b", "share\n", "[red]", "é", ""])
 def test_a_code_is_letters_for_it_is_shown_in_a_terminal(code: str) -> None:
-    for message in (messages.Refusal(round=1, code=code), messages.Turned(code=code), messages.AbortRound(round=1, code=code)):
+    for message in (
+        messages.Refusal(round=1, code=code),
+        messages.Turned(code=code),
+        messages.AbortRound(round=1, code=code),
+    ):
         with pytest.raises(MalformedMessage):
             decode(encode(message), WIDE)
     for reason in Reason:

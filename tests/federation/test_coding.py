@@ -41,7 +41,12 @@ def test_the_sum_of_what_is_sent_is_the_sum_of_the_integers(bits: int, ring: int
         plain += code.integers(given_by(number))[0]
     assert np.array_equal(code.ring_type.signed(total), plain)
     found = code.decode(code.ring_type.signed(total), 5)
-    assert (found.survivors, found.examples, found.steps, found.confusion) == (5, 60, 15, (10, 5, 0, 10))
+    assert (found.survivors, found.examples, found.steps, found.confusion) == (
+        5,
+        60,
+        15,
+        (10, 5, 0, 10),
+    )
     step = CLIPS / code.code.levels
     mean = np.mean([given_by(number).update for number in range(5)], axis=0)
     steps = np.repeat(step, LAYOUT.lengths)
@@ -56,11 +61,18 @@ def test_float32_sums_are_float32_sums() -> None:
         assert len(wire) == code.wire_bytes == 4 * code.elements
         total += np.frombuffer(wire, "<f4")
     found = code.decode(total, 5)
-    assert (found.examples, found.steps, found.confusion, found.clipped) == (60, 15, (10, 5, 0, 10), 0)
+    assert (found.examples, found.steps, found.confusion, found.clipped) == (
+        60,
+        15,
+        (10, 5, 0, 10),
+        0,
+    )
     expected = np.zeros(LAYOUT.size, np.float32)
     for number in range(5):
         expected += given_by(number).update
-    np.testing.assert_array_equal(code.mean(found, CLIPS), (expected / np.float32(5)).astype(np.float32))
+    np.testing.assert_array_equal(
+        code.mean(found, CLIPS), (expected / np.float32(5)).astype(np.float32)
+    )
 
 
 def test_a_weighted_mean_is_weighted_by_examples() -> None:
@@ -70,7 +82,9 @@ def test_a_weighted_mean_is_weighted_by_examples() -> None:
         total += code.integers(given_by(number, examples=16 * number))[0]
     found = code.decode(total, 2)
     expected = np.average([given_by(number).update for number in (1, 4)], axis=0, weights=[16, 64])
-    np.testing.assert_allclose(code.mean(found, CLIPS), expected, atol=4 * float(CLIPS.max()) / code.code.levels)
+    np.testing.assert_allclose(
+        code.mean(found, CLIPS), expected, atol=4 * float(CLIPS.max()) / code.code.levels
+    )
 
 
 def test_clipped_values_are_counted_in_the_sum() -> None:
@@ -85,9 +99,14 @@ def test_clipped_values_are_counted_in_the_sum() -> None:
 def test_many_classes_have_no_confusion_matrix() -> None:
     names = tuple(f"c{number}" for number in range(MOST_CLASSES_COUNTED + 1))
     base = config("masked", 5)
-    many = type(base)(federation=base.federation, model=type(base.model)(classes=names, start_digest="0" * 64))
+    many = type(base)(
+        federation=base.federation, model=type(base.model)(classes=names, start_digest="0" * 64)
+    )
     assert Coding.of(many, LAYOUT).confusion == 0
-    few = type(base)(federation=base.federation, model=type(base.model)(classes=names[:-1], start_digest="0" * 64))
+    few = type(base)(
+        federation=base.federation,
+        model=type(base.model)(classes=names[:-1], start_digest="0" * 64),
+    )
     assert Coding.of(few, LAYOUT).confusion == MOST_CLASSES_COUNTED**2
 
 
@@ -97,7 +116,10 @@ def test_many_classes_have_no_confusion_matrix() -> None:
         ({"update": np.full(LAYOUT.size, np.nan, np.float32)}, "NaN"),
         ({"update": np.full(LAYOUT.size, np.inf, np.float32)}, "NaN|infinit"),
         ({"update": np.zeros(3, np.float32)}, f"an update of {LAYOUT.size} elements is needed"),
-        ({"update": np.zeros((LAYOUT.size, 1), np.float32)}, f"an update of {LAYOUT.size} elements is needed"),
+        (
+            {"update": np.zeros((LAYOUT.size, 1), np.float32)},
+            f"an update of {LAYOUT.size} elements is needed",
+        ),
         ({"update": np.zeros(LAYOUT.size, np.float64)}, "float32"),
         ({"confusion": (1, 2, 3)}, "4 confusion counts are needed, got 3"),
         ({"confusion": (1, 2, 3, -1)}, "a count lies in 0"),
@@ -107,7 +129,9 @@ def test_many_classes_have_no_confusion_matrix() -> None:
         ({"clips": np.array([0.25, 0.0], np.float32)}, "a clip is a positive finite number"),
     ],
 )
-def test_what_cannot_be_coded_is_refused_by_its_owner(changes: dict[str, object], words: str) -> None:
+def test_what_cannot_be_coded_is_refused_by_its_owner(
+    changes: dict[str, object], words: str
+) -> None:
     for make in (coding().protect, coding().integers):
         with pytest.raises(OutOfRange, match=words):
             make(given_by(1, **changes))
@@ -117,7 +141,10 @@ def test_what_cannot_be_coded_is_refused_by_its_owner(changes: dict[str, object]
 def test_a_weight_out_of_range_is_refused_by_its_owner(examples: int) -> None:
     code = coding(weighting="examples", max_examples=64)
     for refuse in (code.check, code.protect, code.integers):
-        with pytest.raises(OutOfRange, match=rf"{examples} examples; weighting takes 1 to protection\.max_examples = 64"):
+        with pytest.raises(
+            OutOfRange,
+            match=rf"{examples} examples; weighting takes 1 to protection\.max_examples = 64",
+        ):
             refuse(given_by(1, examples=examples))
     coding().check(given_by(1, examples=examples))  # without weighting it is only a count
 
@@ -125,7 +152,10 @@ def test_a_weight_out_of_range_is_refused_by_its_owner(examples: int) -> None:
 @pytest.mark.parametrize("survivors", [1, 4])
 def test_a_sum_out_of_the_survivors_range_is_refused(survivors: int) -> None:
     code = coding(weighting="examples", max_examples=64)
-    total = sum(code.integers(given_by(number, examples=64))[0].astype(np.int64) for number in range(survivors))
+    total = sum(
+        code.integers(given_by(number, examples=64))[0].astype(np.int64)
+        for number in range(survivors)
+    )
     assert code.decode(total, survivors).examples == 64 * survivors
     bound = survivors * code.code.levels
     for at, value in ((0, bound + 1), (3, -bound - 1), (LAYOUT.size, -1)):
@@ -137,7 +167,9 @@ def test_a_sum_out_of_the_survivors_range_is_refused(survivors: int) -> None:
         wrong = total.copy()
         wrong[LAYOUT.size : LAYOUT.size + 5] = 0
         wrong[LAYOUT.size] = examples
-        with pytest.raises(OutOfRange, match=rf"{survivors} hospitals cannot have {examples} examples"):
+        with pytest.raises(
+            OutOfRange, match=rf"{survivors} hospitals cannot have {examples} examples"
+        ):
             code.decode(wrong, survivors)
     with pytest.raises(OutOfRange, match="elements is needed"):
         code.decode(total[:-1], survivors)
@@ -146,7 +178,13 @@ def test_a_sum_out_of_the_survivors_range_is_refused(survivors: int) -> None:
 def test_a_float_sum_with_nan_or_broken_counts_is_refused() -> None:
     code = coding(bits=0)
     good = np.frombuffer(code.protect(given_by(1)).wire, "<f4").copy()
-    for at, value in ((0, np.nan), (1, np.inf), (LAYOUT.size, 0.5), (LAYOUT.size + 1, -1.0), (LAYOUT.size, np.nan)):
+    for at, value in (
+        (0, np.nan),
+        (1, np.inf),
+        (LAYOUT.size, 0.5),
+        (LAYOUT.size + 1, -1.0),
+        (LAYOUT.size, np.nan),
+    ):
         wrong = good.copy()
         wrong[at] = value
         with pytest.raises(OutOfRange):
@@ -157,11 +195,21 @@ def test_a_float_sum_with_nan_or_broken_counts_is_refused() -> None:
 @given(st.integers(2, 13), st.integers(1, 8), st.integers(0, 2**32 - 1))
 def test_any_sum_of_coded_vectors_is_within_range(bits: int, parties: int, seed: int) -> None:
     layout = Layout(("a", "b"), ((3,), (4,)))
-    code = Coding(bits=bits, ring=16, parties=parties, lengths=layout.lengths, confusion=1, max_examples=9, weighted=False)
+    code = Coding(
+        bits=bits,
+        ring=16,
+        parties=parties,
+        lengths=layout.lengths,
+        confusion=1,
+        max_examples=9,
+        weighted=False,
+    )
     draw = np.random.default_rng(seed)
     total = np.zeros(code.elements, np.int64)
     for _ in range(parties):
         update = draw.normal(0, 1, 7).astype(np.float32)
-        total += code.integers(Contribution(update, int(draw.integers(2**48)), 0, (2**48 - 1,), CLIPS, draw.bytes(32)))[0]
+        total += code.integers(
+            Contribution(update, int(draw.integers(2**48)), 0, (2**48 - 1,), CLIPS, draw.bytes(32))
+        )[0]
     assert np.array_equal(code.ring_type.signed(total.astype(np.uint16)), total)  # nothing wraps
     assert code.decode(total, parties).confusion == (parties * (2**48 - 1),)

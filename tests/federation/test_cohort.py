@@ -29,12 +29,16 @@ def test_seed_and_round_and_roster_all_matter() -> None:
     seen = {cohort(seed, round_, IDS, 4) for seed in range(6) for round_ in range(6)}
     assert len(seen) > 20
     named = {frozenset(IDS[who] for who in cohort(0, round_, IDS, 4)) for round_ in range(9)}
-    fewer = {frozenset(IDS[1:][who] for who in cohort(0, round_, IDS[1:], 4)) for round_ in range(9)}
+    fewer = {
+        frozenset(IDS[1:][who] for who in cohort(0, round_, IDS[1:], 4)) for round_ in range(9)
+    }
     assert named != fewer
 
 
 def test_every_hospital_and_every_pair_is_as_likely_as_any_other() -> None:
-    """Chi-square over 3,000 rounds: the 99.99 % points of 7 and 27 degrees of freedom are 29.9 and 62.3."""
+    """Chi-square over 3,000 rounds: the 99.99 % points of 7 and 27 degrees of freedom are 29.9 and
+    62.3.
+    """
     rounds, size = 3000, 3
     ones: Counter[int] = Counter()
     pairs: Counter[tuple[int, int]] = Counter()
@@ -44,4 +48,6 @@ def test_every_hospital_and_every_pair_is_as_likely_as_any_other() -> None:
         pairs.update(combinations(members, 2))
     mean, pair_mean = rounds * size / 8, rounds * 3 / 28
     assert sum((ones[who] - mean) ** 2 / mean for who in range(8)) < 29.9
-    assert sum((pairs[pair] - pair_mean) ** 2 / pair_mean for pair in combinations(range(8), 2)) < 62.3
+    assert (
+        sum((pairs[pair] - pair_mean) ** 2 / pair_mean for pair in combinations(range(8), 2)) < 62.3
+    )

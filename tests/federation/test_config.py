@@ -1,4 +1,6 @@
-"""federation.toml: every key counts in the digest; every mistake is one sentence that names the file, the key and the fix."""
+"""federation.toml: every key counts in the digest; every mistake is one sentence that names the
+file, the key and the fix.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,23 @@ import pytest
 from msgspec import inspect
 
 from federation import config as federation_config
-from federation.config import FederationConfig, decode_toml, default_threshold, read, to_toml, validate
+from federation.config import (
+    FederationConfig,
+    decode_toml,
+    default_threshold,
+    read,
+    to_toml,
+    validate,
+)
 from federation.errors import ConfigError
 from tests import rig
 
 BASE = rig.config("masked", 5)
 TABLES = {field.name: field.type.cls for field in inspect.type_info(FederationConfig).fields}  # type: ignore[attr-defined]
 KEYS = [(table, field) for table, cls in TABLES.items() for field in inspect.type_info(cls).fields]
-every_key = pytest.mark.parametrize(("table", "field"), KEYS, ids=[f"{table}.{field.name}" for table, field in KEYS])
+every_key = pytest.mark.parametrize(
+    ("table", "field"), KEYS, ids=[f"{table}.{field.name}" for table, field in KEYS]
+)
 
 
 def another(kind: inspect.Type, old: Any) -> Any:
@@ -58,7 +69,9 @@ def parse(changes: dict[str, Any]) -> FederationConfig:
 @every_key
 def test_the_digest_changes_with_every_key(table: str, field: inspect.Field) -> None:
     old = getattr(BASE, table)
-    changed = msgspec.structs.replace(old, **{field.name: another(field.type, getattr(old, field.name))})
+    changed = msgspec.structs.replace(
+        old, **{field.name: another(field.type, getattr(old, field.name))}
+    )
     assert msgspec.structs.replace(BASE, **{table: changed}).digest != BASE.digest
 
 
@@ -69,7 +82,10 @@ def test_a_wrong_type_is_refused_by_file_and_key(table: str, field: inspect.Fiel
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf"), -1.0])
-@pytest.mark.parametrize("key", [f"{table}.{field.name}" for table, field in KEYS if isinstance(field.type, inspect.FloatType)])
+@pytest.mark.parametrize(
+    "key",
+    [f"{table}.{field.name}" for table, field in KEYS if isinstance(field.type, inspect.FloatType)],
+)
 def test_no_number_is_infinite_or_negative(key: str, bad: float) -> None:
     with pytest.raises(ConfigError, match=rf"^f\.toml: {key}: Expected `float`"):
         parse({key: bad})
@@ -82,7 +98,11 @@ def test_an_unknown_key_is_named(table: str) -> None:
 
 
 def test_the_digest_is_of_the_values_and_not_of_the_text() -> None:
-    assert parse({"federation.beta": 1}).digest == parse({"federation.beta": 1.0}).digest == BASE.digest
+    assert (
+        parse({"federation.beta": 1}).digest
+        == parse({"federation.beta": 1.0}).digest
+        == BASE.digest
+    )
     shuffled = b"\n".join(reversed(toml({}).replace(b"\n[", b"\0[").split(b"\0")))
     assert decode_toml(shuffled, FederationConfig, "f.toml") == BASE
 
@@ -90,28 +110,66 @@ def test_the_digest_is_of_the_values_and_not_of_the_text() -> None:
 @pytest.mark.parametrize(
     ("changes", "key", "words"),
     [
-        ({"federation.min_cohort": 6}, "federation.min_cohort", "6 is more than the cohort of 5; lower it"),
+        (
+            {"federation.min_cohort": 6},
+            "federation.min_cohort",
+            "6 is more than the cohort of 5; lower it",
+        ),
         ({"protection.threshold": 6}, "protection.threshold", "6 is more than the cohort of 5"),
-        ({"protection.threshold": 2}, "protection.threshold", "must be more than half of the cohort of 5"),
-        ({"protection.threshold": 2, "protection.kind": "masked+ckks"}, "protection.threshold", "more than half"),
+        (
+            {"protection.threshold": 2},
+            "protection.threshold",
+            "must be more than half of the cohort of 5",
+        ),
+        (
+            {"protection.threshold": 2, "protection.kind": "masked+ckks"},
+            "protection.threshold",
+            "more than half",
+        ),
         ({"protection.bits": 0}, "protection.bits", "goes only with kind = 'plain'"),
-        ({"protection.bits": 0, "protection.kind": "ckks"}, "protection.bits", "goes only with kind = 'plain'"),
+        (
+            {"protection.bits": 0, "protection.kind": "ckks"},
+            "protection.bits",
+            "goes only with kind = 'plain'",
+        ),
         ({"protection.bits": 1}, "protection.bits", "between 2 and the ring's 16"),
         ({"protection.bits": 17}, "protection.bits", "between 2 and the ring's 16"),
-        ({"protection.bits": 14}, "protection.ring", "need a ring of 17 bits, not 16; take a wider ring or fewer bits"),
-        ({"federation.cohort": 17}, "protection.ring", "12 bits and a cohort of 17 need a ring of 17 bits"),
+        (
+            {"protection.bits": 14},
+            "protection.ring",
+            "need a ring of 17 bits, not 16; take a wider ring or fewer bits",
+        ),
+        (
+            {"federation.cohort": 17},
+            "protection.ring",
+            "12 bits and a cohort of 17 need a ring of 17 bits",
+        ),
         ({"model.classes": ["a", "a"]}, "model.classes", "a class is named twice"),
         ({"model.classes": ["a"]}, "model.classes", ">= 2"),
         ({"model.start_digest": "zz"}, "model.start_digest", "matching regex"),
-        ({"model.private": ["x"], "federation.algorithm": "fedavg"}, "model.private", "shares every layer; remove the patterns"),
-        ({"federation.algorithm": "fedsgd"}, "federation.algorithm", "Invalid enum value 'fedsgd'; it is one of fedavg, flop"),
-        ({"training.epoch": 2}, "training", "unknown field `epoch`; the keys here are epochs, batch_size"),
+        (
+            {"model.private": ["x"], "federation.algorithm": "fedavg"},
+            "model.private",
+            "shares every layer; remove the patterns",
+        ),
+        (
+            {"federation.algorithm": "fedsgd"},
+            "federation.algorithm",
+            "Invalid enum value 'fedsgd'; it is one of fedavg, flop",
+        ),
+        (
+            {"training.epoch": 2},
+            "training",
+            "unknown field `epoch`; the keys here are epochs, batch_size",
+        ),
         ({"federation.rounds": 0}, "federation.rounds", "Expected `int` >= 1"),
         ({"protection.ring": 48}, "protection.ring", "Invalid enum value 48"),
         ({"training.momentum": 1.0}, "training.momentum", "Expected `float` < 1.0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_the_fix(changes: dict[str, Any], key: str, words: str) -> None:
+def test_what_makes_no_sense_is_refused_with_the_fix(
+    changes: dict[str, Any], key: str, words: str
+) -> None:
     with pytest.raises(ConfigError) as refused:
         parse(changes)
     assert str(refused.value).startswith(f"f.toml: {key}: ") and words in str(refused.value)
@@ -119,14 +177,23 @@ def test_what_makes_no_sense_is_refused_with_the_fix(changes: dict[str, Any], ke
 
 def test_exactly_the_headroom_that_is_needed_is_accepted() -> None:
     assert parse({"federation.cohort": 16, "protection.bits": 12}).protection.bits == 12
-    assert parse({"federation.cohort": 1, "federation.min_cohort": 1, "protection.bits": 16}).protection.bits == 16
+    assert (
+        parse(
+            {"federation.cohort": 1, "federation.min_cohort": 1, "protection.bits": 16}
+        ).protection.bits
+        == 16
+    )
 
 
-@pytest.mark.parametrize(("cohort", "threshold"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (10, 7), (100, 67), (1000, 667)])
+@pytest.mark.parametrize(
+    ("cohort", "threshold"),
+    [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (10, 7), (100, 67), (1000, 667)],
+)
 def test_the_default_threshold_is_two_thirds_and_one_more(cohort: int, threshold: int) -> None:
     assert default_threshold(cohort) == threshold
     assert 3 * threshold > 2 * cohort or cohort == threshold
-    assert 2 * threshold - cohort >= cohort / 3  # fewer than this many colluding hospitals cannot sign two survivor sets
+    # fewer than this many colluding hospitals cannot sign two survivor sets
+    assert 2 * threshold - cohort >= cohort / 3
 
 
 def test_the_threshold_of_the_config_is_used() -> None:
@@ -151,7 +218,9 @@ def test_a_file_goes_round(tmp_path: Path) -> None:
         ("folder", "cannot be read: Is a directory; check the path"),
     ],
 )
-def test_a_file_that_is_none_is_refused_by_its_path(tmp_path: Path, content: typing.Any, words: str) -> None:
+def test_a_file_that_is_none_is_refused_by_its_path(
+    tmp_path: Path, content: typing.Any, words: str
+) -> None:
     path = tmp_path / "federation.toml"
     if isinstance(content, bytes):
         path.write_bytes(content)

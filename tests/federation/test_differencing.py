@@ -25,11 +25,15 @@ def test_hospitals_are_told_once_of_rounds_that_differ_by_one_of_them() -> None:
     rig.federation.watch = drop_in_round_2
     rig.play()
     told = [note.text for who, note in rig.federation.notes if who == 0 and "differ" in note.text]
-    assert len(told) == 1 and "round 2" in told[0] and "round 1" in told[0] and "hospital-5" in told[0]
+    assert (
+        len(told) == 1 and "round 2" in told[0] and "round 1" in told[0] and "hospital-5" in told[0]
+    )
 
 
 def test_sums_that_the_coordinator_keeps_to_itself_are_told_of_too() -> None:
-    """It unmasks both, over the same model, and sends neither: then their difference is nearly the update itself."""
+    """It unmasks both, over the same model, and sends neither: then their difference is nearly the
+    update itself.
+    """
     hub = liar()
     hub.up_to("aggregate", 1)
     hub.up_to("aggregate", 2, dead={"masked_update": [0]})

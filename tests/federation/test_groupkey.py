@@ -1,4 +1,6 @@
-"""The group's key from hospital to hospital: the coordinator carries it and can neither read, change, exchange nor repeat it."""
+"""The group's key from hospital to hospital: the coordinator carries it and can neither read,
+change, exchange nor repeat it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def ask(source: int = SOURCE, applied: int = 5) -> Asking:
     return groupkey.ask(RUN, ROSTER, ASKER, source, 3, applied, signing_key(ASKER))
 
 
-def grant(asking: Asking, by: int = SOURCE, key: GroupKey = KEY, model: bytes = MODEL) -> StateGrant:
+def grant(
+    asking: Asking, by: int = SOURCE, key: GroupKey = KEY, model: bytes = MODEL
+) -> StateGrant:
     return groupkey.grant(RUN, ROSTER, asking.request, key, model, signing_key(by))
 
 
@@ -56,21 +60,35 @@ def test_the_frames_hold_neither_key_nor_model() -> None:
 def test_a_request_that_was_changed_on_the_way_is_not_granted(field: str) -> None:
     request = ask().request
     value = getattr(request, field)
-    forged = changed(request, **{field: value[:-1] + bytes([value[-1] ^ 1]) if isinstance(value, bytes) else value + 1})
+    forged = changed(
+        request,
+        **{field: value[:-1] + bytes([value[-1] ^ 1]) if isinstance(value, bytes) else value + 1},
+    )
     with pytest.raises(FaultyHospital) as refused:
         groupkey.grant(RUN, ROSTER, forged, KEY, MODEL, signing_key(SOURCE))
     assert refused.value.reason == Reason.SIGNATURE
 
 
 def test_a_request_of_a_stranger_or_of_another_run_is_not_granted() -> None:
-    for request, run in ((changed(ask().request, asker=60_000), RUN), (ask().request, b"another run 0000")):
+    for request, run in (
+        (changed(ask().request, asker=60_000), RUN),
+        (ask().request, b"another run 0000"),
+    ):
         with pytest.raises(FaultyHospital, match="did not sign this request"):
             groupkey.grant(run, ROSTER, request, KEY, MODEL, signing_key(SOURCE))
 
 
 def test_a_request_with_a_key_of_low_order_is_refused_by_name() -> None:
     request = changed(ask().request, public=bytes(32))
-    parts = (RUN, ROSTER.digest, request.epoch, request.asker, request.source, request.applied, request.public)
+    parts = (
+        RUN,
+        ROSTER.digest,
+        request.epoch,
+        request.asker,
+        request.source,
+        request.applied,
+        request.public,
+    )
     signed = changed(request, signature=signing.sign(signing_key(ASKER), "state-request", *parts))
     with pytest.raises(FaultyHospital, match=f"hospital {ASKER}: sent an unusable public key"):
         groupkey.grant(RUN, ROSTER, signed, KEY, MODEL, signing_key(SOURCE))
@@ -118,7 +136,9 @@ def test_a_grant_is_good_for_one_request_only() -> None:
 def test_grants_of_two_askers_cannot_be_exchanged() -> None:
     mine = ask()
     theirs = groupkey.ask(RUN, ROSTER, OTHER, SOURCE, 3, 5, signing_key(OTHER))
-    swapped = changed(groupkey.grant(RUN, ROSTER, theirs.request, KEY, MODEL, signing_key(SOURCE)), asker=ASKER)
+    swapped = changed(
+        groupkey.grant(RUN, ROSTER, theirs.request, KEY, MODEL, signing_key(SOURCE)), asker=ASKER
+    )
     with pytest.raises(FaultyCoordinator):
         accept(mine, swapped)
 
@@ -137,7 +157,9 @@ def test_the_coordinator_cannot_ask_in_a_hospitals_name_nor_answer_in_one() -> N
 
 
 def test_a_grant_opens_only_with_the_askers_long_lived_key_too() -> None:
-    """Whoever stole the signing key alone, and so can ask in its name, gets a box that it cannot open."""
+    """Whoever stole the signing key alone, and so can ask in its name, gets a box that it cannot
+    open.
+    """
     asking = ask()
     answer = grant(asking)
     with pytest.raises(FaultyHospital, match="does not open"):
@@ -147,12 +169,24 @@ def test_a_grant_opens_only_with_the_askers_long_lived_key_too() -> None:
 def sealed_by_source(asking: Asking, plain: bytes) -> StateGrant:
     """Signed and sealed as it must be, by a source that seals what it likes."""
     request, pair = asking.request, agreement.generate()
-    parts = (RUN, ROSTER.digest, request.epoch, request.asker, request.source, request.applied, request.public)
+    parts = (
+        RUN,
+        ROSTER.digest,
+        request.epoch,
+        request.asker,
+        request.source,
+        request.applied,
+        request.public,
+    )
     secret = agreement.shared_secret(pair.private, request.public)
     secret += agreement.shared_secret(pair.private, bytes.fromhex(ROSTER.hospitals[ASKER].sealing))
     box = sealing.seal(derive(secret, "state-grant", *parts, pair.public), plain, b"state-grant")
-    signature = signing.sign(signing_key(SOURCE), "state-grant", *parts, pair.public, digest("sealed-state", box))
-    return StateGrant(epoch=3, asker=ASKER, source=SOURCE, public=pair.public, signature=signature, buffers=(box,))
+    signature = signing.sign(
+        signing_key(SOURCE), "state-grant", *parts, pair.public, digest("sealed-state", box)
+    )
+    return StateGrant(
+        epoch=3, asker=ASKER, source=SOURCE, public=pair.public, signature=signature, buffers=(box,)
+    )
 
 
 @pytest.mark.parametrize(
@@ -169,7 +203,9 @@ def sealed_by_source(asking: Asking, plain: bytes) -> StateGrant:
 )
 def test_a_source_that_seals_rubbish_is_named(plain: bytes, words: str) -> None:
     asking = ask()
-    assert accept(asking, sealed_by_source(asking, msgspec.msgpack.encode([3, KEY.secret, KEY.ckks, MODEL]))) == (KEY, MODEL)
+    assert accept(
+        asking, sealed_by_source(asking, msgspec.msgpack.encode([3, KEY.secret, KEY.ckks, MODEL]))
+    ) == (KEY, MODEL)
     with pytest.raises(FaultyHospital, match=words) as refused:
         accept(asking, sealed_by_source(asking, plain))
     assert refused.value.who == SOURCE
@@ -177,15 +213,21 @@ def test_a_source_that_seals_rubbish_is_named(plain: bytes, words: str) -> None:
 
 def test_the_identifier_tells_keys_apart_and_nothing_about_them() -> None:
     keys = [KEY, replace(KEY, epoch=4), replace(KEY, secret=b"j" * 32), replace(KEY, ckks=b"")]
-    assert len({key.identifier for key in keys}) == 4 and all(len(key.identifier) == 32 for key in keys)
+    assert len({key.identifier for key in keys}) == 4 and all(
+        len(key.identifier) == 32 for key in keys
+    )
     assert KEY.identifier == GroupKey(3, b"k" * 32, b"ckks key").identifier
-    assert len({key.hide(bytes(32)) for key in (KEY, keys[2])}) == 2 and KEY.hide(bytes(32)) != KEY.hide(b"1" * 32)
+    assert len({key.hide(bytes(32)) for key in (KEY, keys[2])}) == 2 and KEY.hide(
+        bytes(32)
+    ) != KEY.hide(b"1" * 32)
 
 
 def test_printing_a_key_shows_only_its_epoch() -> None:
     assert repr(KEY) == "GroupKey(epoch=3, …)"
 
 
-@pytest.mark.parametrize(("epoch", "round_", "serves"), [(3, 2, False), (3, 3, True), (3, 12, True), (3, 13, False)])
+@pytest.mark.parametrize(
+    ("epoch", "round_", "serves"), [(3, 2, False), (3, 3, True), (3, 12, True), (3, 13, False)]
+)
 def test_a_key_serves_its_rounds_only(epoch: int, round_: int, serves: bool) -> None:
     assert GroupKey(epoch, b"k" * 32).serves(round_, key_rounds=10) is serves

@@ -16,19 +16,26 @@ shapes = st.lists(st.lists(st.integers(0, 4), max_size=3).map(tuple), max_size=5
 @given(shapes, st.integers(0, 2**32 - 1))
 def test_flatten_and_unflatten_undo_each_other(shapes: list[tuple[int, ...]], seed: int) -> None:
     draw = np.random.default_rng(seed)
-    tensors = {f"t{at}": draw.normal(size=shape).astype(np.float32) for at, shape in enumerate(shapes)}
+    tensors = {
+        f"t{at}": draw.normal(size=shape).astype(np.float32) for at, shape in enumerate(shapes)
+    }
     layout = Layout.of(tensors, list(tensors))
     vector = layout.flatten(tensors)
     assert vector.dtype == np.float32 and vector.shape == (layout.size,) == (sum(layout.lengths),)
     again = layout.unflatten(vector)
-    assert all(np.array_equal(again[name], tensors[name]) and again[name].shape == tensors[name].shape for name in tensors)
+    assert all(
+        np.array_equal(again[name], tensors[name]) and again[name].shape == tensors[name].shape
+        for name in tensors
+    )
     assert all(np.shares_memory(again[name], vector) for name in again if again[name].size)
 
 
 def test_the_order_is_that_of_the_names_and_rows() -> None:
     tensors = {"b": np.array([[1, 2], [3, 4]], np.float32), "a": np.array([9], np.float32)}
     assert Layout.of(tensors, ("a", "b")).flatten(tensors).tolist() == [9, 1, 2, 3, 4]
-    assert Layout.of(tensors, ("b", "a")).flatten({"a": tensors["a"], "b": tensors["b"].T.copy().T}).tolist() == [1, 2, 3, 4, 9]
+    assert Layout.of(tensors, ("b", "a")).flatten(
+        {"a": tensors["a"], "b": tensors["b"].T.copy().T}
+    ).tolist() == [1, 2, 3, 4, 9]
 
 
 def test_another_shape_or_a_missing_name_is_refused_by_its_name() -> None:

@@ -1,4 +1,6 @@
-"""The lengths that docs/protocol.md states, compared with what the codec really writes in whole rounds."""
+"""The lengths that docs/protocol.md states, compared with what the codec really writes in whole
+rounds.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,18 @@ def documented() -> dict[str, tuple[int, str]]:
 
 @lru_cache
 def captured(protection: str, n: int, killed: bool = False) -> dict[int, tuple[int, int]]:
-    """Kind → the longest body, and the most bytes of buffers, of two rounds. `killed`: a hospital dies after its shares."""
+    """Kind → the longest body, and the most bytes of buffers, of two rounds. `killed`: a hospital
+    dies after its shares.
+    """
     longest: dict[int, tuple[int, int]] = {}
 
     def tap(who: int, direction: str, frames: list[Any]) -> None:
         kind = int.from_bytes(frames[0][4:6], "big")
         body, buffers = longest.get(kind, (0, 0))
-        longest[kind] = (max(body, len(frames[1])), max(buffers, sum(len(frame) for frame in frames[2:])))
+        longest[kind] = (
+            max(body, len(frames[1])),
+            max(buffers, sum(len(frame) for frame in frames[2:])),
+        )
         if killed and kind == 15 and who == n - 1:
             rig.federation.kill(who)
 
@@ -50,7 +57,9 @@ def captured(protection: str, n: int, killed: bool = False) -> dict[int, tuple[i
 
 
 def test_every_message_is_documented() -> None:
-    assert {name: kind for name, (kind, _) in documented().items()} == {kind.__name__: number for number, kind in KINDS.items()}
+    assert {name: kind for name, (kind, _) in documented().items()} == {
+        kind.__name__: number for number, kind in KINDS.items()
+    }
 
 
 @pytest.mark.parametrize("n", [3, 5, 12])
@@ -59,7 +68,8 @@ def test_bodies_are_as_long_as_documented(protection: str, n: int) -> None:
     for kind, (body, _) in captured(protection, n).items():
         stated = evaluate(documented()[KINDS[kind].__name__][1], n=n, h=n)
         assert body <= stated, KINDS[kind].__name__
-        if kind not in (12, 18, 23) or protection == "masked+ckks":  # these have fields that some protections leave empty
+        # these have fields that some protections leave empty
+        if kind not in (12, 18, 23) or protection == "masked+ckks":
             assert stated <= 1.15 * body + 20 + 4 * n, KINDS[kind].__name__
 
 
@@ -68,11 +78,18 @@ def test_a_dropouts_shares_fit_too() -> None:
     assert longest[22][0] <= evaluate(documented()["UnmaskShares"][1], n=5, h=5)
 
 
-@pytest.mark.parametrize(("protection", "changes"), [("plain", {"bits": 0}), *((kind, {}) for kind in PROTECTIONS)])
+@pytest.mark.parametrize(
+    ("protection", "changes"), [("plain", {"bits": 0}), *((kind, {}) for kind in PROTECTIONS)]
+)
 def test_vectors_are_as_long_as_documented(protection: str, changes: dict[str, int]) -> None:
     n, longest = 5, {}
     settings = config(protection, n, **changes)
-    rig = Rig(settings, tap=lambda who, way, frames: longest.setdefault(int.from_bytes(frames[0][4:6], "big"), frames[2:]))
+    rig = Rig(
+        settings,
+        tap=lambda who, way, frames: longest.setdefault(
+            int.from_bytes(frames[0][4:6], "big"), frames[2:]
+        ),
+    )
     rig.play()
     bits, classes, d = settings.protection.bits, 2, rig.layout.size
     e = d + (3 + classes**2) * (-(-48 // (bits - 1)) if bits else 5)
@@ -81,20 +98,32 @@ def test_vectors_are_as_long_as_documented(protection: str, changes: dict[str, i
         parts = -(-e // packing(bits, n, protection == "masked+ckks").fields)
         m = -(-parts // 4096)
     label = "plain, bits = 0" if changes else protection
-    up, down = re.search(rf"^\| {re.escape(label)} \| `([^`]+)` \| `([^`]+)` \|$", DOCUMENT, flags=re.M).groups()
-    stated = tuple(evaluate(formula, e=e, m=m, ring=settings.protection.ring) for formula in (up, down))
+    up, down = re.search(
+        rf"^\| {re.escape(label)} \| `([^`]+)` \| `([^`]+)` \|$", DOCUMENT, flags=re.M
+    ).groups()
+    stated = tuple(
+        evaluate(formula, e=e, m=m, ring=settings.protection.ring) for formula in (up, down)
+    )
     assert stated == tuple(sum(len(frame) for frame in longest[kind]) for kind in (18, 23))
     assert stated == vector_bytes(settings, rig.layout)
 
 
 def test_packing_table_is_what_packing_gives() -> None:
-    rows = re.findall(r"^\| (\d+), (\d+) \| [^|]*\| (\d), ([\d.]+), ([\d.]+) \| (\d), ([\d.]+), ([\d.]+) \|$", DOCUMENT, flags=re.M)
+    rows = re.findall(
+        r"^\| (\d+), (\d+) \| [^|]*\| (\d), ([\d.]+), ([\d.]+) \| (\d), ([\d.]+), ([\d.]+) \|$",
+        DOCUMENT,
+        flags=re.M,
+    )
     assert len(rows) == 4
     for bits, n, *stated in rows:
         for masked, (fields, up, down) in ((False, stated[:3]), (True, stated[3:])):
             how = packing(int(bits), int(n), masked)
             values = how.fields * how.degree
-            assert (how.fields, f"{how.ciphertext_bytes / values:.2f}", f"{how.sum_bytes / values:.2f}") == (int(fields), up, down)
+            assert (
+                how.fields,
+                f"{how.ciphertext_bytes / values:.2f}",
+                f"{how.sum_bytes / values:.2f}",
+            ) == (int(fields), up, down)
 
 
 @pytest.mark.parametrize("n", [3, 5, 12, 100, 1000])

@@ -1,4 +1,6 @@
-"""The largest message that an honest party sends fits the limit that its receiver sets, at every size of federation."""
+"""The largest message that an honest party sends fits the limit that its receiver sets, at every
+size of federation.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,27 @@ def largest(n: int) -> tuple[list[Message], list[Message]]:
     box, both = bytes(BOX_BYTES + 16), bytes(64)
     share = RevealedShare(FAR, bytes(33), bytes(16))
     advert = AdvertiseKeys(
-        round=ROUND, sender=FAR, model=KEY, group_key=KEY, mask_key=KEY, channel_key=KEY, holders=numbers, signature=SIGNATURE
+        round=ROUND,
+        sender=FAR,
+        model=KEY,
+        group_key=KEY,
+        mask_key=KEY,
+        channel_key=KEY,
+        holders=numbers,
+        signature=SIGNATURE,
     )
     up: list[Message] = [
         advert,
-        ShareKeys(round=ROUND, sealed=(box,) * n, commitments=(both,) * n, signatures=(SIGNATURE,) * n, seed_commitment=KEY),
-        UnmaskShares(round=ROUND, self_shares=(share,) * n, key_shares=(share,) * n, bad_dealers=numbers),
+        ShareKeys(
+            round=ROUND,
+            sealed=(box,) * n,
+            commitments=(both,) * n,
+            signatures=(SIGNATURE,) * n,
+            seed_commitment=KEY,
+        ),
+        UnmaskShares(
+            round=ROUND, self_shares=(share,) * n, key_shares=(share,) * n, bad_dealers=numbers
+        ),
     ]
     down: list[Message] = [
         KeyList(round=ROUND, advertised=(advert,) * n, numbers=numbers, digests=(KEY,) * n),
@@ -52,7 +69,14 @@ def largest(n: int) -> tuple[list[Message], list[Message]]:
             signatures=(SIGNATURE,) * n,
         ),
         UnmaskRequest(round=ROUND, survivors=numbers, signers=numbers, signatures=(SIGNATURE,) * n),
-        Aggregate(round=ROUND, survivors=numbers, transcript=KEY, signers=numbers, signatures=(SIGNATURE,) * n, tag=bytes(8)),
+        Aggregate(
+            round=ROUND,
+            survivors=numbers,
+            transcript=KEY,
+            signers=numbers,
+            signatures=(SIGNATURE,) * n,
+            tag=bytes(8),
+        ),
     ]
     return up, down
 
@@ -73,8 +97,12 @@ def test_every_honest_body_fits(n: int) -> None:
 def test_the_limit_is_a_few_times_what_is_needed_and_not_more(n: int) -> None:
     settings, layout = config("masked", n, ring=32), start_model().layout
     up, down = largest(n)
-    assert from_hospital(settings, layout, n).body <= 4096 + 3 * max(body(message) for message in up)
-    assert from_coordinator(settings, layout, n).body <= 8192 + 3 * max(body(message) for message in down)
+    assert from_hospital(settings, layout, n).body <= 4096 + 3 * max(
+        body(message) for message in up
+    )
+    assert from_coordinator(settings, layout, n).body <= 8192 + 3 * max(
+        body(message) for message in down
+    )
 
 
 @pytest.mark.parametrize("kind", ["masked", "ckks", "masked+ckks"])
@@ -86,7 +114,14 @@ def test_a_sealed_state_fits(kind: str) -> None:
 
         ckks = make_key(settings)
     state = len(model.to_bytes(shared)) + len(GroupKey(1, KEY, ckks).ckks) + 32
-    grant = StateGrant(epoch=ROUND, asker=FAR, source=FAR, public=KEY, signature=SIGNATURE, buffers=(bytes(state + 16 + 64),))
+    grant = StateGrant(
+        epoch=ROUND,
+        asker=FAR,
+        source=FAR,
+        public=KEY,
+        signature=SIGNATURE,
+        buffers=(bytes(state + 16 + 64),),
+    )
     assert len(grant.buffers[0]) <= state_bytes(shared.layout)
     assert body(grant) <= from_hospital(settings, shared.layout, 5).body
 

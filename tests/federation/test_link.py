@@ -14,7 +14,18 @@ import zmq
 from federation import link as module
 from federation.link import AddressError, Connected, Disconnected, Received, Refused
 from federation.packets import HELLO, Data, encode
-from tests.federation.loopback import ALICE, BOB, EVE, MB, PATIENCE_S, SERVER, Stage, large, serve_for, settle
+from tests.federation.loopback import (
+    ALICE,
+    BOB,
+    EVE,
+    MB,
+    PATIENCE_S,
+    SERVER,
+    Stage,
+    large,
+    serve_for,
+    settle,
+)
 
 
 @pytest.fixture
@@ -37,10 +48,17 @@ def test_messages_of_all_sizes_arrive_in_order_both_ways(stage, host):
     for frames in sent:
         assert alice.link.send(SERVER.public, frames)
         coordinator.link.send(ALICE.public, frames)  # waits until she is there
-    settle([coordinator, alice], lambda: len(coordinator.messages) == len(alice.messages) == len(sent))
+    settle(
+        [coordinator, alice], lambda: len(coordinator.messages) == len(alice.messages) == len(sent)
+    )
     assert coordinator.messages == alice.messages == sent
     assert {event.peer for event in coordinator.events} == {ALICE.public}
-    assert all(isinstance(frame, bytes) for frames in alice.messages for frame in frames if len(frame) <= MB)
+    assert all(
+        isinstance(frame, bytes)
+        for frames in alice.messages
+        for frame in frames
+        if len(frame) <= MB
+    )
     assert len(coordinator.all(Connected)) == len(alice.all(Connected)) == 1
 
 
@@ -52,7 +70,11 @@ def test_a_key_that_is_not_admitted_gets_nothing_and_both_operators_are_told(sta
     settle([coordinator, eve], lambda: coordinator.all(Refused) and eve.all(Refused))
     [told], [warned] = eve.all(Refused), coordinator.all(Refused)
     assert "does not admit this hospital" in told.reason and "flop roster add" in told.reason
-    assert warned.peer == EVE.public and EVE.public.hex() in warned.reason and "127.0.0.1" in warned.reason
+    assert (
+        warned.peer == EVE.public
+        and EVE.public.hex() in warned.reason
+        and "127.0.0.1" in warned.reason
+    )
     stage.admitted.add(EVE.public)  # it goes on trying, so admitting it is enough
     settle([coordinator, eve], lambda: eve.messages)
     settle([coordinator, eve], lambda: coordinator.messages)
@@ -74,8 +96,12 @@ def test_a_forged_routing_id_changes_nothing(stage):
     alice = stage.hospital(coordinator.link.address)
     settle([coordinator, alice], lambda: coordinator.all(Connected))
     [(_, (hers,))] = coordinator.link._reception.routes()
-    forgers = [stage.raw(coordinator.link.address, BOB, routing_id) for routing_id in (b"alice", ALICE.public)]
-    with contextlib.suppress(zmq.ZMQError):  # libzmq may refuse to send such an id; if not, the other side must
+    forgers = [
+        stage.raw(coordinator.link.address, BOB, routing_id)
+        for routing_id in (b"alice", ALICE.public)
+    ]
+    # libzmq may refuse to send such an id; if not, the other side must
+    with contextlib.suppress(zmq.ZMQError):
         forgers.append(stage.raw(coordinator.link.address, BOB, hers))
     for forger in forgers:
         forger.send_multipart(encode(HELLO))
@@ -85,7 +111,9 @@ def test_a_forged_routing_id_changes_nothing(stage):
     serve_for([coordinator, alice], 0.3)
     assert {event.peer for event in coordinator.all(Received)} == {BOB.public}
     assert alice.messages == [[b"for alice"]]
-    assert len(alice.all(Connected)) == 1 and ALICE.public not in [e.peer for e in coordinator.all(Disconnected)]
+    assert len(alice.all(Connected)) == 1 and ALICE.public not in [
+        e.peer for e in coordinator.all(Disconnected)
+    ]
 
 
 def test_whoever_leaves_the_roster_is_cut_off_at_once(stage):
@@ -100,7 +128,9 @@ def test_whoever_leaves_the_roster_is_cut_off_at_once(stage):
 
 def test_what_waits_is_bounded_and_can_be_forgotten(stage):
     coordinator = stage.coordinator()
-    assert [coordinator.link.send(ALICE.public, [b"%d" % n]) for n in range(65)] == [True] * 64 + [False]
+    assert [coordinator.link.send(ALICE.public, [b"%d" % n]) for n in range(65)] == [True] * 64 + [
+        False
+    ]
     assert len([e for e in coordinator.link.poll(0) if isinstance(e, Refused)]) == 1
     coordinator.link.forget(ALICE.public)
     coordinator.link.send(ALICE.public, [b"fresh"])
@@ -132,7 +162,9 @@ def test_the_tap_sees_every_decrypted_frame(stage):
 def test_wake_ends_a_poll_from_another_thread(stage):
     coordinator, end = stage.coordinator(), time.monotonic() + PATIENCE_S
     coordinator.link.wake()  # before the poll: it is not lost
-    sleeper = threading.Thread(target=lambda: [coordinator.link.poll(3600) for _ in range(2)], daemon=True)
+    sleeper = threading.Thread(
+        target=lambda: [coordinator.link.poll(3600) for _ in range(2)], daemon=True
+    )
     sleeper.start()
     while sleeper.is_alive() and time.monotonic() < end:
         time.sleep(0.05)

@@ -1,4 +1,6 @@
-"""What hospitals' networks do to the link: cut and dead lines, restarts, wrong addresses, peers that do not behave."""
+"""What hospitals' networks do to the link: cut and dead lines, restarts, wrong addresses, peers
+that do not behave.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,18 @@ import pytest
 from federation import link as module
 from federation.link import Connected, Disconnected, Malformed, Refused
 from federation.packets import HELLO, encode
-from tests.federation.loopback import ALICE, BOB, EVE, MB, SERVER, Cable, Stage, large, serve_for, settle
+from tests.federation.loopback import (
+    ALICE,
+    BOB,
+    EVE,
+    MB,
+    SERVER,
+    Cable,
+    Stage,
+    large,
+    serve_for,
+    settle,
+)
 
 
 @pytest.fixture
@@ -47,7 +60,10 @@ def test_a_restarted_coordinator_gets_the_upload_that_was_under_way(stage):
     alice.link.send(SERVER.public, [b"before"])
     settle([coordinator, alice], lambda: coordinator.messages)
     alice.link.send(SERVER.public, [b"upload", large(12 * MB)])
-    settle([coordinator, alice], lambda: coordinator.link._reception.conversation(ALICE.public)._in[False].held)
+    settle(
+        [coordinator, alice],
+        lambda: coordinator.link._reception.conversation(ALICE.public)._in[False].held,
+    )
     coordinator.link.close()
     again = stage.coordinator(coordinator.link.address)
     settle([again, alice], lambda: again.messages)
@@ -86,7 +102,12 @@ def test_garbage_is_an_event_and_no_more(stage):
     bob = stage.raw(coordinator.link.address, BOB)
     other_version = bytearray(encode(HELLO)[0])
     other_version[4] = 77
-    for frames in ([b""], [b"GET / HTTP/1.1", b""], [bytes(other_version)], [encode(HELLO)[0], b"more"]):
+    for frames in (
+        [b""],
+        [b"GET / HTTP/1.1", b""],
+        [bytes(other_version)],
+        [encode(HELLO)[0], b"more"],
+    ):
         bob.send_multipart(frames)
     settle([coordinator, alice], lambda: len(coordinator.all(Malformed)) == 3)
     assert {event.peer for event in coordinator.all(Malformed)} == {BOB.public}
@@ -127,7 +148,10 @@ def test_a_dead_line_is_noticed_on_both_sides(stage, monkeypatch):
 
 def test_whoever_cannot_connect_is_told_why(stage):
     coordinator = stage.coordinator()
-    with socket.create_server(("127.0.0.1", 0)) as web, socket.create_server(("127.0.0.1", 0)) as gone:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as web,
+        socket.create_server(("127.0.0.1", 0)) as gone,
+    ):
         closed_port = gone.getsockname()[1]
         gone.close()
         threading.Thread(target=_http, args=(web,), daemon=True).start()
@@ -136,7 +160,9 @@ def test_whoever_cannot_connect_is_told_why(stage):
         no_name = stage.hospital("no-such-host.invalid:5555")
         not_ours = stage.hospital(f"127.0.0.1:{web.getsockname()[1]}")
         lost = [wrong_key, nobody, no_name, not_ours]
-        settle([coordinator, *lost], lambda: all(party.events for party in lost) and coordinator.events)
+        settle(
+            [coordinator, *lost], lambda: all(party.events for party in lost) and coordinator.events
+        )
         serve_for([coordinator, *lost], 1.0)
     assert [len(party.events) for party in lost] == [1, 1, 1, 1]  # said once, tried often
     assert "not the coordinator with the key" in wrong_key.all(Refused)[0].reason

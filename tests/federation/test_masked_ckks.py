@@ -1,4 +1,6 @@
-"""`ckks` and `masked+ckks` over real sessions: who can read what, who may die when, and what a refused sum costs."""
+"""`ckks` and `masked+ckks` over real sessions: who can read what, who may die when, and what a
+refused sum costs.
+"""
 
 from __future__ import annotations
 
@@ -39,18 +41,24 @@ Change = Callable[[int, Any], Any]
 class Wire:
     """A fault that only listens, or changes (`change(hospital, message)`) messages of one kind."""
 
-    def __init__(self, kind: type[Message] = Message, change: Change = lambda who, message: message) -> None:
+    def __init__(
+        self, kind: type[Message] = Message, change: Change = lambda who, message: message
+    ) -> None:
         self.kind, self.change = kind, change
         self.up: list[tuple[int, Any]] = []
         self.down: list[tuple[int, Any]] = []
 
-    def __call__(self, who: int, direction: str, message: Message, now: float) -> Iterable[tuple[float, Message]]:
+    def __call__(
+        self, who: int, direction: str, message: Message, now: float
+    ) -> Iterable[tuple[float, Message]]:
         changed = self.change(who, message) if isinstance(message, self.kind) else message
         (self.up if direction == "up" else self.down).append((who, changed))
         return ((0.0, changed),)
 
     def uploads(self, who: int) -> list[Update]:
-        return [message for sender, message in self.up if sender == who and isinstance(message, Update)]
+        return [
+            message for sender, message in self.up if sender == who and isinstance(message, Update)
+        ]
 
     def refusals(self) -> list[tuple[int, str]]:
         return [(who, message.code) for who, message in self.up if isinstance(message, Refusal)]
@@ -63,7 +71,9 @@ def contribution(rig: Rig, who: int, round_: int) -> Contribution:
 
 
 def decrypted(rig: Rig, reader: int, upload: Update) -> tuple[Packing, np.ndarray]:
-    """What hospital `reader` reads in another's upload that the coordinator has handed to it: the packed parts."""
+    """What hospital `reader` reads in another's upload that the coordinator has handed to it: the
+    packed parts.
+    """
     coding, group = Coding.of(rig.config, rig.layout), rig.sessions[reader].group
     assert group is not None
     how = Packing(coding.bits, coding.parties, rig.config.protection.kind == "masked+ckks")
@@ -72,7 +82,7 @@ def decrypted(rig: Rig, reader: int, upload: Update) -> tuple[Packing, np.ndarra
     return how, Encryptor(group.ckks, how).decrypt(adder.result())[: how.parts(coding.elements)]
 
 
-# ---- who can read what -------------------------------------------------------------------------------------------------
+# ---- who can read what ---------------------------------------------------------------
 
 
 def test_under_ckks_a_hospital_that_colludes_with_the_coordinator_reads_a_peers_update() -> None:
@@ -81,23 +91,34 @@ def test_under_ckks_a_hospital_that_colludes_with_the_coordinator_reads_a_peers_
     rig = Rig(config("ckks"), fault=wire).play()
     how, parts = decrypted(rig, 1, wire.uploads(0)[0])
     coding = Coding.of(rig.config, rig.layout)
-    assert np.array_equal(how.unpack(parts, coding.elements), coding.integers(contribution(rig, 0, 1))[0])
+    assert np.array_equal(
+        how.unpack(parts, coding.elements), coding.integers(contribution(rig, 0, 1))[0]
+    )
 
 
 def test_under_masked_ckks_a_hospital_that_colludes_reads_noise() -> None:
-    """Twenty rounds of one unchanging update: every part is spread evenly over the whole range of a mask."""
+    """Twenty rounds of one unchanging update: every part is spread evenly over the whole range of a
+    mask.
+    """
     wire = Wire()
     still = np.full(start_model().layout.size, 0.125, np.float32)
-    rig = Rig(config("masked+ckks", rounds=20, key_rounds=20), fault=wire, update=lambda who, round_: still).play()
+    rig = Rig(
+        config("masked+ckks", rounds=20, key_rounds=20),
+        fault=wire,
+        update=lambda who, round_: still,
+    ).play()
     how = Packing(rig.config.protection.bits, 3, masked=True)
     parts = np.concatenate([decrypted(rig, 1, upload)[1] for upload in wire.uploads(0)])
     counts, _ = np.histogram(parts, bins=8, range=(-how.part_limit, how.part_limit))
     assert parts.size >= 300 and counts.sum() == parts.size
-    assert counts.min() > parts.size / 8 / 4  # fewer in a bin happens once in 1e8 to what is uniform
+    # fewer in a bin happens once in 1e8 to what is uniform
+    assert counts.min() > parts.size / 8 / 4
     assert len(set(parts.tolist())) == parts.size
 
 
-def test_the_masks_of_vector_and_tag_come_from_streams_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_masks_of_vector_and_tag_come_from_streams_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from crypto import keystream
 
     keys: list[bytes] = []
@@ -110,7 +131,8 @@ def test_the_masks_of_vector_and_tag_come_from_streams_of_their_own(monkeypatch:
 
     monkeypatch.setattr(keystream, "apply", watched)
     Rig(config("masked+ckks", rounds=2)).play()
-    # 3 self masks and 3 pairs, for the parts and for the tag, in 2 rounds; the coordinator takes the self masks out with sign -1
+    # 3 self masks and 3 pairs, for the parts and for the tag, in 2 rounds; the coordinator takes
+    # the self masks out with sign -1
     assert len(keys) == len(set(keys)) == 2 * 2 * (3 + 3)
 
 
@@ -124,18 +146,30 @@ def test_the_coordinator_sees_neither_sum_nor_model(kind: str) -> None:
         if isinstance(effect, Applied):
             totals.append(effect.total)
 
-    rig = Rig(config(kind, rounds=2), watch=watch, tap=lambda who, way, parts: frames.extend(bytes(part) for part in parts))
+    rig = Rig(
+        config(kind, rounds=2),
+        watch=watch,
+        tap=lambda who, way, parts: frames.extend(bytes(part) for part in parts),
+    )
     applied = SharedModel.apply
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SharedModel, "apply", lambda model, *rest: (applied(model, *rest), digests.append(model.digest))[0])
+        patch.setattr(
+            SharedModel,
+            "apply",
+            lambda model, *rest: (applied(model, *rest), digests.append(model.digest))[0],
+        )
         rig.play()
     assert totals == [None, None]
     assert len(set(digests)) == 2 and len(digests) == 6
-    secrets = {*digests, start_model().digest, *(rig.sessions[0].group.ckks[at : at + 64] for at in (16, 4096))}
+    secrets = {
+        *digests,
+        start_model().digest,
+        *(rig.sessions[0].group.ckks[at : at + 64] for at in (16, 4096)),
+    }
     assert not any(secret in frame for secret in secrets for frame in frames)
 
 
-# ---- exactness and dropouts --------------------------------------------------------------------------------------------
+# ---- exactness and dropouts ----------------------------------------------------------
 
 
 @pytest.mark.parametrize(("bits", "ring"), [(12, 16), (16, 24)])
@@ -144,16 +178,25 @@ def test_ten_rounds_end_in_the_same_bytes_as_plain(bits: int, ring: int) -> None
         kind: Rig(config(kind, 5, rounds=10, bits=bits, ring=ring, key_rounds=4)).play()
         for kind in ("plain", "masked", "ckks", "masked+ckks")
     }
-    digests = {kind: {session.shared.digest for session in rig.sessions.values()} for kind, rig in ends.items()}
+    digests = {
+        kind: {session.shared.digest for session in rig.sessions.values()}
+        for kind, rig in ends.items()
+    }
     assert len(set.union(*digests.values())) == 1
     assert all(rig.run.completed == 10 and not rig.events("discarded") for rig in ends.values())
 
 
-@pytest.mark.parametrize("phase", range(len(PHASES) + 1), ids=["nothing", *(kind.__name__ for kind in PHASES)])
+@pytest.mark.parametrize(
+    "phase", range(len(PHASES) + 1), ids=["nothing", *(kind.__name__ for kind in PHASES)]
+)
 def test_a_hospital_that_dies_in_any_phase_leaves_the_round_alive(phase: int) -> None:
-    """It sends its messages up to the phase, and no more. After its masked update it counts; before, its masks are taken out."""
+    """It sends its messages up to the phase, and no more. After its masked update it counts;
+    before, its masks are taken out.
+    """
 
-    def fault(who: int, direction: str, message: Message, now: float) -> Iterable[tuple[float, Message]]:
+    def fault(
+        who: int, direction: str, message: Message, now: float
+    ) -> Iterable[tuple[float, Message]]:
         dead = who == 2 and direction == "up" and isinstance(message, PHASES[phase:])
         return () if dead else ((0.0, message),)
 
@@ -165,14 +208,18 @@ def test_a_hospital_that_dies_in_any_phase_leaves_the_round_alive(phase: int) ->
     total = sum(coding.integers(contribution(rig, who, 1))[0].astype(np.int64) for who in survivors)
     expected.apply(coding.decode(total, len(survivors)), coding, rig.config, 1)
     assert rig.run.completed == 1
-    assert {session.shared.digest for who, session in rig.sessions.items() if who != 2} == {expected.digest}
+    assert {session.shared.digest for who, session in rig.sessions.items() if who != 2} == {
+        expected.digest
+    }
     aggregate = next(message for _, message in wire.down if isinstance(message, Aggregate))
     assert list(aggregate.survivors) == survivors
 
 
 def test_too_many_dropouts_reveal_nothing_and_the_next_round_succeeds() -> None:
     def change(who: int, shares: UnmaskShares) -> Message:
-        return Refusal(round=1, code=Reason.STOPPED) if shares.round == 1 and who in (0, 1) else shares
+        return (
+            Refusal(round=1, code=Reason.STOPPED) if shares.round == 1 and who in (0, 1) else shares
+        )
 
     rig = Rig(config("masked+ckks", 5, rounds=2), fault=Wire(UnmaskShares, change))
     rig.federation.play(until=500)
@@ -180,11 +227,21 @@ def test_too_many_dropouts_reveal_nothing_and_the_next_round_succeeds() -> None:
     assert {tuple(stand.applied_rounds) for stand in rig.stands.values()} == {(2,)}
 
 
-# ---- signed, bound, refused --------------------------------------------------------------------------------------------
+# ---- signed, bound, refused ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("what", ["another hospital's", "another round's", "unsigned", "no tag", "one ciphertext too few", "words"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "another hospital's",
+        "another round's",
+        "unsigned",
+        "no tag",
+        "one ciphertext too few",
+        "words",
+    ],
+)
 def test_an_upload_counts_only_if_its_sender_signed_it_for_this_round(kind: str, what: str) -> None:
     seen: dict[tuple[int, int], Update] = {}
 
@@ -203,11 +260,18 @@ def test_an_upload_counts_only_if_its_sender_signed_it_for_this_round(kind: str,
                 return msgspec.structs.replace(update, tag=b"")
             case "one ciphertext too few":
                 return msgspec.structs.replace(update, buffers=update.buffers[1:])
-        return msgspec.structs.replace(update, buffers=(update.buffers[0][:16] + b"\xff" * (len(update.buffers[0]) - 16),))
+        return msgspec.structs.replace(
+            update, buffers=(update.buffers[0][:16] + b"\xff" * (len(update.buffers[0]) - 16),)
+        )
 
     rig = Rig(config(kind, 5, rounds=3), fault=Wire(Update, change)).play()
-    assert [(event["hospital"], event["phase"]) for event in rig.events("lost")] == [(4, "update" if kind == "ckks" else "masked_update")]
-    assert rig.run.completed == 3 and len({session.shared.digest for session in rig.sessions.values()}) == 1
+    assert [(event["hospital"], event["phase"]) for event in rig.events("lost")] == [
+        (4, "update" if kind == "ckks" else "masked_update")
+    ]
+    assert (
+        rig.run.completed == 3
+        and len({session.shared.digest for session in rig.sessions.values()}) == 1
+    )
 
 
 def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
@@ -218,7 +282,9 @@ def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
             first = bytearray(aggregate.buffers[0])
             changed = change(first)
             rest = tuple(bytes(buffer) for buffer in aggregate.buffers[1:])
-            return msgspec.structs.replace(aggregate, buffers=(bytes(first if changed is None else changed), *rest))
+            return msgspec.structs.replace(
+                aggregate, buffers=(bytes(first if changed is None else changed), *rest)
+            )
 
         return apply
 
@@ -226,10 +292,14 @@ def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
         blob[16 + 8 * at : 24 + 8 * at] = value.to_bytes(8, "little")
 
     def offset(blob: bytearray) -> None:
-        """In NTT form the same number on every coefficient of c0 is a constant polynomial: it moves every real part by one step."""
+        """In NTT form the same number on every coefficient of c0 is a constant polynomial: it moves
+        every real part by one step.
+        """
         words = np.frombuffer(bytes(blob[16 : 16 + 8 * 4096]), "<u8")
         how = packing_of(rig.run._plan(1), rig.config.protection.kind == "masked+ckks")
-        blob[16 : 16 + 8 * 4096] = ((words + np.uint64(how.scale)) % np.uint64(2**60 - 2**14 + 1)).tobytes()
+        blob[16 : 16 + 8 * 4096] = (
+            (words + np.uint64(how.scale)) % np.uint64(2**60 - 2**14 + 1)
+        ).tobytes()
 
     return {
         "one word of the ciphertext": blobs(lambda blob: word(blob, 7, 12345)),
@@ -238,15 +308,21 @@ def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
         "another header": blobs(lambda blob: blob.__setitem__(0, 0)),
         "a byte too many": blobs(lambda blob: blob + b"\0"),
         "no ciphertext": lambda aggregate: msgspec.structs.replace(aggregate, buffers=()),
-        "a ciphertext twice": lambda aggregate: msgspec.structs.replace(aggregate, buffers=aggregate.buffers * 2),
+        "a ciphertext twice": lambda aggregate: msgspec.structs.replace(
+            aggregate, buffers=aggregate.buffers * 2
+        ),
         "another tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=bytes(8)),
         "no tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=b""),
     }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_is_wrong_with_a_sum_its_refusal_looks_the_same_and_costs_the_key(kind: str) -> None:
-    """One run, a round for each way, all of it to hospital 3 only. It never holds the old key again; the others give it the model."""
+def test_whatever_is_wrong_with_a_sum_its_refusal_looks_the_same_and_costs_the_key(
+    kind: str,
+) -> None:
+    """One run, a round for each way, all of it to hospital 3 only. It never holds the old key
+    again; the others give it the model.
+    """
     ways = list(_broken(Rig(config(kind))))
     keys: list[set[int]] = []
 
@@ -263,11 +339,16 @@ def test_whatever_is_wrong_with_a_sum_its_refusal_looks_the_same_and_costs_the_k
     assert len({note.text for who, note in rig.federation.notes if note.error}) == 1
     assert keys == [{round_} for round_ in range(1, len(ways) + 1)]
     assert rig.stands[3].counted == [False] * len(ways) + [True]
-    assert rig.run.completed == len(ways) + 1 and len({session.shared.digest for session in rig.sessions.values()}) == 1
+    assert (
+        rig.run.completed == len(ways) + 1
+        and len({session.shared.digest for session in rig.sessions.values()}) == 1
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_after_a_refusal_the_true_sum_comes_too_late_and_the_old_key_is_not_taken_again(kind: str) -> None:
+def test_after_a_refusal_the_true_sum_comes_too_late_and_the_old_key_is_not_taken_again(
+    kind: str,
+) -> None:
     true: list[Aggregate] = []
 
     def change(who: int, aggregate: Aggregate) -> Aggregate:
@@ -277,11 +358,15 @@ def test_after_a_refusal_the_true_sum_comes_too_late_and_the_old_key_is_not_take
     rig = Rig(config(kind, 3), fault=Wire(Aggregate, change)).play()
     victim = rig.sessions[1]
     assert victim.group is None and victim.shared.round == 0
-    old, code = rig.sessions[0].group, lambda effects: [e.message.code for e in effects if isinstance(e, Send)]
+    old, code = (
+        rig.sessions[0].group,
+        lambda effects: [e.message.code for e in effects if isinstance(e, Send)],
+    )
     assert old is not None and old.epoch == 1
     assert code(victim.receive(true[0])) == [Reason.CONTEXT]
     ask = Synchronise(epoch=1, source=0, applied=0, group_key=old.identifier)
-    for session in (victim, rig.session(1, victim.memory, victim.shared)):  # neither this process nor the next one
+    # neither this process nor the next one
+    for session in (victim, rig.session(1, victim.memory, victim.shared)):
         assert code(session.receive(ask)) == [Reason.AGGREGATE]
         assert code(session.receive(msgspec.structs.replace(ask, source=1))) == [Reason.AGGREGATE]
         assert session.group is None
@@ -293,7 +378,11 @@ def test_after_a_refusal_the_true_sum_comes_too_late_and_the_old_key_is_not_take
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_anybody_can_see_to_be_wrong_costs_no_key(kind: str) -> None:
     def change(who: int, aggregate: Aggregate) -> Aggregate:
-        return msgspec.structs.replace(aggregate, signatures=(bytes(64),) * len(aggregate.signatures)) if who == 1 else aggregate
+        return (
+            msgspec.structs.replace(aggregate, signatures=(bytes(64),) * len(aggregate.signatures))
+            if who == 1
+            else aggregate
+        )
 
     wire = Wire(Aggregate, change)
     rig = Rig(config(kind, 3), fault=wire).play()
@@ -304,7 +393,9 @@ def test_what_anybody_can_see_to_be_wrong_costs_no_key(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["masked", *KINDS])
 def test_a_sum_that_all_refuse_is_no_round_and_the_run_goes_on(kind: str) -> None:
     def change(who: int, aggregate: Aggregate) -> Aggregate:
-        return msgspec.structs.replace(aggregate, tag=bytes(8)) if aggregate.round == 1 else aggregate
+        return (
+            msgspec.structs.replace(aggregate, tag=bytes(8)) if aggregate.round == 1 else aggregate
+        )
 
     rig = Rig(config(kind, 3, rounds=3), fault=Wire(Aggregate, change))
     rig.federation.play(until=1000)

@@ -1,4 +1,6 @@
-"""The shared model: FLOP's step, clips from public knowledge, a digest of all of it, and files that are ours or refused."""
+"""The shared model: FLOP's step, clips from public knowledge, a digest of all of it, and files that
+are ours or refused.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,11 @@ def test_a_step_is_shared_plus_beta_times_the_mean() -> None:
 
 
 def test_clips_follow_the_last_mean_tensor_by_tensor_with_a_floor() -> None:
-    zeros = {"a": np.zeros(2, np.float32), "b": np.zeros((1, 1), np.float32), "c": np.zeros(0, np.float32)}
+    zeros = {
+        "a": np.zeros(2, np.float32),
+        "b": np.zeros((1, 1), np.float32),
+        "c": np.zeros(0, np.float32),
+    }
     shared = model.start(zeros, ("a", "b", "c"), 0.25)
     shared.apply(total([0.4, -0.8, 0.002]), Coding.of(CONFIG, shared.layout), CONFIG, 1)
     np.testing.assert_allclose(shared.clips, [3 * 0.4, 0.01, 0.01], rtol=1e-6)
@@ -44,7 +50,11 @@ def test_clips_follow_the_last_mean_tensor_by_tensor_with_a_floor() -> None:
 
 def test_the_first_clip_of_running_statistics_is_another() -> None:
     layout = Layout(("bn.weight", "bn.running_mean", "bn.running_var"), ((1,), (1,), (1,)))
-    assert model.first_clips(layout, config("masked", 3, clip=0.5, buffer_clip=9.0)).tolist() == [0.5, 9.0, 9.0]
+    assert model.first_clips(layout, config("masked", 3, clip=0.5, buffer_clip=9.0)).tolist() == [
+        0.5,
+        9.0,
+        9.0,
+    ]
 
 
 def test_a_sum_that_cannot_be_applied_changes_nothing() -> None:
@@ -52,7 +62,12 @@ def test_a_sum_that_cannot_be_applied_changes_nothing() -> None:
     shared = start_model()
     before = shared.digest
     with pytest.raises(OutOfRange):
-        shared.apply(total([0.0] * shared.layout.size, examples=0), Coding.of(weighted, shared.layout), weighted, 1)
+        shared.apply(
+            total([0.0] * shared.layout.size, examples=0),
+            Coding.of(weighted, shared.layout),
+            weighted,
+            1,
+        )
     assert shared.digest == before
 
 
@@ -81,14 +96,19 @@ def test_a_file_goes_round_to_the_same_bytes() -> None:
     shared = start_model()
     shared.round, shared.clips = 9, np.array([0.1, 1 / 3], np.float32)
     again = from_bytes(to_bytes(shared), shared.layout)
-    assert again is not None and again.digest == shared.digest and to_bytes(again) == to_bytes(shared)
+    assert (
+        again is not None and again.digest == shared.digest and to_bytes(again) == to_bytes(shared)
+    )
 
 
 def spoilt(**changes: Any) -> bytes:
     """A model file with other metadata."""
     shared = start_model()
     about = {"order": list(shared.layout.names), "clips": [0.25, 0.25], "round": 0} | changes
-    return save({name: np.ascontiguousarray(value) for name, value in shared.tensors().items()}, metadata={"flop": json.dumps(about)})
+    return save(
+        {name: np.ascontiguousarray(value) for name, value in shared.tensors().items()},
+        metadata={"flop": json.dumps(about)},
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +144,9 @@ def test_wrong_metadata_is_not_a_model(changes: dict[str, Any]) -> None:
 
 def test_wrong_tensors_are_not_a_model() -> None:
     shared = start_model()
-    about = {"flop": json.dumps({"order": list(shared.layout.names), "clips": [0.25, 0.25], "round": 0})}
+    about = {
+        "flop": json.dumps({"order": list(shared.layout.names), "clips": [0.25, 0.25], "round": 0})
+    }
     good = {name: np.ascontiguousarray(value) for name, value in shared.tensors().items()}
     for changed in (
         good | {"features.bias": np.full(5, np.nan, np.float32)},
@@ -160,7 +182,17 @@ def test_no_bytes_do_anything_but_be_a_model_or_not(data: st.DataObject) -> None
     assert found is None or np.isfinite(found.vector).all()
 
 
-@pytest.mark.parametrize("content", [b"", b"\0" * 7, b"\xff" * 8, b"\xff" * 200, b"\x02" + bytes(7) + b"{}", b"\x02" + bytes(7) + b"[]"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 7,
+        b"\xff" * 8,
+        b"\xff" * 200,
+        b"\x02" + bytes(7) + b"{}",
+        b"\x02" + bytes(7) + b"[]",
+    ],
+)
 def test_short_and_strange_files_are_not_models(content: bytes) -> None:
     assert from_bytes(content) is None
 
@@ -170,7 +202,13 @@ def test_reading_names_the_file_and_the_fix(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"start\.safetensors: cannot be read: No such file"):
         model.read(path)
     path.write_bytes(b"rubbish")
-    with pytest.raises(ConfigError, match=r"start\.safetensors: is not a model file of this project; copy it from the coordinator again"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            r"start\.safetensors: is not a model file of this project; copy it from the coordinator"
+            r" again"
+        ),
+    ):
         model.read(path)
 
 
@@ -187,7 +225,13 @@ def test_the_start_must_have_the_agreed_digest_and_is_round_0(tmp_path: Path) ->
     assert (start.round, start.clips.tolist()) == (0, [0.125, 0.125])
     shared.vector[0] += 1
     shared.save(path)
-    with pytest.raises(ConfigError, match=rf"its SHA-256 is [0-9a-f]{{16}}…, federation\.toml says {digest[:16]}…; copy both files"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            rf"its SHA-256 is [0-9a-f]{{16}}…, federation\.toml says {digest[:16]}…; copy both"
+            r" files"
+        ),
+    ):
         model.read_start(path, agreed)
 
 
@@ -195,7 +239,9 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monke
     path, shared = tmp_path / "shared.safetensors", start_model()
     shared.save(path)
     before = path.read_bytes()
-    monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("the power is gone")))
+    monkeypatch.setattr(
+        Path, "replace", lambda self, target: (_ for _ in ()).throw(OSError("the power is gone"))
+    )
     shared.vector[0] = 5
     with pytest.raises(OSError, match="power"):
         shared.save(path)

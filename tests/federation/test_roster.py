@@ -44,26 +44,44 @@ def test_a_hospital_is_known_by_its_transport_key_only() -> None:
 def test_no_two_parties_share_a_key_or_an_id(field: str) -> None:
     for one in (NORTH, HUB):
         twin = msgspec.structs.replace(EAST, **{field: getattr(one, field)})
-        with pytest.raises(ConfigError, match=f"two parties have the same {field}; every party makes its own keys with `flop keygen`"):
+        with pytest.raises(
+            ConfigError,
+            match=(
+                f"two parties have the same {field}; every party makes its own keys with `flop"
+                " keygen`"
+            ),
+        ):
             Roster(HUB, [NORTH, twin])
 
 
 @pytest.mark.parametrize("who", [0, 1, 2])
-@pytest.mark.parametrize("field", [field.name for field in msgspec.structs.fields(PublicKeys) if field.name != "role"])
+@pytest.mark.parametrize(
+    "field", [field.name for field in msgspec.structs.fields(PublicKeys) if field.name != "role"]
+)
 def test_the_fingerprint_changes_with_every_field_of_every_party(who: int, field: str) -> None:
     parties = [HUB, EAST, NORTH]
-    parties[who] = msgspec.structs.replace(parties[who], **{field: {"id": "other", "address": "10.0.0.1:1"}.get(field, "ab" * 32)})
+    parties[who] = msgspec.structs.replace(
+        parties[who], **{field: {"id": "other", "address": "10.0.0.1:1"}.get(field, "ab" * 32)}
+    )
     changed = Roster(parties[0], parties[1:])
-    assert changed.digest != Roster(HUB, [EAST, NORTH]).digest and changed.fingerprint != Roster(HUB, [EAST, NORTH]).fingerprint
+    assert (
+        changed.digest != Roster(HUB, [EAST, NORTH]).digest
+        and changed.fingerprint != Roster(HUB, [EAST, NORTH]).fingerprint
+    )
 
 
 def test_the_fingerprint_changes_with_every_hospital_more_or_less() -> None:
-    digests = {Roster(HUB, hospitals).digest for hospitals in ([], [EAST], [NORTH], [EAST, NORTH], [EAST, NORTH, SOUTH])}
+    digests = {
+        Roster(HUB, hospitals).digest
+        for hospitals in ([], [EAST], [NORTH], [EAST, NORTH], [EAST, NORTH, SOUTH])
+    }
     assert len(digests) == 5
 
 
 def test_roles_are_what_they_must_be() -> None:
-    with pytest.raises(ConfigError, match=r"\[coordinator\] needs role = 'coordinator' and an address"):
+    with pytest.raises(
+        ConfigError, match=r"\[coordinator\] needs role = 'coordinator' and an address"
+    ):
         Roster(msgspec.structs.replace(HUB, address=""), [EAST])
     with pytest.raises(ConfigError, match=r"\[coordinator\] needs role = 'coordinator'"):
         Roster(msgspec.structs.replace(HUB, role="hospital"), [EAST])
@@ -82,22 +100,34 @@ def test_a_file_goes_round_and_grows(tmp_path: Path) -> None:
     path = tmp_path / "roster.toml"
     first = roster.add(path, [NORTH, HUB])
     assert roster.read(path).digest == first.digest
-    grown = roster.add(path, [EAST, NORTH])  # who is there already, with the same keys, changes nothing
-    assert len(grown) == 2 and roster.read(path).digest == grown.digest == Roster(HUB, [EAST, NORTH]).digest
+    # who is there already, with the same keys, changes nothing
+    grown = roster.add(path, [EAST, NORTH])
+    assert (
+        len(grown) == 2
+        and roster.read(path).digest == grown.digest == Roster(HUB, [EAST, NORTH]).digest
+    )
     assert roster.add(path, [HUB, EAST]).digest == grown.digest
 
 
 def test_what_cannot_be_added_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "roster.toml"
-    with pytest.raises(ConfigError, match=r"has no coordinator yet; add the coordinator's \.pub file first"):
+    with pytest.raises(
+        ConfigError, match=r"has no coordinator yet; add the coordinator's \.pub file first"
+    ):
         roster.add(path, [NORTH])
     assert not path.exists()
     roster.add(path, [HUB, NORTH])
     before = path.read_bytes()
     for newcomer, words in (
-        (party("other", 9, "coordinator"), "has a coordinator already; begin a new roster for another one"),
+        (
+            party("other", 9, "coordinator"),
+            "has a coordinator already; begin a new roster for another one",
+        ),
         (party("north", 7), "two parties have the same id"),
-        (msgspec.structs.replace(SOUTH, transport=NORTH.transport), "two parties have the same transport"),
+        (
+            msgspec.structs.replace(SOUTH, transport=NORTH.transport),
+            "two parties have the same transport",
+        ),
     ):
         with pytest.raises(ConfigError, match=words):
             roster.add(path, [newcomer])
@@ -108,9 +138,15 @@ def test_what_cannot_be_added_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     ("change", "words"),
     [
         (lambda text: text.replace("[coordinator]", "[king]"), "unknown field `king`"),
-        (lambda text: text.replace('id = "north"', 'id = "North"'), "id: Expected `str` matching regex"),
+        (
+            lambda text: text.replace('id = "north"', 'id = "North"'),
+            "id: Expected `str` matching regex",
+        ),
         (lambda text: text + "colour = 1\n", "unknown field `colour`"),
-        (lambda text: text.replace(NORTH.signing, NORTH.signing[:-1]), "signing: Expected `str` matching regex"),
+        (
+            lambda text: text.replace(NORTH.signing, NORTH.signing[:-1]),
+            "signing: Expected `str` matching regex",
+        ),
         (lambda text: "hospital = []\n", "missing required field `coordinator`"),
     ],
 )
@@ -124,5 +160,8 @@ def test_a_broken_file_is_refused_by_its_path(tmp_path: Path, change: object, wo
 
 
 def test_a_roster_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"roster\.toml: cannot be written: No such file or directory; check the path"):
+    with pytest.raises(
+        ConfigError,
+        match=r"roster\.toml: cannot be written: No such file or directory; check the path",
+    ):
         roster.add(tmp_path / "none" / "roster.toml", [HUB])

@@ -29,8 +29,15 @@ def send_all(outbox: Outbox) -> list[Data]:
 
 
 @settings(deadline=None, max_examples=150)
-@given(data=st.data(), messages=st.lists(message, max_size=6), chunk=st.integers(1, 50), window=st.integers(1, 5))
-def test_every_message_arrives_once_and_in_order_whatever_the_pipe_does(data, messages, chunk, window):
+@given(
+    data=st.data(),
+    messages=st.lists(message, max_size=6),
+    chunk=st.integers(1, 50),
+    window=st.integers(1, 5),
+)
+def test_every_message_arrives_once_and_in_order_whatever_the_pipe_does(
+    data, messages, chunk, window
+):
     outbox, inbox, delivered = Outbox(chunk=chunk, window=window), Inbox(), []
     for frames in messages:
         assert outbox.split(frames)
@@ -60,7 +67,11 @@ def test_every_message_arrives_once_and_in_order_whatever_the_pipe_does(data, me
 
 
 @settings(deadline=None, max_examples=60)
-@given(messages=st.lists(message, min_size=1, max_size=5), chunk=st.integers(1, 30), cut=st.integers(0, 12))
+@given(
+    messages=st.lists(message, min_size=1, max_size=5),
+    chunk=st.integers(1, 30),
+    cut=st.integers(0, 12),
+)
 def test_a_restarted_receiver_gets_everything_that_was_not_acknowledged(messages, chunk, cut):
     outbox, inbox, delivered = Outbox(chunk=chunk), Inbox(), []
     for frames in messages:
@@ -69,7 +80,8 @@ def test_a_restarted_receiver_gets_everything_that_was_not_acknowledged(messages
     for step in itertools.count():
         if not len(outbox):
             break
-        if step == cut:  # the receiver forgets all; packets that were under way still reach the new one
+        # the receiver forgets all; packets that were under way still reach the new one
+        if step == cut:
             inbox, stale = Inbox(), send_all(outbox)
             outbox.rewind()
         for packet in [*stale, *send_all(outbox)]:
@@ -84,12 +96,21 @@ def test_a_restarted_receiver_gets_everything_that_was_not_acknowledged(messages
 
 
 @settings(deadline=None, max_examples=100)
-@given(frames=st.lists(st.binary(max_size=60), max_size=4), at=st.integers(0, 200), value=st.integers(0, 255))
+@given(
+    frames=st.lists(st.binary(max_size=60), max_size=4),
+    at=st.integers(0, 200),
+    value=st.integers(0, 255),
+)
 def test_a_malformed_packet_is_refused_and_nothing_else_happens(frames, at, value):
     good = encode(Data(b"x" * 8, False, 0, 0, 0, (3, 4), (b"abcdefg",)))
     header = bytearray(good[0])
     header[at % len(header)] = value
-    for packet in (frames, [bytes(header), *good[1:]], [good[0][: at % 60], *good[1:]], [*good, *frames]):
+    for packet in (
+        frames,
+        [bytes(header), *good[1:]],
+        [good[0][: at % 60], *good[1:]],
+        [*good, *frames],
+    ):
         conversation = Conversation()
         try:
             outcome = conversation.receive(decode([memoryview(frame) for frame in packet]), ROOM)
@@ -125,10 +146,22 @@ def test_packets_survive_the_wire(packet):
         ([*encode(Ack(b"12345678", False, 0, 0)), b"x"], "has data"),
         ([encode(Ack(b"12345678", False, 0, 0))[0][:-1]], "length"),
         (encode(Data(b"12345678", False, 0, 0, 0, (), (b"x",))), "contradicts"),  # no sizes
-        (encode(Data(b"12345678", False, 0, 0, 5, (9,), (b"x",))), "contradicts"),  # sizes in the middle
-        (encode(Data(b"12345678", False, 2, 1, 0, (1,), (b"x",))), "contradicts"),  # settled, and sent
-        (encode(Data(b"12345678", False, 0, 0, 0, (1,) * (packets.MAX_FRAMES + 1), (b"x",))), "length"),
-        ([encode(Ack(b"12345678", False, 0, 0))[0][:5] + b"\x63" + encode(Ack(b"12345678", False, 0, 0))[0][6:]], "unknown"),
+        # sizes in the middle
+        (encode(Data(b"12345678", False, 0, 0, 5, (9,), (b"x",))), "contradicts"),
+        # settled, and sent
+        (encode(Data(b"12345678", False, 2, 1, 0, (1,), (b"x",))), "contradicts"),
+        (
+            encode(Data(b"12345678", False, 0, 0, 0, (1,) * (packets.MAX_FRAMES + 1), (b"x",))),
+            "length",
+        ),
+        (
+            [
+                encode(Ack(b"12345678", False, 0, 0))[0][:5]
+                + b"\x63"
+                + encode(Ack(b"12345678", False, 0, 0))[0][6:]
+            ],
+            "unknown",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(frames, why):
@@ -186,7 +219,11 @@ def test_a_refused_message_is_withdrawn_and_the_next_one_arrives():
                 outcome = sink.receive(over_the_wire(packet), 2000)
                 if outcome is not None:
                     seen.append(outcome)
-    assert seen == [TooLong(3000, 2000, ours=False), [b"small"], TooLong(3000, 2000, ours=True)] or seen == [
+    assert seen == [
+        TooLong(3000, 2000, ours=False),
+        [b"small"],
+        TooLong(3000, 2000, ours=True),
+    ] or seen == [
         TooLong(3000, 2000, ours=False),
         TooLong(3000, 2000, ours=True),
         [b"small"],
@@ -222,7 +259,10 @@ def test_more_bytes_than_announced_are_refused_and_the_rest_can_still_come():
         inbox.receive(Data(b"12345678", False, 0, 0, 3, (), (b"defg",)), ROOM)
     with pytest.raises(MalformedPacket, match="empty"):
         inbox.receive(Data(b"12345678", False, 0, 0, 3, (), ()), ROOM)
-    assert inbox.receive(Data(b"12345678", False, 0, 0, 3, (), (b"d", b"ef")), ROOM)[0] == [b"abcd", b"ef"]
+    assert inbox.receive(Data(b"12345678", False, 0, 0, 3, (), (b"d", b"ef")), ROOM)[0] == [
+        b"abcd",
+        b"ef",
+    ]
 
 
 def test_a_probe_asks_for_what_is_missing_and_for_nothing_else():
@@ -236,14 +276,19 @@ def test_a_probe_asks_for_what_is_missing_and_for_nothing_else():
     outbox.acknowledge(answer)
     for chunk in send_all(outbox):
         inbox.receive(chunk, ROOM)
-    assert not inbox.answer(outbox.probe()).rewind  # a slow line: all is there, only the answers are late
+    # a slow line: all is there, only the answers are late
+    assert not inbox.answer(outbox.probe()).rewind
 
 
 def test_acknowledging_what_was_never_sent_is_malformed():
     outbox = Outbox()
     outbox.split([b"abc"])
     send_all(outbox)
-    for ack in (Ack(outbox.stream, False, 1, 1), Ack(outbox.stream, False, 7, 0), Ack(outbox.stream, False, 0, 3)):
+    for ack in (
+        Ack(outbox.stream, False, 1, 1),
+        Ack(outbox.stream, False, 7, 0),
+        Ack(outbox.stream, False, 0, 3),
+    ):
         with pytest.raises(MalformedPacket):
             outbox.acknowledge(ack)
     with pytest.raises(MalformedPacket):

@@ -1,4 +1,5 @@
-"""A lying coordinator and real hospitals: replayed rounds, forged aggregates, messages out of order.
+"""A lying coordinator and real hospitals: replayed rounds, forged aggregates, messages out of
+order.
 
 Each test's name says which defence it guards: without it the test fails.
 """
@@ -24,16 +25,27 @@ from federation.messages import (
     UnmaskRequest,
     Welcome,
 )
-from tests.adversary import CLIPS, EVERYBODY, LyingCoordinator, Rewrite, integers, liar, put, refuses
+from tests.adversary import (
+    CLIPS,
+    EVERYBODY,
+    LyingCoordinator,
+    Rewrite,
+    integers,
+    liar,
+    put,
+    refuses,
+)
 from tests.rig import Rig, config
 
 replace = msgspec.structs.replace
 
 
-# ---- replay ------------------------------------------------------------------------------------------------------------
+# ---- replay --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", ["share_keys", "masked_update", "consistency", "unmask", "aggregate"])
+@pytest.mark.parametrize(
+    "phase", ["share_keys", "masked_update", "consistency", "unmask", "aggregate"]
+)
 def test_a_round_is_not_answered_twice_even_after_a_restart(phase: str) -> None:
     hub = liar()
     messages = hub.up_to(phase)
@@ -57,7 +69,13 @@ def test_rounds_only_go_forward_and_end() -> None:
     hub = liar()
     hub.usable(4)
     for round_ in (0, 1, 3, 4, 10):
-        refuses(hub, 0, StartRound(round=round_, cohort=hub.plan(round_).cohort), "replay", f"starts round {round_}")
+        refuses(
+            hub,
+            0,
+            StartRound(round=round_, cohort=hub.plan(round_).cohort),
+            "replay",
+            f"starts round {round_}",
+        )
     hub.usable(5)
 
 
@@ -66,12 +84,24 @@ def test_a_run_that_is_over_is_not_taken_up_again() -> None:
     hub.usable(1)
     hub.say(0, Welcome(run=b"n" * 16, next_round=1, rounds=9))
     assert hub.sessions[0].shared.round == 0
-    refuses(hub, 0, Welcome(run=bytes(range(16)), next_round=1, rounds=9), "replay", "leads a run that is over")
+    refuses(
+        hub,
+        0,
+        Welcome(run=bytes(range(16)), next_round=1, rounds=9),
+        "replay",
+        "leads a run that is over",
+    )
     hub.restart(0)
-    refuses(hub, 0, Welcome(run=bytes(range(16)), next_round=1, rounds=9), "replay", "leads a run that is over")
+    refuses(
+        hub,
+        0,
+        Welcome(run=bytes(range(16)), next_round=1, rounds=9),
+        "replay",
+        "leads a run that is over",
+    )
 
 
-# ---- the aggregate -----------------------------------------------------------------------------------------------------
+# ---- the aggregate -------------------------------------------------------------------
 
 
 def forgeries(hub: LyingCoordinator, honest: Aggregate) -> dict[str, Aggregate]:
@@ -133,7 +163,9 @@ def test_no_forged_aggregate_is_applied_by_anybody_because_of_the_tag() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_forged_aggregate_to_one_hospital_leaves_it_behind_and_the_run_goes_on(name: str) -> None:
-    """Over the wire: hospital 0 refuses, gets the model from a peer before the next round, and takes part again."""
+    """Over the wire: hospital 0 refuses, gets the model from a peer before the next round, and
+    takes part again.
+    """
     hub = liar()
     honest = hub.up_to("aggregate")[0]
     assert isinstance(honest, Aggregate)
@@ -157,17 +189,31 @@ def test_a_forged_aggregate_to_one_hospital_leaves_it_behind_and_the_run_goes_on
     [
         (put(survivors=(0, 1, 2, 3)), "aggregate", "another survivor set than the one signed"),
         (put(signers=(0, 1, 2), signatures=(bytes(64),) * 3), "threshold", "relayed 3 signatures"),
-        (put(signers=(0, 0, 1, 2), signatures=(bytes(64),) * 4), "signature", "others than the survivors"),
-        (lambda a: replace(a, signatures=(*a.signatures[1:], a.signatures[0])), "signature", "did not give"),
+        (
+            put(signers=(0, 0, 1, 2), signatures=(bytes(64),) * 4),
+            "signature",
+            "others than the survivors",
+        ),
+        (
+            lambda a: replace(a, signatures=(*a.signatures[1:], a.signatures[0])),
+            "signature",
+            "did not give",
+        ),
         (put(transcript=bytes(32)), "signature", "did not give"),
         (put(buffers=()), "malformed", "another length"),
         (lambda a: replace(a, buffers=(bytes(a.buffers[0])[:-2],)), "malformed", "another length"),
-        (lambda a: replace(a, buffers=(bytes(a.buffers[0]) + b"ab",)), "malformed", "another length"),
+        (
+            lambda a: replace(a, buffers=(bytes(a.buffers[0]) + b"ab",)),
+            "malformed",
+            "another length",
+        ),
         (lambda a: replace(a, buffers=a.buffers * 2), "malformed", "another length"),
         (put(round=2), "signature", "did not give"),
     ],
 )
-def test_an_aggregate_needs_its_signatures_set_and_length(change: Callable[[Any], Any], reason: str, words: str) -> None:
+def test_an_aggregate_needs_its_signatures_set_and_length(
+    change: Callable[[Any], Any], reason: str, words: str
+) -> None:
     hub = liar()
     honest = hub.up_to("aggregate")[0]
     refuses(hub, 0, change(honest), reason, words)
@@ -189,7 +235,13 @@ def test_a_tag_is_guessed_once_a_round_and_not_until_it_fits() -> None:
     honest = hub.up_to("aggregate")
     refuses(hub, 0, replace(honest[0], tag=bytes(8)), "aggregate", "is not the sum")
     for word in (b"another!", honest[0].tag):  # type: ignore[union-attr]
-        refuses(hub, 0, replace(honest[0], tag=word), "replay", "sent an aggregate of round 1, which is behind")
+        refuses(
+            hub,
+            0,
+            replace(honest[0], tag=word),
+            "replay",
+            "sent an aggregate of round 1, which is behind",
+        )
     assert hub.sessions[0].shared.round == 0
     hub.usable(2)
 
@@ -202,7 +254,10 @@ def test_a_hospital_that_has_signed_nothing_still_checks_everything() -> None:
     assert isinstance(honest, Aggregate)
     for forged, reason in (
         (replace(honest, signatures=(bytes(64),) * len(honest.signers)), "signature"),
-        (replace(honest, signers=honest.signers[:2], signatures=honest.signatures[:2]), "threshold"),
+        (
+            replace(honest, signers=honest.signers[:2], signatures=honest.signatures[:2]),
+            "threshold",
+        ),
     ):
         refuses(hub, outside, forged, reason, "")
     hub.say(outside, honest)
@@ -210,7 +265,7 @@ def test_a_hospital_that_has_signed_nothing_still_checks_everything() -> None:
     assert hub.rig.stands[outside].trained == []
 
 
-# ---- out of order ------------------------------------------------------------------------------------------------------
+# ---- out of order --------------------------------------------------------------------
 
 
 def test_a_message_of_another_phase_ends_the_round_for_this_hospital_only() -> None:
@@ -230,7 +285,9 @@ def test_a_message_of_another_phase_ends_the_round_for_this_hospital_only() -> N
                 hub.tell(messages)
             if wrong is order[at]:
                 continue
-            refuses(hub, 0, kept[wrong], "unexpected", f"sent {wrong.__name__} to a hospital that is")
+            refuses(
+                hub, 0, kept[wrong], "unexpected", f"sent {wrong.__name__} to a hospital that is"
+            )
             assert hub.sessions[0].current is None and hub.discarded(0, 1)
 
 

@@ -1,4 +1,5 @@
-"""A lying coordinator and real hospitals: who gives the group key and the model to whom, and a run's beginning.
+"""A lying coordinator and real hospitals: who gives the group key and the model to whom, and a
+run's beginning.
 
 Each test's name says which defence it guards: without it the test fails.
 """
@@ -36,7 +37,12 @@ replace = msgspec.structs.replace
 def asks(hub: LyingCoordinator, who: int, source: int, epoch: int = 2) -> StateRequest:
     """Hospital `who` is told to get a new epoch's key from `source`, which has made one."""
     (made,) = hub.say(source, Synchronise(epoch=epoch, source=source, applied=0, group_key=b""))
-    (request,) = hub.say(who, Synchronise(epoch=epoch, source=source, applied=0, group_key=made.group_key, model=made.model))
+    (request,) = hub.say(
+        who,
+        Synchronise(
+            epoch=epoch, source=source, applied=0, group_key=made.group_key, model=made.model
+        ),
+    )
     assert isinstance(request, StateRequest)
     return request
 
@@ -65,52 +71,100 @@ def test_another_key_than_the_one_that_most_hold_is_not_taken() -> None:
     (request,) = hub.say(3, Synchronise(epoch=2, source=0, applied=0, group_key=b"x" * 32))
     (grant,) = hub.say(0, request)
     before = hub.sessions[3].group
-    refuses(hub, 3, grant, "context", "hospital-1: hospital 0: sealed another group key than the one that most hold")
+    refuses(
+        hub,
+        3,
+        grant,
+        "context",
+        "hospital-1: hospital 0: sealed another group key than the one that most hold",
+    )
     assert hub.sessions[3].group is before
 
 
-@pytest.mark.parametrize("change", [{"asker": 60_000}, {"asker": 2}, {"signature": bytes(64)}, {"public": bytes(32)}, {"applied": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"asker": 60_000},
+        {"asker": 2},
+        {"signature": bytes(64)},
+        {"public": bytes(32)},
+        {"applied": 1},
+    ],
+)
 def test_a_forged_request_gets_nothing(change: dict[str, Any]) -> None:
     hub = liar()
     request = asks(hub, 3, 0)
-    refuses(hub, 0, replace(request, **change), "signature", "did not sign this request for the group key")
+    refuses(
+        hub,
+        0,
+        replace(request, **change),
+        "signature",
+        "did not sign this request for the group key",
+    )
 
 
 @pytest.mark.parametrize("change", [{"source": 1}, {"epoch": 1}, {"epoch": 3}])
 def test_a_request_for_what_it_does_not_hold_is_refused(change: dict[str, Any]) -> None:
     hub = liar()
     request = asks(hub, 3, 0)
-    refuses(hub, 0, replace(request, **change), "unexpected", "for a key that this hospital does not hold")
+    refuses(
+        hub,
+        0,
+        replace(request, **change),
+        "unexpected",
+        "for a key that this hospital does not hold",
+    )
 
 
 def test_an_older_key_is_not_taken_again_nor_made_again() -> None:
     hub = liar()
     hub.agree(5)
     for source in (0, 1):
-        refuses(hub, 0, Synchronise(epoch=4, source=source, applied=0, group_key=b""), "replay", "has been replaced or given up")
+        refuses(
+            hub,
+            0,
+            Synchronise(epoch=4, source=source, applied=0, group_key=b""),
+            "replay",
+            "has been replaced or given up",
+        )
     hub.usable(6)
 
 
 def test_an_answer_kept_back_does_not_bring_an_older_key_back() -> None:
-    """Asked for before this hospital made a later key itself; and the disk knows of the later one before anybody else."""
+    """Asked for before this hospital made a later key itself; and the disk knows of the later one
+    before anybody else.
+    """
     hub = liar()
     (kept,) = hub.say(0, asks(hub, 3, 0, epoch=2))
     hub.say(3, Synchronise(epoch=3, source=3, applied=0, group_key=b""))
-    assert [type(effect) for effect in hub.effects[3][-2:]] == [Remember, Send] and hub.sessions[3].memory.least_epoch == 3
+    assert [type(effect) for effect in hub.effects[3][-2:]] == [Remember, Send] and hub.sessions[
+        3
+    ].memory.least_epoch == 3
     refuses(hub, 3, kept, "unexpected", "delivered a group key that nobody asked for")
     assert hub.sessions[3].group.epoch == 3  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("source", [5, 65_535])
 def test_synchronising_with_nobody_is_refused(source: int) -> None:
-    refuses(liar(), 0, Synchronise(epoch=2, source=source, applied=0, group_key=b""), "unexpected", "or with nobody")
+    refuses(
+        liar(),
+        0,
+        Synchronise(epoch=2, source=source, applied=0, group_key=b""),
+        "unexpected",
+        "or with nobody",
+    )
 
 
 def test_nothing_begins_before_the_run() -> None:
     rig = Rig(config("masked", 5))
-    for message in (Synchronise(epoch=1, source=0, applied=0, group_key=b""), StartRound(round=1, cohort=EVERYBODY)):
+    for message in (
+        Synchronise(epoch=1, source=0, applied=0, group_key=b""),
+        StartRound(round=1, cohort=EVERYBODY),
+    ):
         effects = rig.sessions[0].receive(message)
-        assert [type(effect) for effect in effects] == [Note, Send] and isinstance(effects[1].message, Refusal)  # type: ignore[union-attr]
+        assert [type(effect) for effect in effects] == [Note, Send] and isinstance(
+            effects[1].message, Refusal
+        )  # type: ignore[union-attr]
     rig.sessions[0].receive(Welcome(run=RUN, next_round=1, rounds=1))
     effects = rig.sessions[0].receive(StartRound(round=1, cohort=EVERYBODY))
     assert "before its group key is agreed" in effects[0].text  # type: ignore[union-attr]
@@ -118,19 +172,40 @@ def test_nothing_begins_before_the_run() -> None:
 
 def test_a_key_that_is_too_old_or_made_for_later_serves_no_round() -> None:
     hub = liar(key_rounds=2)
-    refuses(hub, 0, StartRound(round=3, cohort=EVERYBODY), "unexpected", "before its group key is agreed")
+    refuses(
+        hub,
+        0,
+        StartRound(round=3, cohort=EVERYBODY),
+        "unexpected",
+        "before its group key is agreed",
+    )
     hub.agree(5)
-    refuses(hub, 0, StartRound(round=4, cohort=EVERYBODY), "unexpected", "before its group key is agreed")
+    refuses(
+        hub,
+        0,
+        StartRound(round=4, cohort=EVERYBODY),
+        "unexpected",
+        "before its group key is agreed",
+    )
     hub.usable(6)
 
 
 def test_a_hospital_is_not_taken_for_further_than_it_is() -> None:
-    refuses(liar(), 0, Synchronise(epoch=1, source=0, applied=4, group_key=b""), "unexpected", "further than it is")
+    refuses(
+        liar(),
+        0,
+        Synchronise(epoch=1, source=0, applied=4, group_key=b""),
+        "unexpected",
+        "further than it is",
+    )
 
 
 def test_no_frame_of_a_run_holds_the_groups_secret() -> None:
     frames: list[bytes] = []
-    rig = Rig(config("masked+ckks", 3, rounds=2), tap=lambda who, way, parts: frames.extend(bytes(part) for part in parts)).play()
+    rig = Rig(
+        config("masked+ckks", 3, rounds=2),
+        tap=lambda who, way, parts: frames.extend(bytes(part) for part in parts),
+    ).play()
     group = rig.sessions[0].group
     assert group is not None and rig.run.completed == 2
     everything = b"".join(frames)
@@ -151,7 +226,11 @@ def test_a_new_run_discards_the_round_and_starts_from_the_agreed_start() -> None
 @pytest.mark.parametrize("code", [*Reason, "something new"])
 def test_being_turned_away_is_told_to_the_operator_in_words(code: str) -> None:
     (note,) = Rig(config("masked", 3)).sessions[0].receive(Turned(code=str(code)))
-    assert isinstance(note, Note) and note.error and note.text.startswith("the coordinator turned this hospital away: ")
+    assert (
+        isinstance(note, Note)
+        and note.error
+        and note.text.startswith("the coordinator turned this hospital away: ")
+    )
 
 
 def test_the_end_of_the_run_discards_a_round_in_progress() -> None:
@@ -192,14 +271,18 @@ def test_training_that_ends_after_its_round_sends_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_an_update_that_is_no_number_is_refused_by_its_owner_before_a_key_is_made(value: float) -> None:
+def test_an_update_that_is_no_number_is_refused_by_its_owner_before_a_key_is_made(
+    value: float,
+) -> None:
     hub = liar()
     session = hub.sessions[0]
     session.receive(StartRound(round=1, cohort=EVERYBODY))
     update = hub.rig.stands[0].update(0, 1)
     update[3] = value
     note, discard, refusal = session.trained(1, update, 10, 2, (1, 0, 0, 0))
-    assert isinstance(note, Note) and "NaN, infinity or another shape; lower training.lr" in note.text
+    assert (
+        isinstance(note, Note) and "NaN, infinity or another shape; lower training.lr" in note.text
+    )
     assert discard == Discard(1) and refusal == Send(Refusal(round=1, code=Reason.TRAINING))
     hub.usable(2)
 
@@ -208,7 +291,13 @@ def test_a_score_is_told_only_where_the_policy_shares_it() -> None:
     hub = liar()
     hub.usable(1)
     session = hub.sessions[0]
-    for accuracy, share, told in ((0.7, True, 0.7), (0.7, False, -1.0), (-1.0, True, -1.0), (float("nan"), True, -1.0), (1.5, True, -1.0)):
+    for accuracy, share, told in (
+        (0.7, True, 0.7),
+        (0.7, False, -1.0),
+        (-1.0, True, -1.0),
+        (float("nan"), True, -1.0),
+        (1.5, True, -1.0),
+    ):
         session.clipped = 12
         (sent,) = session.report(accuracy, share)
         assert isinstance(sent, Send)

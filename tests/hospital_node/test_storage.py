@@ -19,7 +19,12 @@ def test_a_second_node_in_one_folder_is_refused_until_the_first_is_gone(tmp_path
     storage = Storage(tmp_path)
     assert not in_use(tmp_path) and not list(tmp_path.iterdir())
     root = Path(__file__).resolve().parents[2]
-    first = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
+    first = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=root,
+    )
     assert first.stdout is not None and first.stdout.readline() == b"here\n"
     try:
         assert in_use(tmp_path)

@@ -20,7 +20,10 @@ def bands(examples: int, channels: int, side: int, seed: int) -> tuple[torch.Ten
 def test_majority_calls_everything_the_commonest_class() -> None:
     counts = majority(torch.tensor([2, 0, 2, 1]), torch.tensor([0, 1, 2, 2]), 3)
     assert counts.tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 2]]
-    assert majority(torch.tensor([1, 0]), torch.tensor([1]), 2).tolist() == [[0, 0], [1, 0]], "a tie takes the first"
+    assert majority(torch.tensor([1, 0]), torch.tensor([1]), 2).tolist() == [
+        [0, 0],
+        [1, 0],
+    ], "a tie takes the first"
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 28), (3, 64)])

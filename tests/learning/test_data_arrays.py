@@ -17,7 +17,10 @@ RNG = np.random.default_rng(0)
 
 
 def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">I{array.ndim}I", 0x800 | array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+    return (
+        struct.pack(f">I{array.ndim}I", 0x800 | array.ndim, *array.shape)
+        + array.astype(np.uint8).tobytes()
+    )
 
 
 def idx_folder(root: Path, count: int = 6, end: str = "") -> Path:
@@ -36,9 +39,13 @@ def test_idx(tmp_path, end):
     assert data.classes == ("0", "1", "2") and data.channels == 1 and len(data.test) == 2
     assert data.train.labels.tolist() == [0, 1, 2, 0, 1, 2]
     body = (tmp_path / "set" / f"train-images-idx3-ubyte{end}").read_bytes()
-    pixels = np.frombuffer((gzip.decompress(body) if end else body)[16:], np.uint8).reshape(6, 28, 28)
+    pixels = np.frombuffer((gzip.decompress(body) if end else body)[16:], np.uint8).reshape(
+        6, 28, 28
+    )
     assert np.array_equal(data.train.load([4, 1]).images[:, 0].numpy(), pixels[[4, 1]])
-    assert open_dataset(str(tmp_path / "set"), image_size=32, channels=3).train.load([0]).images.shape == (1, 3, 32, 32)
+    assert open_dataset(str(tmp_path / "set"), image_size=32, channels=3).train.load(
+        [0]
+    ).images.shape == (1, 3, 32, 32)
     assert open_dataset(str(idx_folder(tmp_path / "Fashion-x"))).classes[9] == "ankle-boot"
     with pytest.raises(DataError, match="3 classes, but 2 were agreed"):
         open_dataset(str(tmp_path / "set"), classes=("a", "b"))
@@ -47,12 +54,20 @@ def test_idx(tmp_path, end):
 @pytest.mark.parametrize(
     ("file", "change", "words"),
     [
-        ("train-images-idx3-ubyte", lambda b: b"\0\0\x08\x01" + b[4:], "magic number is 0x00000801, not 0x00000803"),
+        (
+            "train-images-idx3-ubyte",
+            lambda b: b"\0\0\x08\x01" + b[4:],
+            "magic number is 0x00000801, not 0x00000803",
+        ),
         ("train-labels-idx1-ubyte", lambda b: b"PK\3\4" + b[4:], "magic number"),
         ("train-images-idx3-ubyte", lambda b: b[:5], "truncated"),
         ("train-images-idx3-ubyte", lambda b: b[:-1], "truncated: its header announces 4704 bytes"),
         ("train-labels-idx1-ubyte", lambda b: b + b"x", "longer than its header says"),
-        ("train-labels-idx1-ubyte", lambda b: idx(np.zeros(5)), "holds 6 images, but its label file holds 5"),
+        (
+            "train-labels-idx1-ubyte",
+            lambda b: idx(np.zeros(5)),
+            "holds 6 images, but its label file holds 5",
+        ),
         ("train-labels-idx1-ubyte", None, "needs both"),
     ],
 )
@@ -82,8 +97,14 @@ def test_cifar_binary_batches(tmp_path):
     (place / "data_batch_2.bin").write_bytes(records[2:].tobytes())
     (place / "test_batch.bin").write_bytes(records[:1].tobytes())
     data = open_dataset(str(tmp_path), image_size=32)
-    assert data.channels == 3 and data.classes[3] == "cat" and data.train.labels.tolist() == [3, 9, 0, 1, 2]
-    assert np.array_equal(data.train.load([2, 0]).images.numpy(), records[[2, 0], 1:].reshape(2, 3, 32, 32))
+    assert (
+        data.channels == 3
+        and data.classes[3] == "cat"
+        and data.train.labels.tolist() == [3, 9, 0, 1, 2]
+    )
+    assert np.array_equal(
+        data.train.load([2, 0]).images.numpy(), records[[2, 0], 1:].reshape(2, 3, 32, 32)
+    )
     assert data.train.reader.name(2) == "data_batch_2.bin, image 0"
     (place / "data_batch_2.bin").write_bytes(records.tobytes()[:-5])
     with pytest.raises(DataError, match=r"data_batch_2\.bin is truncated"):
@@ -96,7 +117,9 @@ def test_pickled_cifar_is_refused_unread(tmp_path):
             return (Path.touch, (tmp_path / "exploded",))
 
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({b"data": Bomb()}))
-    with pytest.raises(DataError, match=r"pickles .* take the binary version \(cifar-10-binary.tar.gz"):
+    with pytest.raises(
+        DataError, match=r"pickles .* take the binary version \(cifar-10-binary.tar.gz"
+    ):
         open_dataset(str(tmp_path))
     assert not (tmp_path / "exploded").exists()
 
@@ -124,7 +147,11 @@ def test_npz_of_jpegs(tmp_path):
     for place in (path, tmp_path):
         data = open_dataset(str(place), image_size=32)
         loaded = data.train.load()
-        assert loaded.images.shape == (3, 3, 32, 32) and loaded.labels.tolist() == [0, 1, 9] and data.test is None
+        assert (
+            loaded.images.shape == (3, 3, 32, 32)
+            and loaded.labels.tolist() == [0, 1, 9]
+            and data.test is None
+        )
         assert [skipped.name for skipped in loaded.skipped] == ["cifar10-jpeg.npz, train image 2"]
     save(train_labels=np.array([0, 1, 2, 10]))
     with pytest.raises(DataError, match="whole numbers from 0 to 9"):
@@ -151,7 +178,9 @@ def test_medmnist(tmp_path):
     np.savez(path, **{**arrays, "train_labels": np.zeros((5, 14), np.uint8)})
     with pytest.raises(DataError, match="14 labels per image"):
         open_dataset(str(path))
-    np.savez(path, train_images=RNG.integers(0, 256, (4, 28, 28, 3), np.uint8), train_labels=np.arange(4))
+    np.savez(
+        path, train_images=RNG.integers(0, 256, (4, 28, 28, 3), np.uint8), train_labels=np.arange(4)
+    )
     colour = open_dataset(str(path), image_size=28)
     assert colour.channels == 3 and colour.classes == ("0", "1", "2", "3")
     np.savez(path, **{**arrays, "train_images": arrays["train_images"].astype(np.float32)})
@@ -167,7 +196,11 @@ def test_npz_errors(tmp_path):
     np.savez(path, something=np.zeros(3))
     with pytest.raises(DataError, match="it holds: something"):
         open_dataset(str(path))
-    np.savez(path, train_images=np.zeros((1, 28, 28), np.uint8), train_labels=np.array([{}], dtype=object))
+    np.savez(
+        path,
+        train_images=np.zeros((1, 28, 28), np.uint8),
+        train_labels=np.array([{}], dtype=object),
+    )
     with pytest.raises(DataError, match="damaged, or holds Python objects"):
         open_dataset(str(path))
     np.savez(tmp_path / "y.npz", a=np.zeros(1))
@@ -175,7 +208,9 @@ def test_npz_errors(tmp_path):
         open_dataset(str(tmp_path))
 
 
-@pytest.mark.skipif("FLOP_DATA" not in os.environ, reason="the same is tested on synthetic files above")
+@pytest.mark.skipif(
+    "FLOP_DATA" not in os.environ, reason="the same is tested on synthetic files above"
+)
 @pytest.mark.parametrize(
     ("name", "classes", "channels", "counts"),
     [
@@ -189,6 +224,14 @@ def test_real_sets(name, classes, channels, counts):
     if not (root / name).is_dir():
         pytest.skip(f"FLOP_DATA has no {name}")
     data = open_dataset(name, image_size=28, root=root)
-    assert len(data.classes) == classes and data.channels == channels and (len(data.train), len(data.test)) == counts
+    assert (
+        len(data.classes) == classes
+        and data.channels == channels
+        and (len(data.train), len(data.test)) == counts
+    )
     loaded = data.train.load(range(0, 1000, 50))
-    assert loaded.images.shape == (20, channels, 28, 28) and not loaded.skipped and loaded.images.float().std() > 20
+    assert (
+        loaded.images.shape == (20, channels, 28, 28)
+        and not loaded.skipped
+        and loaded.images.float().std() > 20
+    )

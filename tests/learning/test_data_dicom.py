@@ -19,7 +19,10 @@ RAMP = np.tile(np.arange(64, dtype=np.uint16) * 16, (64, 1))  # 0 to 1008, dark 
 
 def write(path: Path, number: str = "MRN48151", **change) -> Path:
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, "1.2.840.10008.5.1.4.1.1.1.1"
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = (
+        ExplicitVRLittleEndian,
+        "1.2.840.10008.5.1.4.1.1.1.1",
+    )
     meta.MediaStorageSOPInstanceUID = generate_uid()
     file = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
     file.PatientID, file.PatientName, file.PatientBirthDate = number, "Quimby^Zelda", "19300229"
@@ -86,7 +89,9 @@ def test_patients_are_groups_and_stay_inside(tmp_path):
     a, b, c, d = data.train.groups
     assert a == c == d != b
     loaded = data.train.load()
-    assert [skipped.name for skipped in loaded.skipped] == ["image 4 (its file name holds the patient's identifier)"]
+    assert [skipped.name for skipped in loaded.skipped] == [
+        "image 4 (its file name holds the patient's identifier)"
+    ]
     seen = repr(data) + repr(loaded) + repr(data.train.groups) + str(data.train.columns)
     assert not any(secret.lower() in seen.lower() for secret in SECRETS)
     stored = cache.read_bytes()
@@ -94,7 +99,9 @@ def test_patients_are_groups_and_stay_inside(tmp_path):
 
 
 def test_pydicom_says_nothing_of_a_patient(tmp_path, caplog, recwarn, monkeypatch):
-    """Which values it quotes in warnings and log lines differs between its versions, so here it quotes the name."""
+    """Which values it quotes in warnings and log lines differs between its versions, so here it
+    quotes the name.
+    """
     write(tmp_path / "a" / "1.dcm")
     read = pydicom.dcmread
 
@@ -106,7 +113,9 @@ def test_pydicom_says_nothing_of_a_patient(tmp_path, caplog, recwarn, monkeypatc
 
     monkeypatch.setattr(pydicom, "dcmread", talkative)
     assert len(open_dataset(str(tmp_path), image_size=32).train.load().images) == 1
-    assert "Quimby" not in caplog.text and not any("Quimby" in str(warning.message) for warning in recwarn)
+    assert "Quimby" not in caplog.text and not any(
+        "Quimby" in str(warning.message) for warning in recwarn
+    )
 
 
 def test_labels_by_manifest(tmp_path):
@@ -114,7 +123,11 @@ def test_labels_by_manifest(tmp_path):
     write(tmp_path / "2.dcm", number="MRN62342")
     manifest(tmp_path, "file,class,site", "1.dcm,sick,north", "2.dcm,well,south")
     data = open_dataset(str(tmp_path), image_size=32)
-    assert data.classes == ("sick", "well") and data.column("site") == ["north", "south"] and data.channels == 1
+    assert (
+        data.classes == ("sick", "well")
+        and data.column("site") == ["north", "south"]
+        and data.channels == 1
+    )
     assert len(set(data.train.groups)) == 2
     assert len(data.train.load().images) == 2
 
@@ -125,7 +138,9 @@ def test_a_folder_without_labels(tmp_path):
         open_dataset(str(tmp_path))
 
 
-@pytest.mark.skipif("FLOP_DATA" not in os.environ, reason="the same is tested on synthetic files above")
+@pytest.mark.skipif(
+    "FLOP_DATA" not in os.environ, reason="the same is tested on synthetic files above"
+)
 def test_real_files(tmp_path):
     source = Path(os.environ["FLOP_DATA"]) / "dicom-chest"
     if not source.is_dir():
@@ -134,8 +149,11 @@ def test_real_files(tmp_path):
     cache = tmp_path / "cache.safetensors"
     data = open_dataset(str(tmp_path / "set"), image_size=64, cache=cache)
     loaded = data.train.load()
-    assert [(skipped.name, skipped.reason[:11]) for skipped in loaded.skipped] == [("chest/wrong_modality_ct.dcm", "modality CT")]
-    # lungs are darker than the middle of the chest: also in the JPEG 2000 file, which is MONOCHROME1
+    assert [(skipped.name, skipped.reason[:11]) for skipped in loaded.skipped] == [
+        ("chest/wrong_modality_ct.dcm", "modality CT")
+    ]
+    # lungs are darker than the middle of the chest: also in the JPEG 2000 file, which is
+    # MONOCHROME1
     images = loaded.images[:, 0].float()
     assert (images[:, 24:40, 28:36].mean((1, 2)) > images[:, 24:40, 14:22].mean((1, 2)) + 20).all()
     seen = (repr(data) + repr(loaded)).encode() + cache.read_bytes()

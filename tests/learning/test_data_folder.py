@@ -36,7 +36,9 @@ def test_a_damaged_image_is_skipped_and_named(tmp_path):
     assert loaded.kept_rows.tolist() == [0, 2, 4] and loaded.labels.tolist() == [0, 0, 1]
     assert len(loaded.images) == 3
     # the pixels stay with their labels
-    assert torch.equal(loaded.images[2:], open_dataset(str(tmp_path), image_size=28).train.load([4]).images)
+    assert torch.equal(
+        loaded.images[2:], open_dataset(str(tmp_path), image_size=28).train.load([4]).images
+    )
 
 
 def test_colour_is_converted_by_the_documented_rule(tmp_path):
@@ -48,10 +50,18 @@ def test_colour_is_converted_by_the_documented_rule(tmp_path):
     grey = open_dataset(str(tmp_path), image_size=28)
     assert grey.channels == 1  # most are grey
     images = grey.train.load().images
-    assert images[0].unique().tolist() == images[1].unique().tolist() == [round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]
+    assert (
+        images[0].unique().tolist()
+        == images[1].unique().tolist()
+        == [round(0.299 * 200 + 0.587 * 100 + 0.114 * 50)]
+    )
     colour = open_dataset(str(tmp_path), image_size=28, channels=3).train.load().images
     assert colour.shape == (7, 3, 28, 28)
-    assert colour[0, :, 5, 5].tolist() == [200, 100, 50] and colour[2, :, 5, 5].tolist() == [90, 90, 90]
+    assert colour[0, :, 5, 5].tolist() == [200, 100, 50] and colour[2, :, 5, 5].tolist() == [
+        90,
+        90,
+        90,
+    ]
 
 
 def test_colour_sets_are_recognised(tmp_path):
@@ -136,7 +146,9 @@ def test_manifest(tmp_path):
     assert a == b == c != d  # rows 0 and 1 share the patient, 1 and 2 the group
     assert data.column("source") == ["north", "south", "south", "south"]
     assert set(data.train.columns) == {"source", "note"}
-    with pytest.raises(DataError, match="no column 'site' to divide by; its columns are: note, source"):
+    with pytest.raises(
+        DataError, match="no column 'site' to divide by; its columns are: note, source"
+    ):
         data.column("site")
 
 
@@ -149,12 +161,22 @@ def test_identifiers_do_not_leave_the_loader(tmp_path):
     data = open_dataset(str(tmp_path), image_size=28, cache=cache)
     loaded = data.train.load()
     assert len(loaded.skipped) == 1 and "image 3" in loaded.skipped[0].name
-    seen = " ".join([repr(data), repr(loaded.skipped), repr(data.train.groups), str(dict(data.train.columns)), repr(data.train.reader)])
+    seen = " ".join(
+        [
+            repr(data),
+            repr(loaded.skipped),
+            repr(data.train.groups),
+            str(dict(data.train.columns)),
+            repr(data.train.reader),
+        ]
+    )
     assert "zqx" not in seen.lower()
     assert "note" not in data.train.columns
     assert b"zqx" not in cache.read_bytes().lower() and b".png" not in cache.read_bytes()
     (tmp_path / "x" / "1-zqx1.png").unlink()
-    with pytest.raises(DataError, match=r"names 1 files that are not there, the first in line 3") as error:
+    with pytest.raises(
+        DataError, match=r"names 1 files that are not there, the first in line 3"
+    ) as error:
         open_dataset(str(tmp_path))
     assert "zqx1" not in str(error.value).lower()
 
@@ -190,10 +212,14 @@ def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
 
     first = load()
     before = cache.read_bytes()
-    monkeypatch.setattr("learning.data.files.FileReader.read", lambda *_: pytest.fail("decoded although cached"))
+    monkeypatch.setattr(
+        "learning.data.files.FileReader.read", lambda *_: pytest.fail("decoded although cached")
+    )
     again = load()
     assert torch.equal(first.images, again.images) and again.skipped == first.skipped
-    assert torch.equal(first.labels, again.labels) and np.array_equal(first.kept_rows, again.kept_rows)
+    assert torch.equal(first.labels, again.labels) and np.array_equal(
+        first.kept_rows, again.kept_rows
+    )
     monkeypatch.undo()
     assert load(size=32).images.shape[-1] == 32 and cache.read_bytes() != before
     picture(9).save(tmp_path / "set" / "a" / "001.png")
@@ -208,10 +234,16 @@ def test_covidx_lists(tmp_path):
         (tmp_path / part).mkdir()
         for number, name in enumerate(names):
             picture(number).save(tmp_path / part / name)
-    (tmp_path / "train_split.txt").write_text("3 p3.png COVID-19 cohen\n3 q x.png normal cohen\n3 r.png normal rsna\n")
+    (tmp_path / "train_split.txt").write_text(
+        "3 p3.png COVID-19 cohen\n3 q x.png normal cohen\n3 r.png normal rsna\n"
+    )
     (tmp_path / "test_split.txt").write_text("9 s.png normal rsna\n")
     data = open_dataset(str(tmp_path), image_size=28)
-    assert data.classes == ("COVID-19", "normal") and data.train.labels.tolist() == [0, 1, 1] and len(data.test) == 1
+    assert (
+        data.classes == ("COVID-19", "normal")
+        and data.train.labels.tolist() == [0, 1, 1]
+        and len(data.test) == 1
+    )
     assert data.column("source") == ["cohen", "cohen", "rsna"]
     a, b, c = data.train.groups
     assert a == b != c  # patient 3 of one source is not patient 3 of another
@@ -224,14 +256,18 @@ def test_covidx_lists(tmp_path):
         open_dataset(str(tmp_path))
 
 
-@pytest.mark.skipif("FLOP_DATA" not in os.environ, reason="the same is tested on synthetic files above")
+@pytest.mark.skipif(
+    "FLOP_DATA" not in os.environ, reason="the same is tested on synthetic files above"
+)
 def test_real_covidx_small():
     root = Path(os.environ["FLOP_DATA"])
     if not (root / "covidx-small").is_dir():
         pytest.skip("FLOP_DATA has no covidx-small")
     data = open_dataset("covidx-small", image_size=32, root=root)
     assert data.classes == ("covid19", "normal", "pneumonia") and data.channels == 1
-    assert (len(data.train), len(data.test)) == (7884, 2093) and len(set(data.column("source"))) == 8
+    assert (len(data.train), len(data.test)) == (7884, 2093) and len(
+        set(data.column("source"))
+    ) == 8
     assert not set(data.train.groups) & set(data.test.groups)
     assert "original_name" not in data.train.columns and "patient_id" not in data.train.columns
     loaded = data.train.load(np.arange(0, 7884, 400))

@@ -12,7 +12,9 @@ from learning.distributed import DistributedTrainer, trainer
 from learning.training import Trainer, TrainSettings
 
 CPU = torch.device("cpu")
-SETTINGS = TrainSettings(epochs=2, batch_size=8, lr=1e-2, optimizer="sgd", class_weights=True, channels_last="off")
+SETTINGS = TrainSettings(
+    epochs=2, batch_size=8, lr=1e-2, optimizer="sgd", class_weights=True, channels_last="off"
+)
 
 
 def model_and_data(examples: int = 21) -> tuple[models.Classifier, torch.Tensor, torch.Tensor]:

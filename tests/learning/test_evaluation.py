@@ -23,26 +23,41 @@ class Brightness(torch.nn.Module):
 
 
 def flat(*levels: int) -> torch.Tensor:
-    return torch.tensor(levels, dtype=torch.uint8).reshape(-1, 1, 1, 1).expand(-1, 1, 4, 4).contiguous()
+    return (
+        torch.tensor(levels, dtype=torch.uint8)
+        .reshape(-1, 1, 1, 1)
+        .expand(-1, 1, 4, 4)
+        .contiguous()
+    )
 
 
 def test_counts_and_probabilities() -> None:
-    scores = evaluate(Brightness(), flat(0, 128, 255, 255), torch.tensor([0, 1, 2, 0]), 3, CPU, batch_size=3)
+    scores = evaluate(
+        Brightness(), flat(0, 128, 255, 255), torch.tensor([0, 1, 2, 0]), 3, CPU, batch_size=3
+    )
     assert scores.confusion.dtype == np.int64
     assert scores.confusion.tolist() == [[1, 0, 1], [0, 1, 0], [0, 0, 1]]
     assert scores.probabilities.dtype == np.float32 and scores.probabilities.shape == (4, 3)
     assert scores.probabilities.sum(axis=1) == pytest.approx(1)
-    assert scores.loss == pytest.approx(10, rel=0.01), "one wrong by a logit distance of 40, over four"
+    assert scores.loss == pytest.approx(10, rel=0.01), (
+        "one wrong by a logit distance of 40, over four"
+    )
 
 
 def test_rows_are_scored_alone() -> None:
-    scores = evaluate(Brightness(), flat(0, 128, 255), torch.tensor([0, 1, 0]), 3, CPU, rows=torch.tensor([1, 2]))
+    scores = evaluate(
+        Brightness(), flat(0, 128, 255), torch.tensor([0, 1, 0]), 3, CPU, rows=torch.tensor([1, 2])
+    )
     assert scores.confusion.tolist() == [[0, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
 def test_no_examples_give_empty_scores() -> None:
     scores = evaluate(Brightness(), flat(), torch.tensor([], dtype=torch.int64), 3, CPU)
-    assert math.isnan(scores.loss) and scores.confusion.sum() == 0 and scores.probabilities.shape == (0, 3)
+    assert (
+        math.isnan(scores.loss)
+        and scores.confusion.sum() == 0
+        and scores.probabilities.shape == (0, 3)
+    )
     assert metrics(scores.confusion).accuracy is None and metrics(scores.confusion).interval is None
 
 
@@ -58,12 +73,17 @@ def test_evaluation_changes_nothing_and_batches_do_not_matter() -> None:
 
 
 def test_figures_of_a_summed_confusion() -> None:
-    hospitals = [np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]]), np.array([[1, 0, 1], [1, 3, 0], [0, 0, 0]])]
+    hospitals = [
+        np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]]),
+        np.array([[1, 0, 1], [1, 3, 0], [0, 0, 0]]),
+    ]
     result = metrics(sum(hospitals))
     assert result.examples == 10
     assert result.accuracy == pytest.approx(0.7)
     assert result.sensitivity == (pytest.approx(4 / 6), pytest.approx(3 / 4), None)
-    assert result.balanced_accuracy == pytest.approx((4 / 6 + 3 / 4) / 2), "over the classes that are present"
+    assert result.balanced_accuracy == pytest.approx((4 / 6 + 3 / 4) / 2), (
+        "over the classes that are present"
+    )
 
 
 def test_the_interval_is_wilsons() -> None:
@@ -80,9 +100,13 @@ def test_the_fedavg_papers_plus_minus_is_a_binomial_interval() -> None:
 
 
 def test_auroc_by_hand_and_where_it_is_not_defined() -> None:
-    probabilities = np.array([[0.9, 0.1, 0], [0.4, 0.6, 0], [0.6, 0.4, 0], [0.2, 0.8, 0]], dtype=np.float32)
+    probabilities = np.array(
+        [[0.9, 0.1, 0], [0.4, 0.6, 0], [0.6, 0.4, 0], [0.2, 0.8, 0]], dtype=np.float32
+    )
     truth = np.array([0, 0, 1, 1])
-    assert auroc(probabilities, truth) == pytest.approx(0.75), "three of four pairs in order; class 2 is left out"
+    assert auroc(probabilities, truth) == pytest.approx(0.75), (
+        "three of four pairs in order; class 2 is left out"
+    )
     assert auroc(probabilities, np.array([1, 1, 1, 1])) is None
     assert auroc(probabilities[:0], truth[:0]) is None
 

@@ -1,4 +1,6 @@
-"""Every registered model: shapes, private part, initialisation by seed, parameters that go out and come back."""
+"""Every registered model: shapes, private part, initialisation by seed, parameters that go out and
+come back.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +14,18 @@ from learning import models, parameters, split
 NAMES = sorted(models.REGISTRY)
 
 
-def build(name: str, channels: int = 1, image_size: int = 28, classes: int = 3, seed: int = 0) -> models.Classifier:
+def build(
+    name: str, channels: int = 1, image_size: int = 28, classes: int = 3, seed: int = 0
+) -> models.Classifier:
     torch.manual_seed(seed)
     return models.build(name, channels=channels, image_size=image_size, classes=classes)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("channels", "image_size"), [(1, 28), (3, 64)])
-def test_every_model_takes_grey_and_rgb_from_28_pixels_up(name: str, channels: int, image_size: int) -> None:
+def test_every_model_takes_grey_and_rgb_from_28_pixels_up(
+    name: str, channels: int, image_size: int
+) -> None:
     model = build(name, channels, image_size, classes=4).eval()
     images = torch.randn(2, channels, image_size, image_size)
     with torch.no_grad():
@@ -50,7 +56,9 @@ def test_every_layer_can_start_afresh_from_a_seed(name: str) -> None:
     other = parameters.to_numpy(model, names)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert all(first[name].tobytes() == again[name].tobytes() for name in names)
-    assert [name for name in names if first[name].tobytes() != other[name].tobytes()] == ["head.weight"]
+    assert [name for name in names if first[name].tobytes() != other[name].tobytes()] == [
+        "head.weight"
+    ]
 
 
 def test_parameters_go_out_and_come_back() -> None:
@@ -59,7 +67,9 @@ def test_parameters_go_out_and_come_back() -> None:
     names = split.choose(source, algorithm="fedavg").shared
     sent = parameters.to_numpy(source, names)
     assert list(sent) == list(names)
-    assert all(a.dtype == np.float32 and a.flags.c_contiguous and a.flags.owndata for a in sent.values())
+    assert all(
+        a.dtype == np.float32 and a.flags.c_contiguous and a.flags.owndata for a in sent.values()
+    )
     parameters.load(target, sent)
     back = parameters.to_numpy(target, names)
     assert all(sent[name].tobytes() == back[name].tobytes() for name in names)
@@ -75,11 +85,15 @@ def test_parameters_go_out_and_come_back() -> None:
         ("tail.bias", np.zeros(3, np.float32), "tail.bias"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_nothing_is_written(name: str, array: np.ndarray, says: str) -> None:
+def test_what_does_not_fit_is_refused_and_nothing_is_written(
+    name: str, array: np.ndarray, says: str
+) -> None:
     model = build("cnn3")
     before = model.head.weight.clone()
     with pytest.raises(ValueError, match=says):
-        parameters.load(model, {"head.weight": np.ones(tuple(before.shape), np.float32), name: array})
+        parameters.load(
+            model, {"head.weight": np.ones(tuple(before.shape), np.float32), name: array}
+        )
     assert torch.equal(model.head.weight, before)
 
 
@@ -91,7 +105,9 @@ def test_grey_weights_answer_like_rgb_ones_on_grey_images() -> None:
 
 
 class Weights:
-    """In place of torchvision's enum: hands out a state, or fails as a machine without a network does."""
+    """In place of torchvision's enum: hands out a state, or fails as a machine without a network
+    does.
+    """
 
     def __init__(self, state: dict | None) -> None:
         self.state = state
@@ -108,7 +124,9 @@ def test_downloaded_weights_land_where_they_belong() -> None:
         theirs = torchvision.models.vgg11().features.state_dict()
     body = models.build("vgg11", channels=3, image_size=32, classes=3).body
     state = {f"features.{name}": torch.full(value.shape, 0.5) for name, value in theirs.items()}
-    models.pretrained.load_into(body, Weights(state | {"classifier.0.weight": torch.zeros(1)}), prefix="features.")
+    models.pretrained.load_into(
+        body, Weights(state | {"classifier.0.weight": torch.zeros(1)}), prefix="features."
+    )
     assert all((parameter == 0.5).all() for parameter in body.parameters())
 
 
@@ -119,7 +137,9 @@ def test_without_a_network_pretrained_is_refused_in_a_sentence() -> None:
 
 def test_half_of_the_papers_cnn_is_private() -> None:
     model = build("cnn3", classes=10)
-    share = sum(p.numel() for p in model.head.parameters()) / sum(p.numel() for p in model.parameters())
+    share = sum(p.numel() for p in model.head.parameters()) / sum(
+        p.numel() for p in model.parameters()
+    )
     assert share == pytest.approx(0.54, abs=0.005)
 
 

@@ -14,8 +14,8 @@ def complete(parts, count):
 
 
 def test_paper_example_of_cifar():
-    """FLOP paper 4.1: 50 clients, 25 chunks of 200 images per class, 5 chunks = 1,000 images each, 0.6 of the own
-    class.
+    """FLOP paper 4.1: 50 clients, 25 chunks of 200 images per class, 5 chunks = 1,000 images each,
+    0.6 of the own class.
     """
     parts = partition("skew:0.6:25", CIFAR, None, 50, seed=0).parts
     complete(parts, 50_000)
@@ -30,7 +30,9 @@ def test_paper_example_of_cifar():
 
 
 def test_paper_example_of_a_class_that_ran_out():
-    """FLOP paper 4.1 (v): 0.6 for the first class and 0.4/9 for the others become 1/9 each when the first is empty."""
+    """FLOP paper 4.1 (v): 0.6 for the first class and 0.4/9 for the others become 1/9 each when the
+    first is empty.
+    """
     left = np.ones(10, dtype=bool)
     assert np.allclose(choice(0.6, 0, left), [0.6] + [0.4 / 9] * 9)
     left[0] = False
@@ -47,8 +49,10 @@ def test_skew_extremes():
     assert [set(labels[part]) for part in pure] == [{0}, {1}, {2}]
     averse = partition("skew:0.0:10", labels, None, 3, seed=1).parts
     assert all((labels[part] == i).mean() < 0.34 for i, part in enumerate(averse))
-    assert "25 chunks" in partition("skew:0.5", labels, None, 5, seed=1).notes[0]  # 75 chunks, 15 each
-    assert "28 chunks" in partition("skew:0.5", labels, None, 4, seed=1).notes[0]  # 84 chunks, 21 each
+    # 75 chunks, 15 each
+    assert "25 chunks" in partition("skew:0.5", labels, None, 5, seed=1).notes[0]
+    # 84 chunks, 21 each
+    assert "28 chunks" in partition("skew:0.5", labels, None, 4, seed=1).notes[0]
 
 
 @settings(deadline=None, max_examples=60)
@@ -109,7 +113,9 @@ def test_by_column():
         partition("by:site", labels, {"site": site}, 5, seed=0)
     with pytest.raises(ValueError, match="the columns are: site"):
         partition("by:sight", labels, {"site": site}, 2, seed=0)
-    torn = partition("by:site", labels, {"site": site}, 4, 0, groups=np.array(["p"] * 6 + list("qrstuv")))
+    torn = partition(
+        "by:site", labels, {"site": site}, 4, 0, groups=np.array(["p"] * 6 + list("qrstuv"))
+    )
     assert "1 patients or groups" in torn.notes[-1]
 
 

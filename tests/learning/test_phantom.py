@@ -14,7 +14,11 @@ def small(images=60, **options):
 
 def test_what_it_is():
     data = open_dataset("phantom-cxr")
-    assert data.classes == ("normal", "pneumonia", "covid19") and data.channels == 1 and data.image_size == 64
+    assert (
+        data.classes == ("normal", "pneumonia", "covid19")
+        and data.channels == 1
+        and data.image_size == 64
+    )
     assert len(data.train) == 3000 and len(data.test) == 750
     for part in (data.train, data.test):
         assert np.bincount(part.labels).min() > 0.3 * len(part)
@@ -23,7 +27,10 @@ def test_what_it_is():
         # one class and one site for each patient, and all eight sites
         for patient in patients[:50]:
             rows = np.flatnonzero(part.groups == patient)
-            assert len(set(part.labels[rows])) == 1 and len({part.columns["site"][row] for row in rows}) == 1
+            assert (
+                len(set(part.labels[rows])) == 1
+                and len({part.columns["site"][row] for row in rows}) == 1
+            )
     assert not set(data.train.groups) & set(data.test.groups)
     sites = data.column("site")
     assert len(set(sites)) == 8
@@ -35,10 +42,16 @@ def test_what_it_is():
 
 def test_same_seed_same_bytes_for_any_subset():
     whole = small().train.load()
-    assert whole.images.shape == (60, 1, SIZE, SIZE) and whole.images.dtype == torch.uint8 and whole.skipped == []
+    assert (
+        whole.images.shape == (60, 1, SIZE, SIZE)
+        and whole.images.dtype == torch.uint8
+        and whole.skipped == []
+    )
     draw.cache_clear()
     some = small().train.load([41, 7])
-    assert torch.equal(some.images, whole.images[[41, 7]]) and torch.equal(some.labels, whole.labels[[41, 7]])
+    assert torch.equal(some.images, whole.images[[41, 7]]) and torch.equal(
+        some.labels, whole.labels[[41, 7]]
+    )
     assert not torch.equal(small(seed=1).train.load().images, whole.images)
     assert not torch.equal(small().test.load([0]).images, whole.images[:1])
 
@@ -59,8 +72,8 @@ LUNGS = (slice(16, 44), slice(8, 24)), (slice(16, 44), slice(40, 56))
 
 
 def change(patient, kind):
-    """What the disease changes in one image, squared: the same body without it, after brightness and contrast are
-    matched.
+    """What the disease changes in one image, squared: the same body without it, after brightness
+    and contrast are matched.
     """
     sick, well = (draw(0, 0, patient, 0, k, 0, 64).astype(float) for k in (kind, 0))
     slope, offset = np.polyfit(well[MIDDLE].ravel(), sick[MIDDLE].ravel(), 1)
@@ -82,7 +95,10 @@ def test_lesions_are_where_they_belong(kind, bilateral):
 def test_any_size(size):
     image = open_dataset("phantom-cxr:6", image_size=size).train.load([0]).images
     assert image.shape == (1, 1, size, size) and image.float().std() > 25
-    assert open_dataset("phantom-cxr:6", image_size=size, channels=3).train.load([0]).images.shape[1] == 3
+    assert (
+        open_dataset("phantom-cxr:6", image_size=size, channels=3).train.load([0]).images.shape[1]
+        == 3
+    )
 
 
 def test_brightness_does_not_tell():
@@ -92,7 +108,9 @@ def test_brightness_does_not_tell():
     assert brightness(data.train.load(), data.test.load()) <= LIMITS["brightness"][1]
 
 
-@pytest.mark.parametrize("spec", ["phantom-cxr:", "phantom-cxr:2", "phantom-cxr:x", "phantom-cxr:-5"])
+@pytest.mark.parametrize(
+    "spec", ["phantom-cxr:", "phantom-cxr:2", "phantom-cxr:x", "phantom-cxr:-5"]
+)
 def test_errors(spec):
     with pytest.raises(DataError, match="number of training images"):
         open_dataset(spec)

@@ -29,7 +29,9 @@ def test_a_thread_that_draws_waits_for_another_that_is_seeded() -> None:
     """Otherwise the other's bytes would depend on what runs beside it."""
     with seeded(1):
         alone = [draw(), draw()]
-    other = threading.Thread(target=lambda: models.build("cnn3", channels=1, image_size=28, classes=2))
+    other = threading.Thread(
+        target=lambda: models.build("cnn3", channels=1, image_size=28, classes=2)
+    )
     with seeded(1):
         drawn = [draw()]
         other.start()

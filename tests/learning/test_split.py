@@ -15,7 +15,10 @@ TRAVELS = [name for name in RESNET.state_dict() if not name.endswith("num_batche
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.sampled_from(TRAVELS), max_size=4, unique=True), st.sampled_from(["shared", "private"]))
+@given(
+    st.lists(st.sampled_from(TRAVELS), max_size=4, unique=True),
+    st.sampled_from(["shared", "private"]),
+)
 def test_every_entry_is_on_one_side_in_state_dict_order(private: list[str], buffers: str) -> None:
     chosen = split.choose(RESNET, private, buffers=buffers)
     assert sorted(chosen.shared + chosen.private, key=TRAVELS.index) == TRAVELS
@@ -29,13 +32,19 @@ def test_every_entry_is_on_one_side_in_state_dict_order(private: list[str], buff
 def test_batch_counters_never_travel() -> None:
     for algorithm in ("flop", "fedavg", "local", "central"):
         chosen = split.choose(RESNET, algorithm=algorithm)
-        assert not [name for name in chosen.shared + chosen.private if "num_batches_tracked" in name]
+        assert not [
+            name for name in chosen.shared + chosen.private if "num_batches_tracked" in name
+        ]
 
 
-@pytest.mark.parametrize(("algorithm", "shares_all"), [("fedavg", True), ("local", False), ("central", False)])
+@pytest.mark.parametrize(
+    ("algorithm", "shares_all"), [("fedavg", True), ("local", False), ("central", False)]
+)
 def test_the_other_algorithms_share_all_or_nothing(algorithm: str, shares_all: bool) -> None:
     chosen = split.choose(RESNET, algorithm=algorithm)
-    assert (list(chosen.shared), list(chosen.private)) == ((TRAVELS, []) if shares_all else ([], TRAVELS))
+    assert (list(chosen.shared), list(chosen.private)) == (
+        (TRAVELS, []) if shares_all else ([], TRAVELS)
+    )
 
 
 @pytest.mark.parametrize("pattern", ["body.layer4.*", "body.layer4"])
@@ -48,7 +57,9 @@ def test_a_layers_name_stands_for_what_is_in_it(pattern: str) -> None:
 def test_the_last_layers_take_their_buffers_along() -> None:
     assert split.choose(RESNET, private_last=1).private == ("head.weight", "head.bias")
     two = split.choose(RESNET, private_last=2).private
-    assert two[:4] == tuple(f"body.layer4.1.bn2.{name}" for name in ("weight", "bias", "running_mean", "running_var"))
+    assert two[:4] == tuple(
+        f"body.layer4.1.bn2.{name}" for name in ("weight", "bias", "running_mean", "running_var")
+    )
     assert two[4:] == ("head.weight", "head.bias")
 
 

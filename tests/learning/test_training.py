@@ -1,4 +1,6 @@
-"""Local training: the same bytes from a seed, batches that BatchNorm can live with, and the ways to end early."""
+"""Local training: the same bytes from a seed, batches that BatchNorm can live with, and the ways to
+end early.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,17 @@ def fresh(name: str = "cnn3", image_size: int = 28) -> models.Classifier:
 def data(examples: int, image_size: int = 28) -> tuple[torch.Tensor, torch.Tensor]:
     """Classes that differ in the height of a bright band."""
     labels = torch.arange(examples) % 3
-    noise = torch.randint(0, 60, (examples, 1, image_size, image_size), generator=torch.Generator().manual_seed(1))
+    noise = torch.randint(
+        0, 60, (examples, 1, image_size, image_size), generator=torch.Generator().manual_seed(1)
+    )
     for i, label in enumerate(labels.tolist()):
         noise[i, :, 8 * label : 8 * label + 8] += 150
     return noise.to(torch.uint8), labels
 
 
-def trained(settings: TrainSettings = SETTINGS, name: str = "cnn3", drawn_before: int = 0, **how) -> dict:
+def trained(
+    settings: TrainSettings = SETTINGS, name: str = "cnn3", drawn_before: int = 0, **how
+) -> dict:
     model = fresh(name)
     torch.rand(drawn_before)
     images, labels = data(30)
@@ -46,7 +52,9 @@ def same(left: dict, right: dict) -> bool:
 def test_the_same_seed_gives_the_same_bytes(name: str, optimizer: str) -> None:
     settings = replace(SETTINGS, optimizer=optimizer, epochs=1)
     first = trained(settings, name)
-    assert same(first, trained(settings, name, drawn_before=5)), "dropout must not depend on what was drawn before"
+    assert same(first, trained(settings, name, drawn_before=5)), (
+        "dropout must not depend on what was drawn before"
+    )
     assert not same(first, trained(settings, name, seed=6))
 
 
@@ -79,7 +87,11 @@ def test_stop_is_asked_between_batches() -> None:
     model, (images, labels) = fresh(), data(32)
     told: list[tuple[int, int]] = []
     stats = Trainer(model, SETTINGS, CPU).train(
-        images, labels, seed=0, progress=lambda *step: told.append(step), stop=lambda: len(told) == 3
+        images,
+        labels,
+        seed=0,
+        progress=lambda *step: told.append(step),
+        stop=lambda: len(told) == 3,
     )
     assert told == [(1, 8), (2, 8), (3, 8)]
     assert (stats.steps, stats.stopped) == (3, True)
@@ -108,16 +120,23 @@ def test_no_single_example_is_left_over(examples: int, size: int, bounds: list) 
 
 
 @pytest.mark.parametrize(("examples", "batch_size"), [(1, 8), (9, 8), (3, 1)])
-def test_one_image_in_a_batch_trains_where_maps_are_one_pixel(examples: int, batch_size: int) -> None:
+def test_one_image_in_a_batch_trains_where_maps_are_one_pixel(
+    examples: int, batch_size: int
+) -> None:
     """resnet18 at 28 pixels ends in 1x1 maps, where BatchNorm refuses a batch of one."""
     model, (images, labels) = fresh("resnet18"), data(examples)
     before = model.head.weight.clone()
-    stats = Trainer(model, replace(SETTINGS, epochs=1, batch_size=batch_size), CPU).train(images, labels, seed=0)
+    stats = Trainer(model, replace(SETTINGS, epochs=1, batch_size=batch_size), CPU).train(
+        images, labels, seed=0
+    )
     assert math.isfinite(stats.loss) and not torch.equal(before, model.head.weight)
 
 
 def test_frozen_batchnorm_keeps_its_statistics() -> None:
-    start, end = fresh("resnet18").state_dict(), trained(replace(SETTINGS, epochs=1, freeze_batchnorm=True), "resnet18")
+    start, end = (
+        fresh("resnet18").state_dict(),
+        trained(replace(SETTINGS, epochs=1, freeze_batchnorm=True), "resnet18"),
+    )
     statistics = [key for key in start if "running" in key or "num_batches" in key]
     assert len(statistics) == 60 and all(torch.equal(start[key], end[key]) for key in statistics)
     assert not torch.equal(start["body.conv1.weight"], end["body.conv1.weight"])

@@ -1,4 +1,6 @@
-"""`flop bench` at smoke size: every command prints the figures that it promises. Sizes and exactness are checked, times are not."""
+"""`flop bench` at smoke size: every command prints the figures that it promises. Sizes and
+exactness are checked, times are not.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,16 @@ def test_masking_has_every_figure_and_is_exact(ring: int, bytes_each: int) -> No
     figures = bench("masking", "--params", "1e5", "--cohort", "5", "--ring", str(ring))
     times = ("keystream", "protect", "bare_add", "sum", "unmask")
     assert all(figures[f"{what}_ns_per_parameter"] > 0 for what in times)
-    assert figures["unmask_streams"] == 8  # one dropout: the survivors' four self masks, its four pairwise masks
+    # one dropout: the survivors' four self masks, its four pairwise masks
+    assert figures["unmask_streams"] == 8
     assert bytes_each <= figures["upload_bytes_per_parameter"] < bytes_each * 1.01
     assert figures["exact"] is True
 
 
 def test_a_16_bit_ring_uploads_half_of_float32_with_all_headers() -> None:
-    assert bench("masking", "--params", "1e6", "--ring", "16")["ratios"]["upload_to_float32"] <= 0.51
+    assert (
+        bench("masking", "--params", "1e6", "--ring", "16")["ratios"]["upload_to_float32"] <= 0.51
+    )
 
 
 def test_the_coordinators_memory_is_flat_in_the_cohort() -> None:
@@ -40,7 +45,9 @@ def test_the_coordinators_memory_is_flat_in_the_cohort() -> None:
     assert max(peaks) <= 4 and abs(peaks[0] - peaks[1]) < 0.1
 
 
-def test_the_exactness_of_masking_is_measured_and_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exactness_of_masking_is_measured_and_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """One mask too few taken out, and the figure says so."""
     left = masking._left_after_dropout
     monkeypatch.setattr(masking, "_left_after_dropout", lambda *given: left(*given)[1:])
@@ -56,7 +63,9 @@ def test_ckks_has_every_figure_three_times() -> None:
     assert figures["exact"] is figures["masked+ckks"]["exact"] is True
     assert figures["common"]["exact"] is False
     assert figures["ratios"]["masked_upload_to_ckks"] == 1.0
-    assert figures["common"]["upload_bytes_per_parameter"] > 10 * figures["upload_bytes_per_parameter"]
+    assert (
+        figures["common"]["upload_bytes_per_parameter"] > 10 * figures["upload_bytes_per_parameter"]
+    )
 
 
 @pytest.mark.parametrize("protection", ["masked", "ckks", "masked+ckks"])
@@ -64,7 +73,9 @@ def test_a_round_ends_where_the_plain_one_ends(protection: str) -> None:
     figures = bench("round", "--model", "lenet-dlg", "--cohort", "3", "--protection", protection)
     assert figures["exact"] is True
     assert figures["seconds"] > 0 and figures["plain"]["seconds"] > 0
-    assert {"ratio", "seconds_beyond_plain", "seconds_of", "upload_bytes", "download_bytes"} <= set(figures)
+    assert {"ratio", "seconds_beyond_plain", "seconds_of", "upload_bytes", "download_bytes"} <= set(
+        figures
+    )
     assert set(figures["peak_extra_bytes"]) == {"hospital", "coordinator"}
 
 
@@ -76,10 +87,16 @@ def test_a_round_without_a_protection_or_of_no_model_is_refused_with_a_sentence(
 
 
 def test_training_names_what_it_measured() -> None:
-    figures = bench("training", "--model", "cnn3", "--image-size", "28", "--examples", "32", "--device", "cpu")
+    figures = bench(
+        "training", "--model", "cnn3", "--image-size", "28", "--examples", "32", "--device", "cpu"
+    )
     assert figures["model"] == "cnn3" and figures["examples"] == 32 and figures["ratio"] > 0
 
 
 def test_without_json_the_same_figures_are_a_table() -> None:
     result = CliRunner().invoke(bench_app, ["masking", "--params", "1e4", "--cohort", "3"])
-    assert result.exit_code == 0 and "keystream_ns_per_parameter" in result.stdout and "exact" in result.stdout
+    assert (
+        result.exit_code == 0
+        and "keystream_ns_per_parameter" in result.stdout
+        and "exact" in result.stdout
+    )

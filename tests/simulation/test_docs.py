@@ -18,14 +18,21 @@ PAPERS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.m
 
 
 def test_how_many_may_collude() -> None:
-    rows = [list(map(int, row)) for row in re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", THREATS, flags=re.M)]
+    rows = [
+        list(map(int, row))
+        for row in re.findall(
+            r"^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", THREATS, flags=re.M
+        )
+    ]
     assert [row[0] for row in rows] == [3, 4, 5, 6, 7, 10, 20, 100]
     for n, threshold, dropouts, colluders, honest in rows:
         assert threshold == default_threshold(n) and dropouts == n - threshold
         assert colluders == helpers(n, threshold) - 1 and honest == threshold - colluders
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50", "covidnet", "vgg11", "mobilenetv2", "cnn3"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50", "resnext50", "covidnet", "vgg11", "mobilenetv2", "cnn3"]
+)
 def test_how_much_the_head_is_of_a_model(name: str) -> None:
     (stated,) = re.findall(rf"^\| {name} \| ([\d,]+) \| ([\d.]+) % \|$", THREATS, flags=re.M)
     with torch.device("meta"):
@@ -44,5 +51,16 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_every_folder_says_in_fifteen_lines_what_it_is() -> None:
-    for folder in ("attacks", "coordinator", "crypto", "docs", "federation", "hospital_node", "learning", "scripts", "simulation", "tests"):
+    for folder in (
+        "attacks",
+        "coordinator",
+        "crypto",
+        "docs",
+        "federation",
+        "hospital_node",
+        "learning",
+        "scripts",
+        "simulation",
+        "tests",
+    ):
         assert len((ROOT / folder / "README.md").read_text().splitlines()) <= 15, folder

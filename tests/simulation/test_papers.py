@@ -1,4 +1,6 @@
-"""Every name of `flop experiment list` runs at scale smoke; what they compute is right; a grid is gone on with, not repeated."""
+"""Every name of `flop experiment list` runs at scale smoke; what they compute is right; a grid is
+gone on with, not repeated.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +63,18 @@ def test_all_names_of_the_papers_are_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_at_smoke(name: str, out: Path) -> None:
-    written = json.loads(command("run", name, "--scale", "smoke", "--jobs", "1", "--out", str(out), "--json").splitlines()[-1])
+    written = json.loads(
+        command(
+            "run", name, "--scale", "smoke", "--jobs", "1", "--out", str(out), "--json"
+        ).splitlines()[-1]
+    )
     report = Path(written[0])
     assert report == out / name / "report.html"
     page, text = report.read_text(), (report.parent / "README.md").read_text()
     assert "data:image/png;base64," in page and "Ours, because the paper leaves it open" in page
-    assert "its figures mean nothing" in text and f"flop experiment run {name} --scale smoke" in text
+    assert (
+        "its figures mean nothing" in text and f"flop experiment run {name} --scale smoke" in text
+    )
     kind = "table.csv" if "table" in name else "*.png"
     assert len(list(report.parent.glob(kind))) >= 1
     assert (report.parent / "holdings.png").read_bytes().startswith(b"\x89PNG")
@@ -74,29 +82,47 @@ def test_runs_at_smoke(name: str, out: Path) -> None:
 
 @pytest.fixture
 def small(tmp_path: Path) -> Run:
-    return replace(runs(STUDIES["fashion"], "smoke")[1], data="phantom-cxr:60", hospitals=4, cohort=2)
+    return replace(
+        runs(STUDIES["fashion"], "smoke")[1], data="phantom-cxr:60", hospitals=4, cohort=2
+    )
 
 
-def test_a_finished_run_is_not_run_again(small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_run_is_not_run_again(
+    small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store, told = Store(tmp_path), []
     other = replace(small, seed=1)
     first = runner.train([small], store, "joblib", 1, told.append)
     trained = []
-    monkeypatch.setattr(runner, "execute", lambda run, cache: trained.append(run) or execute(run, cache))
+    monkeypatch.setattr(
+        runner, "execute", lambda run, cache: trained.append(run) or execute(run, cache)
+    )
     found = runner.train([small, other], store, "joblib", 1, told.append)
     assert trained == [other] and [one.run for one in found] == [small, other]
-    assert found[0].figures == store.read(small).figures and found[0].figures["rounds"] == first[0].figures["rounds"]
+    assert (
+        found[0].figures == store.read(small).figures
+        and found[0].figures["rounds"] == first[0].figures["rounds"]
+    )
     assert store.read(replace(small, lr=0.5)) is None, "other settings are another run"
 
 
-def test_the_same_run_gives_the_same_figures_and_another_seed_others(small: Run, tmp_path: Path) -> None:
-    once, twice, other = (execute(run, tmp_path).figures for run in (small, small, replace(small, seed=1)))
+def test_the_same_run_gives_the_same_figures_and_another_seed_others(
+    small: Run, tmp_path: Path
+) -> None:
+    once, twice, other = (
+        execute(run, tmp_path).figures for run in (small, small, replace(small, seed=1))
+    )
     assert once["rounds"] and _without_times(once) == _without_times(twice)
-    assert [line["test_loss"] for line in once["rounds"]] != [line["test_loss"] for line in other["rounds"]]
+    assert [line["test_loss"] for line in once["rounds"]] != [
+        line["test_loss"] for line in other["rounds"]
+    ]
 
 
 def _without_times(figures: dict) -> dict:
-    rounds = [{key: value for key, value in line.items() if "seconds" not in key} for line in figures["rounds"]]
+    rounds = [
+        {key: value for key, value in line.items() if "seconds" not in key}
+        for line in figures["rounds"]
+    ]
     return {**figures, "seconds": 0, "rounds": rounds}
 
 
@@ -107,9 +133,14 @@ def test_a_federation_of_many_holds_one_network_and_the_images_once(tmp_path: Pa
     assert len({id(learner.model) for learner in learners}) == 1
     assert len({learner.data.images.data_ptr() for learner in learners}) == 1
     federation.play()
-    trained = sum(len([line for line in body.storage.metrics() if "train_seconds" in line]) for body in federation.bodies.values())
+    trained = sum(
+        len([line for line in body.storage.metrics() if "train_seconds" in line])
+        for body in federation.bodies.values()
+    )
     assert trained == options.rounds * options.cohort, "only the cohort trains"
-    assert all(len(body.storage.metrics()) == options.rounds for body in federation.bodies.values()), "everybody is tested"
+    assert all(
+        len(body.storage.metrics()) == options.rounds for body in federation.bodies.values()
+    ), "everybody is tested"
 
 
 def small_options(folder: Path):
@@ -117,8 +148,12 @@ def small_options(folder: Path):
     return run.options(folder / "run")
 
 
-def test_one_network_for_all_gives_the_bytes_of_one_network_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = replace(small_options(tmp_path), hospitals=4, cohort=2, min_cohort=2, model="mobilenetv2")
+def test_one_network_for_all_gives_the_bytes_of_one_network_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = replace(
+        small_options(tmp_path), hospitals=4, cohort=2, min_cohort=2, model="mobilenetv2"
+    )
     shared = Federation(prepare(options))
     shared.play()
     kept = Learner.__init__
@@ -127,7 +162,9 @@ def test_one_network_for_all_gives_the_bytes_of_one_network_each(tmp_path: Path,
     each.play()
     assert len({id(body.learner.model) for body in each.bodies.values()}) == 4
     for number, body in each.bodies.items():
-        np.testing.assert_array_equal(each.sessions[number].shared.vector, shared.sessions[number].shared.vector)
+        np.testing.assert_array_equal(
+            each.sessions[number].shared.vector, shared.sessions[number].shared.vector
+        )
         for name, value in body.learner.private.items():
             np.testing.assert_array_equal(value, shared.bodies[number].learner.private[name])
 
@@ -136,7 +173,9 @@ def test_a_subset_keeps_class_shares_and_groups() -> None:
     index = open_dataset("phantom-cxr:600", image_size=28).train
     part = subset(index, 200)
     assert 195 <= len(part) <= 215
-    np.testing.assert_allclose(np.bincount(part.labels) / len(part), np.bincount(index.labels) / len(index), atol=0.03)
+    np.testing.assert_allclose(
+        np.bincount(part.labels) / len(part), np.bincount(index.labels) / len(index), atol=0.03
+    )
     for group in set(part.groups):
         assert (part.groups == group).sum() == (index.groups == group).sum()
     row = int(np.flatnonzero(part.groups == part.groups[-1])[0])
@@ -145,31 +184,55 @@ def test_a_subset_keeps_class_shares_and_groups() -> None:
 
 
 def test_figures_of_the_tables() -> None:
-    assert over_seeds([0.5, 0.7, None]) == PlusMinus(pytest.approx(60.0), pytest.approx(14.142, abs=1e-3))
+    assert over_seeds([0.5, 0.7, None]) == PlusMinus(
+        pytest.approx(60.0), pytest.approx(14.142, abs=1e-3)
+    )
     assert over_seeds([0.5]) == PlusMinus(50.0, None) and over_seeds([]) is None
     assert proportion(0, 0) is None
-    assert proportion(160, 200, seeds=2) == proportion(80, 100), "a second seed tests the same images, which are not more for it"
-    assert best({"rounds": [{"round": 1, "accuracy": 0.4}, {"round": 2, "accuracy": 0.6}, {"round": 3, "accuracy": 0.6}]}) == (0.6, 2)
+    assert proportion(160, 200, seeds=2) == proportion(80, 100), (
+        "a second seed tests the same images, which are not more for it"
+    )
+    assert best(
+        {
+            "rounds": [
+                {"round": 1, "accuracy": 0.4},
+                {"round": 2, "accuracy": 0.6},
+                {"round": 3, "accuracy": 0.6},
+            ]
+        }
+    ) == (0.6, 2)
     table = Table("t", ("model", "x"), (("a", PlusMinus(1.5, 0.25)), ("b", None), ("c", 2.0)))
     assert table.csv() == "model,x,x ±\na,1.5000,0.2500\nb,,\nc,2.0000,\n"
     assert "| a | 1.50 ± 0.25 |" in table.markdown() and "| b | – |" in table.markdown()
 
 
-@pytest.mark.parametrize(("name", "part", "images"), [("fedavg-table2", "train", 13703), ("fedavg-table2", "test", 1579)])
-def test_the_fedavg_papers_plus_minus_are_binomial_intervals(name: str, part: str, images: int) -> None:
-    """And table III's are those of training and test images together, which is why ours is computed so."""
+@pytest.mark.parametrize(
+    ("name", "part", "images"), [("fedavg-table2", "train", 13703), ("fedavg-table2", "test", 1579)]
+)
+def test_the_fedavg_papers_plus_minus_are_binomial_intervals(
+    name: str, part: str, images: int
+) -> None:
+    """And table III's are those of training and test images together, which is why ours is computed
+    so.
+    """
     for (where, _), cell in paper.TABLES[name].items():
         if where == part:
-            assert cell.spread == pytest.approx(100 * normal_half_width(cell.value / 100, images), abs=0.06)
+            assert cell.spread == pytest.approx(
+                100 * normal_half_width(cell.value / 100, images), abs=0.06
+            )
     together = {class_: sum(counts) for class_, counts in paper.COVIDX_COUNTS.items()}
     for (class_, _), cell in paper.TABLES["fedavg-table3"].items():
-        assert cell.spread == pytest.approx(100 * normal_half_width(cell.value / 100, together[class_]), abs=0.1)
+        assert cell.spread == pytest.approx(
+            100 * normal_half_width(cell.value / 100, together[class_]), abs=0.1
+        )
 
 
 def test_the_papers_confusions_give_its_accuracies() -> None:
     for model, counts in paper.CONFUSIONS.items():
         found = np.array(counts)
-        assert 100 * found.trace() / found.sum() == pytest.approx(paper.TABLES["fedavg-table2"]["test", model].value, abs=0.01)
+        assert 100 * found.trace() / found.sum() == pytest.approx(
+            paper.TABLES["fedavg-table2"]["test", model].value, abs=0.01
+        )
 
 
 def test_the_header_says_when_the_majority_class_is_not_beaten(small: Run, tmp_path: Path) -> None:
@@ -189,18 +252,30 @@ def test_the_header_says_when_the_majority_class_is_not_beaten(small: Run, tmp_p
     [
         (("run", "flop-table9"), "there is no experiment 'flop-table9'"),
         (("run", "fashion", "--scale", "huge"), "--scale huge: choose smoke, cpu, full"),
-        (("run", "fashion", "--scale", "smoke", "--models", "vgg11"), "--models vgg11: fashion at scale smoke has cnn3"),
-        (("run", "fashion", "--scale", "smoke", "--engine", "dask"), "--engine dask: choose joblib or ray"),
+        (
+            ("run", "fashion", "--scale", "smoke", "--models", "vgg11"),
+            "--models vgg11: fashion at scale smoke has cnn3",
+        ),
+        (
+            ("run", "fashion", "--scale", "smoke", "--engine", "dask"),
+            "--engine dask: choose joblib or ray",
+        ),
     ],
 )
 def test_mistakes_are_sentences(arguments: tuple[str, ...], sentence: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        CliRunner().invoke(experiment_app, [*arguments, "--out", str(tmp_path)], catch_exceptions=False)
+        CliRunner().invoke(
+            experiment_app, [*arguments, "--out", str(tmp_path)], catch_exceptions=False
+        )
 
 
-def test_ray_is_asked_for_by_name_where_it_is_missing(small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_is_asked_for_by_name_where_it_is_missing(
+    small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"Ray is not installed; pip install 'flop-federation\[ray\]'"):
+    with pytest.raises(
+        ConfigError, match=r"Ray is not installed; pip install 'flop-federation\[ray\]'"
+    ):
         runner.train([small], Store(tmp_path), "ray", 1, print)
 
 
@@ -211,8 +286,12 @@ class OtherError(Exception):
         self.cause = cause
 
 
-def test_on_a_ray_cluster_every_result_is_kept_at_once(small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what is used of Ray; that the real one gives the figures of `--engine joblib` was tried by hand."""
+def test_on_a_ray_cluster_every_result_is_kept_at_once(
+    small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is used of Ray; that the real one gives the figures of `--engine joblib` was tried
+    by hand.
+    """
     asked: list[dict] = []
 
     def get(work):
@@ -224,7 +303,10 @@ def test_on_a_ray_cluster_every_result_is_kept_at_once(small: Run, tmp_path: Pat
     ray = SimpleNamespace(
         init=lambda **options: asked.append(options),
         cluster_resources=lambda: {"CPU": 8.0, "GPU": 1.0},
-        remote=lambda **options: asked.append(options) or (lambda work: SimpleNamespace(remote=lambda *given: partial(work, *given))),
+        remote=lambda **options: (
+            asked.append(options)
+            or (lambda work: SimpleNamespace(remote=lambda *given: partial(work, *given)))
+        ),
         wait=lambda running, num_returns: (running[:num_returns], running[num_returns:]),
         get=get,
         exceptions=SimpleNamespace(RayTaskError=OtherError),
@@ -238,5 +320,9 @@ def test_on_a_ray_cluster_every_result_is_kept_at_once(small: Run, tmp_path: Pat
 
 
 def test_a_study_means_all_its_views() -> None:
-    assert [view.name for view in names_of("kvasir")] == ["flop-table3", "flop-table4", "flop-figure5"]
+    assert [view.name for view in names_of("kvasir")] == [
+        "flop-table3",
+        "flop-table4",
+        "flop-figure5",
+    ]
     assert len(names_of("all")) == len(VIEWS) and names_of("nothing") == []

@@ -1,4 +1,6 @@
-"""report.html of a finished run: every number comes from the run directory, and nothing in it needs a network."""
+"""report.html of a finished run: every number comes from the run directory, and nothing in it needs
+a network.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ def hospital(number: int, rounds: int = 12) -> tuple[dict[str, Any], list[dict[s
     """summary.json and metrics.jsonl of one hospital."""
     train = [[150, 40, 30], [30, 160, 20], [60, 50, 90], [80, 70, 10], [20, 20, 20]][number % 5]
     test = [max(1, count // 4) for count in train]
-    scores = [0.33 + (0.55 + 0.02 * number) * (1 - np.exp(-round_ / 3.0)) for round_ in range(1, rounds + 1)]
+    scores = [
+        0.33 + (0.55 + 0.02 * number) * (1 - np.exp(-round_ / 3.0))
+        for round_ in range(1, rounds + 1)
+    ]
     lines = [
         {"round": round_, "train_loss": 1.0 / round_, "train_seconds": 1.5, "steps": 7, "counted": True, "accuracy": score,
          "balanced_accuracy": score, "test_loss": 0.9 / round_, "clipped": 3}
@@ -81,11 +86,34 @@ def majority(test: list[int]) -> list[list[int]]:
 EVENTS = [
     *({"event": "joined", "hospital": name} for name in IDS),
     {"event": "begin", "round": 4},
-    {"event": "lost", "hospital": "hospital-2", "phase": "masked_update", "code": "lost", "text": "made no progress for 30 s"},
+    {
+        "event": "lost",
+        "hospital": "hospital-2",
+        "phase": "masked_update",
+        "code": "lost",
+        "text": "made no progress for 30 s",
+    },
     {"event": "begin", "round": 5},
-    {"event": "lost", "hospital": "hospital-2", "phase": "advertise_keys", "code": "lost", "text": "is not connected"},
-    {"event": "lost", "hospital": "hospital-4", "phase": "advertise_keys", "code": "lost", "text": "is not connected"},
-    {"event": "aborted", "round": 5, "code": "threshold", "text": "advertise_keys: 3 hospitals are left, 4 are needed"},
+    {
+        "event": "lost",
+        "hospital": "hospital-2",
+        "phase": "advertise_keys",
+        "code": "lost",
+        "text": "is not connected",
+    },
+    {
+        "event": "lost",
+        "hospital": "hospital-4",
+        "phase": "advertise_keys",
+        "code": "lost",
+        "text": "is not connected",
+    },
+    {
+        "event": "aborted",
+        "round": 5,
+        "code": "threshold",
+        "text": "advertise_keys: 3 hospitals are left, 4 are needed",
+    },
     {"event": "begin", "round": 6},
     {"event": "reported", "round": 6, "accuracy": {"0": 0.8}},
 ]
@@ -121,15 +149,26 @@ def write_run(folder: Path, **changes: Any) -> Path:
         **changes,
     }  # fmt: skip
     (folder / "summary.json").write_text(json.dumps(merged))
-    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in EVENTS) + '{"event": "cut o')
-    config = {"federation": {"rounds": 12, "cohort": 5, "name": "simulation"}, "model": {"classes": CLASSES, "image_size": 64}}
+    (folder / "events.jsonl").write_text(
+        "".join(json.dumps(event) + "\n" for event in EVENTS) + '{"event": "cut o'
+    )
+    config = {
+        "federation": {"rounds": 12, "cohort": 5, "name": "simulation"},
+        "model": {"classes": CLASSES, "image_size": 64},
+    }
     (folder / "config.toml").write_text(tomli_w.dumps(config))
     return folder
 
 
 def text_of(page: str) -> str:
     """What a reader sees: no tags, no pictures."""
-    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", " ", page, flags=re.S))))
+    return re.sub(
+        r"\s+",
+        " ",
+        html.unescape(
+            re.sub(r"<[^>]+>", " ", re.sub(r"<style>.*?</style>", " ", page, flags=re.S))
+        ),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +178,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_headline_is_the_sum_of_the_hospitals_tests(page: str) -> None:
     counts = np.sum([hospital(number)[0]["local_test"]["confusion"] for number in range(5)], axis=0)
-    alone = np.sum([hospital(number)[0]["baselines"]["local"]["confusion"] for number in range(5)], axis=0)
+    alone = np.sum(
+        [hospital(number)[0]["baselines"]["local"]["confusion"] for number in range(5)], axis=0
+    )
     shown = text_of(page)
     assert f"{100 * np.trace(counts) / counts.sum():.1f} %" in shown
     assert f"{100 * np.trace(alone) / alone.sum():.1f} %" in shown
@@ -150,7 +191,11 @@ def test_headline_is_the_sum_of_the_hospitals_tests(page: str) -> None:
 
 def test_the_page_is_one_file(page: str) -> None:
     assert page.count(PNG) == 5
-    assert not re.search(r"""(src|href)=["'](?!data:)""", page) and "http" not in page and "url(" not in page
+    assert (
+        not re.search(r"""(src|href)=["'](?!data:)""", page)
+        and "http" not in page
+        and "url(" not in page
+    )
 
 
 def test_what_went_wrong_is_told_with_its_round(page: str) -> None:
@@ -172,18 +217,30 @@ def test_a_protection_is_described_as_it_is(tmp_path: Path) -> None:
         assert (rows["the shared model"] == visible.NO) == (kind == "ckks")
         assert rows["a hospital's own test accuracy"] == visible.NO
     shown = text_of(write_report(write_run(tmp_path / "run", protection="plain")).read_text())
-    assert "could read every hospital's update" in shown and "these hospitals' policy shares it" in shown
+    assert (
+        "could read every hospital's update" in shown
+        and "these hospitals' policy shares it" in shown
+    )
 
 
-@pytest.mark.parametrize(("cohort", "threshold", "fewest"), [(3, 3, 2), (4, 3, 2), (5, 4, 3), (6, 5, 4), (7, 5, 3), (10, 7, 4)])
+@pytest.mark.parametrize(
+    ("cohort", "threshold", "fewest"),
+    [(3, 3, 2), (4, 3, 2), (5, 4, 3), (6, 5, 4), (7, 5, 3), (10, 7, 4)],
+)
 def test_how_many_must_collude(cohort: int, threshold: int, fewest: int) -> None:
-    """By trying: two signed survivor sets, of which honest hospitals sign one each, or one with a single honest hospital."""
+    """By trying: two signed survivor sets, of which honest hospitals sign one each, or one with a
+    single honest hospital.
+    """
 
     def breaks(colluders: int) -> bool:
         honest = cohort - colluders
         return 2 * max(0, threshold - colluders) <= honest or threshold - colluders <= 1
 
-    assert min(count for count in range(cohort) if breaks(count)) == fewest == visible.helpers(cohort, threshold)
+    assert (
+        min(count for count in range(cohort) if breaks(count))
+        == fewest
+        == visible.helpers(cohort, threshold)
+    )
 
 
 def test_a_verdict_claims_no_more_than_the_intervals_allow(tmp_path: Path) -> None:
@@ -194,7 +251,10 @@ def test_a_verdict_claims_no_more_than_the_intervals_allow(tmp_path: Path) -> No
         summary["baselines"]["local"] = summary["local_test"]
         path.write_text(json.dumps(summary))
     shown = text_of(write_report(folder).read_text())
-    assert "clearly above majority class and linear model; not to be told from training alone: the 95 % intervals overlap" in shown
+    assert (
+        "clearly above majority class and linear model; not to be told from training alone: the 95"
+        " % intervals overlap" in shown
+    )
 
 
 def test_nothing_went_wrong(tmp_path: Path) -> None:
@@ -218,11 +278,17 @@ def test_a_hospitals_own_directory(tmp_path: Path) -> None:
     run = read_run(folder)
     assert [one.id for one in run.hospitals] == [IDS[0]]
     shown = text_of(write_report(folder).read_text())
-    assert IDS[0] in shown and "in the coordinator's report" in shown and "own test accuracy" not in shown
+    assert (
+        IDS[0] in shown
+        and "in the coordinator's report" in shown
+        and "own test accuracy" not in shown
+    )
 
 
 def test_algorithms_that_send_nothing_have_no_coordinator(tmp_path: Path) -> None:
-    shown = text_of(write_report(write_run(tmp_path / "run", algorithm="local", protection="plain")).read_text())
+    shown = text_of(
+        write_report(write_run(tmp_path / "run", algorithm="local", protection="plain")).read_text()
+    )
     assert "coordinator could see" not in shown and "Bytes of one round" not in shown
 
 
@@ -232,7 +298,9 @@ def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"cells": 3}'])
-def test_a_folder_without_a_run_is_refused_in_a_sentence(tmp_path: Path, content: str | None) -> None:
+def test_a_folder_without_a_run_is_refused_in_a_sentence(
+    tmp_path: Path, content: str | None
+) -> None:
     if content is not None:
         (tmp_path / "summary.json").write_text(content)
     with pytest.raises(ConfigError, match=re.escape(str(tmp_path))):
