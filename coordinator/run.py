@@ -24,11 +24,11 @@ from federation.messages import (
     Hello,
     Message,
     Refusal,
+    Rejected,
     RoundReport,
     StateGrant,
     StateRequest,
     Synchronised,
-    Turned,
     Welcome,
 )
 from federation.plan import Plan
@@ -158,7 +158,7 @@ class Run:
                 text = f"was turned away: its {name} is another one than the coordinator's"
                 return [
                     Recorded("turned", {"hospital": who, "code": str(code), "text": text}),
-                    Send(Turned(code=code), who),
+                    Send(Rejected(code=code), who),
                 ]
         if message.run == self.run and message.applied > self.applied:
             return self.malformed(who, "claims a round that has not been", now)

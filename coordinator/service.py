@@ -22,7 +22,8 @@ from federation.coding import Coding
 from federation.effects import Applied, Effect, Finished, Recorded, Send
 from federation.errors import ConfigError, MalformedMessage, Reason
 from federation.limits import from_coordinator, from_hospital, vector_bytes
-from federation.link import (
+from federation.messages import Aggregate, Message, Rejected, Update
+from federation.transport.link import (
     Connected,
     CoordinatorLink,
     CurveKeys,
@@ -31,7 +32,6 @@ from federation.link import (
     Received,
     Refused,
 )
-from federation.messages import Aggregate, Message, Turned, Update
 
 Tell = Callable[[str], None]
 Tap = Callable[[str, bytes, Sequence[Any]], None]
@@ -184,7 +184,7 @@ class Coordinator:
             message = codec.decode(frames, limits)
         except MalformedMessage as error:
             if error.reason == Reason.VERSION:
-                self._send(Turned(code=Reason.VERSION), who)
+                self._send(Rejected(code=Reason.VERSION), who)
             self._perform(self.run.malformed(who, str(error), now))
             return
         if isinstance(message, Update):

@@ -61,7 +61,7 @@ class Welcome(Message, frozen=True):
     rounds: Round
 
 
-class Turned(Message, frozen=True):
+class Rejected(Message, frozen=True):
     """The coordinator turns a hospital away (another version, config or roster)."""
 
     kind = 3

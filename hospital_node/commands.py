@@ -50,7 +50,7 @@ def keygen(
     Example: flop keygen --id north --data /data/chest        flop keygen --id hub --coordinator
     --address 192.0.2.10:5555
     """
-    from federation.link import CurveKeys, parse_address
+    from federation.transport.link import CurveKeys, parse_address
 
     if coordinator and not address:
         raise ConfigError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from federation import model
 from federation.errors import ConfigError
-from federation.link import Connected, CurveKeys, Disconnected, HospitalLink, Refused
+from federation.transport.link import Connected, CurveKeys, Disconnected, HospitalLink, Refused
 from hospital_node import local_data
 from hospital_node.settings import Hospital
 from hospital_node.storage import in_use

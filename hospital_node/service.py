@@ -26,7 +26,8 @@ from federation.effects import (
 )
 from federation.errors import ConfigError, PeerError, Reason
 from federation.limits import from_coordinator
-from federation.link import (
+from federation.messages import Progress, Refusal, Rejected
+from federation.transport.link import (
     Connected,
     CurveKeys,
     Disconnected,
@@ -35,7 +36,6 @@ from federation.link import (
     Received,
     Refused,
 )
-from federation.messages import Progress, Refusal, Turned
 from hospital_node import local_data
 from hospital_node.learner import Learner, accuracy
 from hospital_node.session import Session
@@ -176,7 +176,7 @@ class Node:
                     return
                 self._heard = time.monotonic()
                 self._perform(self.session.receive(message))
-                if isinstance(message, Turned):  # with these files it will be turned away again
+                if isinstance(message, Rejected):  # with these files it will be turned away again
                     self.turned = self.over = True
             case Disconnected(reason=reason) | Refused(reason=reason) | Malformed(reason=reason):
                 if self.finished is None:

@@ -48,19 +48,19 @@ from federation.messages import (
     KeyList,
     Message,
     Refusal,
+    Rejected,
     RoundReport,
     StartRound,
     StateGrant,
     StateRequest,
     Survivors,
     Synchronise,
-    Turned,
     UnmaskRequest,
     Welcome,
 )
 from federation.model import SharedModel
 from federation.plan import Plan
-from federation.protections.base import Own, State, step
+from federation.protections.base import LocalInputs, State, step
 from federation.roster import Roster
 from hospital_node.standing import Memory, Standing
 from hospital_node.stopwatch import Stopwatch
@@ -177,7 +177,9 @@ class Session:
                 "training gave NaN, infinity or another shape; lower training.lr",
                 Reason.TRAINING,
             )
-        own = Own(self.number, self.keys.signing_key, given, self.standing.digest, self.group)
+        own = LocalInputs(
+            self.number, self.keys.signing_key, given, self.standing.digest, self.group
+        )
         try:
             with self.protecting:
                 plan.coding.check(given)
@@ -220,7 +222,7 @@ class Session:
         match message:
             case Welcome():
                 return self._welcome(message)
-            case Turned():
+            case Rejected():
                 return [
                     Note(
                         "the coordinator turned this hospital away:"

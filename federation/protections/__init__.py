@@ -9,7 +9,7 @@ from federation.coding import Sum
 from federation.groupkey import GroupKey
 from federation.messages import Aggregate, Message
 from federation.plan import Binding, Plan
-from federation.protections.base import Gathering, Own, State, Steps
+from federation.protections.base import Gathering, LocalInputs, State, Steps
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Protection:
     """Both roles of one protection. `hidden`: the coordinator never sees a sum, nor the model."""
 
     kind: str
-    begin: Callable[[Plan, Own], tuple[State, Message]]
+    begin: Callable[[Plan, LocalInputs], tuple[State, Message]]
     steps: Steps
     bind: Callable[[bytes, GroupKey | None], Binding]
     open_aggregate: Callable[

@@ -33,7 +33,7 @@ from federation.plan import Binding, Plan
 
 
 @dataclass(frozen=True)
-class Own:
+class LocalInputs:
     """What a hospital brings to a round: its number, its signing key, its contribution, its model's
     digest, the group's key.
     """
@@ -45,7 +45,7 @@ class Own:
     group: GroupKey | None
 
     def __repr__(self) -> str:
-        return f"Own(number={self.number}, …)"
+        return f"LocalInputs(number={self.number}, …)"
 
 
 @dataclass
@@ -55,7 +55,7 @@ class State:
     """
 
     plan: Plan
-    own: Own
+    own: LocalInputs
     binding: Binding
     spent: bool = field(default=False, init=False)
 

@@ -27,8 +27,8 @@ from federation.messages import Aggregate, Consistency, Grant, Message, Survivor
 from federation.plan import Binding, Plan
 from federation.protections.base import (
     Gathering,
+    LocalInputs,
     Outcome,
-    Own,
     Signatures,
     State,
     check_signatures,
@@ -101,7 +101,7 @@ class Signed(State):
     survivors: tuple[int, ...]
 
 
-def announce(plan: Plan, own: Own) -> tuple[Announced, Message]:
+def announce(plan: Plan, own: LocalInputs) -> tuple[Announced, Message]:
     """Sign where this hospital stands."""
     binding = bind(own.model_digest, own.group)
     return Announced(plan, own, binding), ready(plan, own, binding)
@@ -128,7 +128,7 @@ def encrypt(state: Announced, received: Grant) -> tuple[Encrypted, Update]:
 
 
 def signed_update(
-    plan: Plan, own: Own, transcript: bytes, word: bytes, blobs: tuple[bytes, ...]
+    plan: Plan, own: LocalInputs, transcript: bytes, word: bytes, blobs: tuple[bytes, ...]
 ) -> Update:
     """The upload, signed for this run, round and hospital."""
     signature = signing.sign(

@@ -49,7 +49,7 @@ from federation.plan import Binding, Plan
 from federation.protections import advertisement, graph
 from federation.protections import derivations as derive
 from federation.protections.base import (
-    Own,
+    LocalInputs,
     State,
     check_signatures,
     check_survivors,
@@ -146,7 +146,7 @@ class Unmasked(State):
 
 def advertise_keys(
     plan: Plan,
-    own: Own,
+    own: LocalInputs,
     random: Callable[[int], bytes] = secrets.token_bytes,
     standing: Bind = bind,
 ) -> tuple[Advertised, AdvertiseKeys]:

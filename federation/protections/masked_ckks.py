@@ -28,7 +28,7 @@ from federation.groupkey import GroupKey
 from federation.messages import AdvertiseKeys, Aggregate, Grant, Update
 from federation.plan import Binding, Plan
 from federation.protections import masked, masked_coordinator
-from federation.protections.base import Own
+from federation.protections.base import LocalInputs
 from federation.protections.ckks import add_signed, bind, open_sum, packing_of, signed_update
 from federation.protections.masked import (
     Advertised,
@@ -55,7 +55,7 @@ def _mask(
 # ---- hospital ------------------------------------------------------------------------
 
 
-def advertise_keys(plan: Plan, own: Own) -> tuple[Advertised, AdvertiseKeys]:
+def advertise_keys(plan: Plan, own: LocalInputs) -> tuple[Advertised, AdvertiseKeys]:
     """Fresh keys for this round; the model's digest goes under the group's key, as under `ckks`."""
     return masked.advertise_keys(plan, own, standing=bind)
 

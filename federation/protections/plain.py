@@ -32,8 +32,8 @@ from federation.messages import Aggregate, Grant, Message, Ready, Update
 from federation.plan import Binding, Plan
 from federation.protections.base import (
     Gathering,
+    LocalInputs,
     Outcome,
-    Own,
     State,
     check_survivors,
     most_common_binding,
@@ -59,14 +59,14 @@ class Uploaded(State):
     clipped: int
 
 
-def announce(plan: Plan, own: Own) -> tuple[Announced, Ready]:
+def announce(plan: Plan, own: LocalInputs) -> tuple[Announced, Ready]:
     """Sign where this hospital stands."""
     return Announced(plan, own, bind(own.model_digest, own.group)), ready(
         plan, own, bind(own.model_digest, own.group)
     )
 
 
-def ready(plan: Plan, own: Own, binding: Binding) -> Ready:
+def ready(plan: Plan, own: LocalInputs, binding: Binding) -> Ready:
     signature = signing.sign(own.signing_key, "ready", plan.context(binding))
     return Ready(
         round=plan.round, model=binding.model, group_key=binding.group_key, signature=signature

@@ -24,7 +24,7 @@ from federation.groupkey import GroupKey
 from federation.messages import Delivery, Grant, KeyList, Survivors, UnmaskRequest
 from federation.plan import Plan
 from federation.protections import graph
-from federation.protections.base import Outcome, Own, step
+from federation.protections.base import LocalInputs, Outcome, step
 
 BONAWITZ = {500: {"0 %": 2.0, "30 %": 143.0}, 1000: {"0 %": 4.9, "30 %": 414.0}}
 """Server seconds for 100,000 entries in Bonawitz et al. 2017, as the literature recalls them;
@@ -165,7 +165,7 @@ def _round(
     state = masked.open_round(plan)
     states: dict[int, Any] = {}
     for who in everybody:
-        own = Own(who, keys[who].private, given[who], bytes(32), group)
+        own = LocalInputs(who, keys[who].private, given[who], bytes(32), group)
         states[who], advert = meters[who](masked.begin, plan, own)
         server(state.accept, who, advert)
 

@@ -35,9 +35,9 @@ from federation.config import (
 from federation.layout import Layout
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
-from federation.packets import CHUNK
 from federation.plan import Plan
 from federation.protections.masked_coordinator import RingTotal
+from federation.transport.packets import CHUNK
 from hospital_node.learner import ROOM
 
 REPEATS = 9

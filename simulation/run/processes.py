@@ -19,7 +19,7 @@ import tomli_w
 
 from coordinator.command import watch
 from federation.errors import FederationError
-from federation.link import CurveKeys
+from federation.transport.link import CurveKeys
 from hospital_node.local_data import data_root
 from learning.data import find, phantom
 from simulation.run.options import Prepared, admit

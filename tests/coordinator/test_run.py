@@ -23,6 +23,7 @@ from federation.messages import (
     KeyList,
     Message,
     Refusal,
+    Rejected,
     RoundReport,
     ShareKeys,
     StartRound,
@@ -31,7 +32,6 @@ from federation.messages import (
     Survivors,
     Synchronise,
     Synchronised,
-    Turned,
     Update,
     Welcome,
 )
@@ -78,7 +78,7 @@ def test_an_undisturbed_run_ends_with_one_model_and_no_word_of_trouble(kind: str
     assert rig.run.completed == 3 and rig.run.phase == Phase.FINISHED
     one_model(rig)
     assert not rig.federation.notes
-    assert {event.what for event in rig.federation.events} == {
+    assert {event.what for event in rig.federation.transport.events} == {
         "joined",
         "begin",
         "round",
@@ -368,7 +368,7 @@ def test_a_hospital_that_missed_aggregates_catches_up_and_nothing_of_the_model_p
     rig: Rig
     away = lambda message: (
         None if 1 <= rig.run.last_begun <= 3 and rig.run.phase != Phase.SYNCHRONISING else message
-    )  # noqa: E731
+    )
     wire = Rewrite(Message, away, only=3)
 
     def watch(effect: Any, run: Run) -> None:
@@ -737,7 +737,7 @@ def test_welcome_names_the_run_and_where_it_stands() -> None:
     sends = [
         effect.message for effect in rig.run.receive(1, turned, 0.0) if isinstance(effect, Send)
     ]
-    assert sends == [Turned(code="config")]
+    assert sends == [Rejected(code="config")]
     assert 1 not in rig.run.reachable
     assert isinstance(rig.roster, Roster) and AdvertiseKeys and ShareKeys
 

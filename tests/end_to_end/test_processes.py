@@ -16,7 +16,7 @@ import pytest
 import flop
 from coordinator.command import watch
 from federation import model
-from federation.link import CurveKeys
+from federation.transport.link import CurveKeys
 from simulation.run.options import Options, prepare
 from simulation.run.processes import Processes, write_files
 

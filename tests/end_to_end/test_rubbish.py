@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from federation import codec
-from federation.link import Connected, CurveKeys, HospitalLink, Received
-from federation.messages import Turned
+from federation.messages import Rejected
+from federation.transport.link import Connected, CurveKeys, HospitalLink, Received
 from hospital_node.settings import Hospital
 from tests.end_to_end.zmq_federation import ZmqFederation
 
@@ -97,4 +97,4 @@ def test_rubbish_from_an_admitted_hospital_hurts_nobody_else(
     assert any(name in line for line in federation.said["coordinator"])
     if script in (other_version, other_config):
         answers = [codec.decode(frames, codec.Limits(1 << 16, 0)) for frames in rubbish.got]
-        assert Turned(code="version" if script is other_version else "config") in answers
+        assert Rejected(code="version" if script is other_version else "config") in answers

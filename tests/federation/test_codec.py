@@ -318,10 +318,12 @@ def test_bombs_and_oddities_are_refused(body: bytes) -> None:
 def test_a_code_is_letters_for_it_is_shown_in_a_terminal(code: str) -> None:
     for message in (
         messages.Refusal(round=1, code=code),
-        messages.Turned(code=code),
+        messages.Rejected(code=code),
         messages.AbortRound(round=1, code=code),
     ):
         with pytest.raises(MalformedMessage):
             decode(encode(message), WIDE)
     for reason in Reason:
-        assert decode(encode(messages.Turned(code=reason)), WIDE) == messages.Turned(code=reason)
+        assert decode(encode(messages.Rejected(code=reason)), WIDE) == messages.Rejected(
+            code=reason
+        )

@@ -19,12 +19,12 @@ from federation.messages import (
     Hello,
     Ready,
     Refusal,
+    Rejected,
     StartRound,
     StateGrant,
     StateRequest,
     Synchronise,
     Synchronised,
-    Turned,
     Update,
     Welcome,
 )
@@ -225,7 +225,7 @@ def test_a_new_run_discards_the_round_and_starts_from_the_agreed_start() -> None
 
 @pytest.mark.parametrize("code", [*Reason, "something new"])
 def test_being_turned_away_is_told_to_the_operator_in_words(code: str) -> None:
-    (note,) = Rig(config("masked", 3)).sessions[0].receive(Turned(code=str(code)))
+    (note,) = Rig(config("masked", 3)).sessions[0].receive(Rejected(code=str(code)))
     assert (
         isinstance(note, Note)
         and note.error

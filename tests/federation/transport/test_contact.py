@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from federation.contact import Dialling, Reception
-from federation.events import Connected, Received
-from federation.packets import HELLO, Data, encode
+from federation.transport.contact import Dialling, Reception
+from federation.transport.events import Connected, Received
+from federation.transport.packets import HELLO, Data, encode
 
 MB = 1 << 20
 ALICE, SERVER = b"a" * 32, b"s" * 32

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from federation.packets import (
+from federation.transport.packets import (
     CHUNK,
     MAX_FRAMES,
     Ack,

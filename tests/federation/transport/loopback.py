@@ -12,7 +12,7 @@ from collections.abc import Callable
 import zmq
 from zmq.utils import z85
 
-from federation.link import CoordinatorLink, CurveKeys, HospitalLink, Received
+from federation.transport.link import CoordinatorLink, CurveKeys, HospitalLink, Received
 
 PATIENCE_S = 15  # only a failing test waits for so long
 SERVER, ALICE, BOB, EVE = (CurveKeys.generate() for _ in range(4))

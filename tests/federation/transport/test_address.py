@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from federation.address import AddressError, parse_address
+from federation.transport.address import AddressError, parse_address
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from federation import packets
-from federation.packets import Ack, Data, MalformedPacket, Nack, Probe, WrongVersion, decode, encode
-from federation.transfer import Conversation, Inbox, Outbox, TooLong
+from federation.transport import packets
+from federation.transport.packets import (
+    Ack,
+    Data,
+    MalformedPacket,
+    Nack,
+    Probe,
+    WrongVersion,
+    decode,
+    encode,
+)
+from federation.transport.transfer import Conversation, Inbox, Outbox, TooLong
 
 ROOM = 1 << 20
 message = st.lists(st.binary(max_size=40), min_size=1, max_size=4)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from federation import link as module
-from federation.link import Connected, Disconnected, Malformed, Refused
-from federation.packets import HELLO, encode
-from tests.federation.loopback import (
+from federation.transport import link as module
+from federation.transport.link import Connected, Disconnected, Malformed, Refused
+from federation.transport.packets import HELLO, encode
+from tests.federation.transport.loopback import (
     ALICE,
     BOB,
     EVE,

@@ -28,10 +28,18 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-from federation.address import AddressError, Diagnosis, diagnose, parse_address
-from federation.contact import SILENCE_S, Contacts, Dialling, Reception, Route
-from federation.events import REPEAT_S, Connected, Disconnected, Event, Malformed, Received, Refused
-from federation.packets import CHUNK, Buffer, Packet, encode
+from federation.transport.address import AddressError, Diagnosis, diagnose, parse_address
+from federation.transport.contact import SILENCE_S, Contacts, Dialling, Reception, Route
+from federation.transport.events import (
+    REPEAT_S,
+    Connected,
+    Disconnected,
+    Event,
+    Malformed,
+    Received,
+    Refused,
+)
+from federation.transport.packets import CHUNK, Buffer, Packet, encode
 
 __all__ = [
     "AddressError",

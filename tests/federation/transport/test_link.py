@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from federation import link as module
-from federation.link import AddressError, Connected, Disconnected, Received, Refused
-from federation.packets import HELLO, Data, encode
-from tests.federation.loopback import (
+from federation.transport import link as module
+from federation.transport.link import AddressError, Connected, Disconnected, Received, Refused
+from federation.transport.packets import HELLO, Data, encode
+from tests.federation.transport.loopback import (
     ALICE,
     BOB,
     EVE,

@@ -12,9 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from federation.address import Diagnosis
-from federation.events import Announcements, Connected, Disconnected, Malformed, Received, Refused
-from federation.packets import (
+from federation.transport.address import Diagnosis
+from federation.transport.events import (
+    Announcements,
+    Connected,
+    Disconnected,
+    Malformed,
+    Received,
+    Refused,
+)
+from federation.transport.packets import (
     BYE_REMOVED,
     BYE_REPLACED,
     BYE_VERSION,
@@ -29,7 +36,7 @@ from federation.packets import (
     WrongVersion,
     decode,
 )
-from federation.transfer import Conversation, TooLong
+from federation.transport.transfer import Conversation, TooLong
 
 PROBE_S = 10.0  # without a word while something is under way: ask
 HELLO_S = 5.0  # without a welcome: say hello again

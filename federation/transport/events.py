@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from federation.packets import Buffer
+from federation.transport.packets import Buffer
 
 
 @dataclass(frozen=True)
