@@ -189,9 +189,16 @@ def bench(
     with bar:
         task = bar.add_task("cells", total=len(todo))
         rows = matrix.run_all(
-            todo, out, root=_root(), device=place, jobs=jobs, engine=engine,
-            told=lambda done, of, row: bar.update(task, completed=done, description=f"{row['attack']} on {row['model']}"),
-        )  # fmt: skip
+            todo,
+            out,
+            root=_root(),
+            device=place,
+            jobs=jobs,
+            engine=engine,
+            told=lambda done, of, row: bar.update(
+                task, completed=done, description=f"{row['attack']} on {row['model']}"
+            ),
+        )
     about = (
         f"{len(todo)} cells on {data}, {images} images of {image_size} pixels, fewer where a model"
         f" is large; seed {seed}, on {place}."

@@ -216,4 +216,4 @@ class Rig:
         return self
 
     def events(self, what: str) -> list[dict[str, Any]]:
-        return [event.facts for event in self.federation.transport.events if event.what == what]
+        return [event.facts for event in self.federation.events if event.what == what]

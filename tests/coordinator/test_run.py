@@ -78,7 +78,7 @@ def test_an_undisturbed_run_ends_with_one_model_and_no_word_of_trouble(kind: str
     assert rig.run.completed == 3 and rig.run.phase == Phase.FINISHED
     one_model(rig)
     assert not rig.federation.notes
-    assert {event.what for event in rig.federation.transport.events} == {
+    assert {event.what for event in rig.federation.events} == {
         "joined",
         "begin",
         "round",
