@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from attacks.methods.imprint import PREFIX, ImprintBlock
-from attacks.observation import Observation
+from attacks.observation import MALICIOUS, Observation
 from attacks.pictures import Pictures
 from attacks.trials import Trial, Truth
 from learning import models
@@ -50,6 +50,6 @@ def imprinted(
         before,
         update,
         frozenset({"head.weight", "head.bias"}),
-        adversary="malicious",
+        adversary=MALICIOUS,
     )
     return [Trial(seen, Truth(images / 255.0, labels, ({},)))]

@@ -10,11 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
+
+CURIOUS, COLLUDING = "honest-but-curious", "honest-but-curious + 1 hospital"
+MALICIOUS = "malicious"
+UNCHECKED, OTHER_LAYERS, OTHER_START, OTHER_AGGREGATE = (
+    f"{MALICIOUS}: {lie}"
+    for lie in ("nothing is checked", "other layers", "another start", "another aggregate")
+)
+"""Who attacks, in the words of the result rows. Observations of a liar say `MALICIOUS` alone."""
 
 NEEDS = {
     "update": "an update that can be read (under ckks the coordinator holds ciphertext only)",
@@ -31,7 +40,6 @@ NEEDS = {
     "labels": "the labels",
     "proxy_head": "a colluding hospital's head",
     "oracle_head": "the attacked hospital's own head",
-    "dataset_mean": "the mean image of comparable data",
     "candidates": "candidate images whose membership is asked",
     "shadow": "labelled images of the same kind (shadow data)",
 }
@@ -39,6 +47,13 @@ NEEDS = {
 
 class MissingKnowledge(ValueError):
     """The case lacks something that the attack declared as needed; the message names it."""
+
+
+def known(value: T | None, word: str) -> T:
+    """Return what is known. Raises MissingKnowledge, which names `word` of NEEDS, if it is not."""
+    if value is None:
+        raise MissingKnowledge(f"not known: {NEEDS[word]}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class Observation:
     ciphertext_bytes: int = 0
     algorithm: str = "fedavg"
     protection: str = "plain"
-    adversary: str = "honest-but-curious"
+    adversary: str = CURIOUS
     cohort: int = 1
     summed: int = 1
 
@@ -80,6 +95,11 @@ class Observation:
             raise ValueError(
                 f"observation: an update sums at least one hospital, not {self.summed}"
             )
+
+    @property
+    def readable(self) -> Arrays:
+        """The update. Raises MissingKnowledge if it is a ciphertext."""
+        return known(self.update, "update")
 
     def without(self, known: Arrays, hospitals: int = 1) -> Observation:
         """The observation less the updates of `hospitals` colluding hospitals, whose sum `known`
@@ -120,7 +140,7 @@ class SideKnowledge:
     `batch_size` counts the images of one local step, `images` those of the whole update (default:
     batch_size); `mode` is "eval" or "train", how the hospital ran BatchNorm; `head` maps private
     names to arrays and `head_source` says whose it is ("proxy", "oracle"). `labels` (images,),
-    `dataset_mean` (C, H, W), `candidates` (n, C, H, W), `shadow` (images, labels).
+    `candidates` (n, C, H, W), `shadow` (images, labels).
     """
 
     learning_rate: float | None = None
@@ -133,7 +153,6 @@ class SideKnowledge:
     mode: str = "eval"
     head: Arrays | None = None
     head_source: str = ""
-    dataset_mean: np.ndarray | None = None
     candidates: np.ndarray | None = None
     shadow: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -164,7 +183,7 @@ class Case(NamedTuple):
             facts.add(f"{known.head_source}_head")
         if "head.bias" in seen.shared_before:
             facts.add("classes")
-        if seen.adversary == "malicious":
+        if seen.adversary == MALICIOUS:
             facts.add("malicious")
         return frozenset(facts)
 
