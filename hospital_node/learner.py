@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load, save_file
+from safetensors.numpy import load, save
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
+from federation.files import write_whole
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
 from hospital_node.local_data import LocalData
@@ -115,9 +116,8 @@ class Learner:
         self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
 
     def save_private(self, path: Path) -> None:
-        temporary = path.with_name(path.name + ".part")
-        save_file(self.private, temporary)
-        temporary.replace(path)
+        """Write the private layers as safetensors; on the disk when this returns."""
+        write_whole(path, save(self.private), durable=True)
 
     def load_private(self, path: Path) -> None:
         """Raises ConfigError where the file does not fit this model."""
