@@ -29,7 +29,7 @@ class Pictures:
 
     @property
     def mean(self) -> np.ndarray:
-        return self.others.mean(0) / 255.0
+        return np.asarray(self.others.mean(0) / 255.0)
 
 
 def take(

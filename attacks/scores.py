@@ -32,9 +32,9 @@ class ImageScore:
     label: bool | None
 
 
-def psnr(mse: np.ndarray | float) -> np.ndarray | float:
-    """Peak signal-to-noise ratio in dB for images in [0, 1], capped at 120."""
-    return -10 * np.log10(np.maximum(mse, _FLOOR))
+def psnr(mse: np.ndarray | float) -> np.ndarray:
+    """Peak signal-to-noise ratio in dB for images in [0, 1], capped at 120; of `mse`'s shape."""
+    return np.asarray(-10 * np.log10(np.maximum(mse, _FLOOR)))
 
 
 def assignment(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def assignment(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """
     cost = ((truth[:, None] - found[None]) ** 2).reshape(len(truth), len(found), -1).mean(-1)
     rows, columns = linear_sum_assignment(np.nan_to_num(cost, nan=1e9))
-    return columns[np.argsort(rows)]
+    return np.asarray(columns)[np.argsort(rows)]
 
 
 def score(
@@ -79,8 +79,10 @@ def score(
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Structural similarity of two images (C, H, W) in [0, 1] (torchmetrics)."""
-    pair = [torch.from_numpy(np.ascontiguousarray(x))[None] for x in (a, b)]
-    return float(structural_similarity_index_measure(*pair, data_range=1.0))
+    first, second = (torch.from_numpy(np.ascontiguousarray(x))[None] for x in (a, b))
+    value = structural_similarity_index_measure(first, second, data_range=1.0)
+    assert isinstance(value, torch.Tensor)  # a pair only if the gradient is asked for
+    return float(value)
 
 
 def ncc(a: np.ndarray, b: np.ndarray) -> float:
@@ -93,7 +95,7 @@ def ncc(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def constant_controls(truth: np.ndarray, dataset_mean: np.ndarray) -> dict[str, np.ndarray]:
-    """PSNR (B,) of `grey`, mid-grey, and of `mean`, the data set's mean image, against each image."""
+    """PSNR (B,) of `grey` and of `mean`, the data set's mean image, against each image."""
     truth = truth.astype(np.float64)
     guesses = {"grey": np.full_like(truth[0], 0.5), "mean": dataset_mean.astype(np.float64)}
     return {
@@ -104,7 +106,7 @@ def constant_controls(truth: np.ndarray, dataset_mean: np.ndarray) -> dict[str, 
 
 @dataclass(frozen=True)
 class Summary:
-    """A row's scores over all its images: quartiles, rates, and the controls' median. N/A is None."""
+    """A row's scores over all its images: quartiles, rates, the controls' median; None is N/A."""
 
     images: int
     psnr_q1: float
@@ -145,7 +147,10 @@ def _rate(answers: Sequence[bool | None]) -> float | None:
 
 
 def auc(scores: np.ndarray, member: np.ndarray) -> float:
-    """Area under the ROC curve of membership scores; 0.5 is chance (Mann-Whitney, ties count half)."""
+    """Area under the ROC curve of membership scores (Mann-Whitney, ties count half).
+
+    Raises ValueError if `member` (candidates,) has only one kind.
+    """
     inside, outside = scores[member.astype(bool)], scores[~member.astype(bool)]
     if not len(inside) or not len(outside):
         raise ValueError("membership needs candidates of both kinds")

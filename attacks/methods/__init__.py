@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 
 from attacks.methods._answers import Answer, LabelShares, Membership, Reconstruction
-from attacks.methods._attack import Attack, Settings, Settled
+from attacks.methods._attack import Attack, Load, Settings, Settled
 
 __all__ = [
     "ATTACKS",
     "Answer",
     "Attack",
     "LabelShares",
+    "Load",
     "Membership",
     "Reconstruction",
     "Settings",

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Generic, NamedTuple, TypedDict, TypeVar
 
+import numpy as np
 import torch
+from torch import nn
 
 from attacks.methods._answers import Answer
 from attacks.observation import Case, require
@@ -137,7 +139,10 @@ class Attack(Generic[AnyAnswer]):
         cells: The rows of the default matrix, as changes to its base cell.
         cells_per_model: Further rows for each model without BatchNorm that is measured as well.
         cells_per_batchnorm_model: The same for each model with BatchNorm.
+        product: The algorithms with which it joins the product of the axes (`--full`).
         effort: The quick benchmark multiplies its steps by this, because a step is cheap.
+        plant: What a lying coordinator puts in front of the model, from channels, image size and
+            samples of the images' mean brightness; None if the attack plants nothing.
         finding: What the report says about the attack in its first lines, if anything.
     """
 
@@ -151,7 +156,9 @@ class Attack(Generic[AnyAnswer]):
     cells: tuple[Change, ...] = (Change(),)
     cells_per_model: tuple[Change, ...] = ()
     cells_per_batchnorm_model: tuple[Change, ...] = ()
+    product: tuple[str, ...] = ()
     effort: Callable[[Load], int] = one
+    plant: Callable[[int, int, np.ndarray], nn.Module] | None = None
     finding: Finding | None = None
 
     def run(self, cases: Sequence[Case], settings: Settings | None = None) -> AnyAnswer:

@@ -94,4 +94,5 @@ ATTACK = Attack(
     reconstruct,
     Settled(steps=500, restarts=2, tv=1e-3),
     cells=(EVERY_LAYER,),
+    product=("fedavg",),
 )

@@ -90,5 +90,6 @@ ATTACK = Attack(
     reconstruct,
     DEFAULTS,
     cells=(EVERY_LAYER,),
+    product=("fedavg",),
     effort=effort,
 )

@@ -33,6 +33,7 @@ ATTACK = Attack(
     Reconstruction,
     reconstruct,
     Settled(steps=600, tv=1e-3, restarts=4),
+    product=("flop",),
     finding=Finding(
         "The naive attack that guesses the head reaches {psnr_median:.0f} dB: it would call FLOP"
         " safe, wrongly.",

@@ -35,5 +35,6 @@ ATTACK = Attack(
     reconstruct,
     DEFAULTS,
     cells=(EVERY_LAYER,),
+    product=("fedavg",),
     effort=effort,
 )

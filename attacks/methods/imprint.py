@@ -33,6 +33,7 @@ from attacks.observation import (
 from learning.training import INPUT_MEAN, INPUT_STD
 
 PREFIX = "imprint."
+BINS = 128
 
 
 class ImprintBlock(nn.Module):
@@ -89,6 +90,11 @@ def unpack(case: Case) -> np.ndarray:
     return images.clip(0, 1)
 
 
+def plant(channels: int, size: int, brightness: np.ndarray) -> nn.Module:
+    """The block with its default number of bins."""
+    return ImprintBlock(channels, size, BINS, brightness)
+
+
 _SUM: Change = {"protection": "masked", "bits": 12, "cohort": 5}
 ATTACK = Attack(
     "imprint",
@@ -104,6 +110,7 @@ ATTACK = Attack(
         {**_SUM, "adversary": OTHER_AGGREGATE},
         {"adversary": OTHER_AGGREGATE},
     ),
+    plant=plant,
     finding=Finding(
         "A coordinator whose hospitals run whatever it sends reads {success:.0f} % of a batch"
         " ({psnr_median:.0f} dB); the product's hospitals refused {refused} of its {tried} ways in."

@@ -58,5 +58,6 @@ ATTACK = Attack(
         {**EVERY_LAYER, "batch": 2, "frozen": True},
         {**EVERY_LAYER, "batch": 2},
     ),
+    product=("fedavg",),
     effort=effort,
 )

@@ -44,4 +44,5 @@ ATTACK = Attack(
     Reconstruction,
     reconstruct,
     DEFAULTS,
+    product=("flop",),
 )

@@ -183,6 +183,7 @@ ATTACK = Attack(
     reconstruct,
     Settled(steps=400, restarts=4, tv=1e-4, tolerance=1e-6),
     cells_per_model=({}, AS_HOSPITALS_DO),
+    product=("flop", "fedavg"),
     effort=effort,
     finding=Finding(
         "FLOP alone, without a protection: the adaptive attack reaches {psnr_median:.0f} dB knowing"
