@@ -290,6 +290,7 @@ def _choices(kind: type, key: str) -> str:
         found = next(
             (field.type for field in fields if field.encode_name == name), msgspec.inspect.AnyType()
         )
+        found = found.type if isinstance(found, msgspec.inspect.Metadata) else found
     if isinstance(found, msgspec.inspect.LiteralType):
         return f"; it is one of {', '.join(str(value) for value in found.values)}"
     if isinstance(found, msgspec.inspect.StructType):
