@@ -366,9 +366,11 @@ def test_a_hospital_that_missed_aggregates_catches_up_and_nothing_of_the_model_p
 ):
     frames: list[bytes] = []
     rig: Rig
-    away = lambda message: (
-        None if 1 <= rig.run.last_begun <= 3 and rig.run.phase != Phase.SYNCHRONISING else message
-    )
+
+    def away(message: Message) -> Message | None:
+        gone = 1 <= rig.run.last_begun <= 3 and rig.run.phase != Phase.SYNCHRONISING
+        return None if gone else message
+
     wire = Rewrite(Message, away, only=3)
 
     def watch(effect: Any, run: Run) -> None:
