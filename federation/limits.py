@@ -5,7 +5,7 @@ from __future__ import annotations
 from federation.codec import Limits
 from federation.config import FederationConfig
 from federation.layout import Layout
-from federation.plan import Coding
+from federation.coding import Coding
 
 
 def _bodies(hospitals: int, cohort: int) -> tuple[int, int]:

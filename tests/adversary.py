@@ -154,7 +154,7 @@ class LyingCoordinator:
         """All hold one group key."""
         self.applied = max(session.shared.round for session in self.sessions.values())
         for who in self.sessions:
-            self.say(who, Welcome(run=RUN, next_round=1, rounds=9))
+            self.say(who, Welcome(run=RUN, rounds=9))
         (made,) = self.say(
             maker, Synchronise(epoch=epoch, source=maker, applied=self.applied, group_key=b"")
         )

@@ -27,7 +27,7 @@ from federation.messages import (
     RoundReport,
     ShareKeys,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Survivors,
     Synchronise,
@@ -448,7 +448,7 @@ def test_a_source_that_keeps_the_key_to_itself_is_passed_over() -> None:
     sources: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up":
+        if isinstance(message, StateAnswer) and direction == "up":
             sources.append(who)
             if who == sources[0]:
                 return ()
@@ -459,7 +459,7 @@ def test_a_source_that_keeps_the_key_to_itself_is_passed_over() -> None:
     one_model(rig)
 
 
-def spoilt(message: StateGrant) -> StateGrant:
+def spoilt(message: StateAnswer) -> StateAnswer:
     return replace(message, buffers=(bytes(len(message.buffers[0])),))
 
 
@@ -469,7 +469,7 @@ def test_a_source_that_hands_on_rubbish_is_passed_over_and_named() -> None:
     first: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up":
+        if isinstance(message, StateAnswer) and direction == "up":
             first.append(who)
             if who == first[0]:
                 message = spoilt(message)
@@ -498,7 +498,7 @@ def test_a_false_model_from_a_peer_is_refused_by_what_most_stand_at_and_another_
                 shared = rig.sessions[who].shared
                 rig.true = shared.vector  # type: ignore[attr-defined]
                 shared.vector = shared.vector + np.float32(0.5)
-        elif sent and isinstance(message, StateGrant) and direction == "up" and who == sent[0]:
+        elif sent and isinstance(message, StateAnswer) and direction == "up" and who == sent[0]:
             rig.sessions[who].shared.vector = rig.true  # type: ignore[attr-defined]
         return ((0.0, message),)
 
@@ -565,7 +565,7 @@ def test_a_forged_grant_is_not_relayed() -> None:
     forged: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up" and not forged:
+        if isinstance(message, StateAnswer) and direction == "up" and not forged:
             other = next(
                 number for number in range(5) if number not in (message.asker, message.source)
             )
@@ -591,7 +591,7 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
     request = StateRequest(
         epoch=1, asker=2, source=3, applied=0, public=bytes(32), signature=bytes(64)
     )
-    grant = StateGrant(
+    grant = StateAnswer(
         epoch=1, asker=2, source=3, public=bytes(32), signature=bytes(64), buffers=(b"x",)
     )
     nowhere = [(2, replace(request, source=77)), (2, replace(request, source=2))]
@@ -734,7 +734,7 @@ def test_welcome_names_the_run_and_where_it_stands() -> None:
         for effect in rig.run.receive(1, rig.sessions[1].hello(), 0.0)
         if isinstance(effect, Send)
     ]
-    assert sends == [Welcome(run=RUN, next_round=1, rounds=7)]
+    assert sends == [Welcome(run=RUN, rounds=7)]
     turned = replace(rig.sessions[1].hello(), config=bytes(32))
     sends = [
         effect.message for effect in rig.run.receive(1, turned, 0.0) if isinstance(effect, Send)

@@ -15,7 +15,7 @@ from federation import groupkey
 from federation.codec import encode
 from federation.errors import FaultyCoordinator, FaultyHospital, Reason
 from federation.groupkey import Asking, GroupKey
-from federation.messages import StateGrant
+from federation.messages import StateAnswer
 from tests.rig import RUN, Rig, config
 
 RIG = Rig(config("masked", 4))
@@ -34,11 +34,11 @@ def ask(source: int = SOURCE, applied: int = 5) -> Asking:
 
 def grant(
     asking: Asking, by: int = SOURCE, key: GroupKey = KEY, model: bytes = MODEL
-) -> StateGrant:
+) -> StateAnswer:
     return groupkey.grant(RUN, ROSTER, asking.request, key, model, signing_key(by))
 
 
-def accept(asking: Asking, answer: StateGrant, run: bytes = RUN) -> tuple[GroupKey, bytes]:
+def accept(asking: Asking, answer: StateAnswer, run: bytes = RUN) -> tuple[GroupKey, bytes]:
     return groupkey.accept(run, ROSTER, asking, answer, RIG.secrets[ASKER].sealing_key)
 
 
@@ -166,7 +166,7 @@ def test_a_grant_opens_only_with_the_askers_long_lived_key_too() -> None:
         groupkey.accept(RUN, ROSTER, asking, answer, RIG.secrets[OTHER].sealing_key)
 
 
-def sealed_by_source(asking: Asking, plain: bytes) -> StateGrant:
+def sealed_by_source(asking: Asking, plain: bytes) -> StateAnswer:
     """Signed and sealed as it must be, by a source that seals what it likes."""
     request, pair = asking.request, agreement.generate()
     parts = (
@@ -184,7 +184,7 @@ def sealed_by_source(asking: Asking, plain: bytes) -> StateGrant:
     signature = signing.sign(
         signing_key(SOURCE), "state-grant", *parts, pair.public, digest("sealed-state", box)
     )
-    return StateGrant(
+    return StateAnswer(
         epoch=3, asker=ASKER, source=SOURCE, public=pair.public, signature=signature, buffers=(box,)
     )
 

@@ -21,7 +21,7 @@ from federation.messages import (
     Refusal,
     Rejected,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Synchronise,
     Synchronised,
@@ -51,14 +51,14 @@ def test_whatever_is_delivered_in_a_grants_place_the_question_stays_open() -> No
     hub = liar()
     request = asks(hub, 3, 0)
     (true,) = hub.say(0, request)
-    assert isinstance(true, StateGrant)
+    assert isinstance(true, StateAnswer)
     for forged, reason in (
         (replace(true, source=1), "unexpected"),
         (replace(true, epoch=7), "unexpected"),
         (replace(true, signature=bytes(64)), "signature"),
         (replace(true, buffers=(bytes(len(true.buffers[0])),)), "signature"),
     ):
-        refuses(hub, 3, forged, reason, "refused StateGrant: coordinator")
+        refuses(hub, 3, forged, reason, "refused StateAnswer: coordinator")
     assert isinstance(hub.say(3, true)[0], Synchronised)
     assert hub.sessions[3].group.identifier == hub.sessions[0].group.identifier  # type: ignore[union-attr]
     refuses(hub, 3, true, "unexpected", "delivered a group key that nobody asked for")
@@ -165,7 +165,7 @@ def test_nothing_begins_before_the_run() -> None:
         assert [type(effect) for effect in effects] == [Note, Send] and isinstance(
             effects[1].message, Refusal
         )  # type: ignore[union-attr]
-    rig.sessions[0].receive(Welcome(run=RUN, next_round=1, rounds=1))
+    rig.sessions[0].receive(Welcome(run=RUN, rounds=1))
     effects = rig.sessions[0].receive(StartRound(round=1, cohort=EVERYBODY))
     assert "before its group key is agreed" in effects[0].text  # type: ignore[union-attr]
 
@@ -217,7 +217,7 @@ def test_a_new_run_discards_the_round_and_starts_from_the_agreed_start() -> None
     hub = liar()
     hub.usable(1)
     hub.advertise(2)
-    hub.say(0, Welcome(run=b"another run 0000", next_round=1, rounds=5))
+    hub.say(0, Welcome(run=b"another run 0000", rounds=5))
     session = hub.sessions[0]
     assert hub.discarded(0, 2) and session.current is None and session.group is None
     assert session.shared.digest == session.start.digest and session.memory.answered == 0
