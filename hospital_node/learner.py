@@ -18,7 +18,7 @@ from federation.files import write_whole
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
 from hospital_node.local_data import LocalData
-from learning import baselines, models, parameters, split
+from learning import baselines, models, parameters, private_layers
 from learning.evaluation import Scores, evaluate, metrics
 from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings, TrainStats
@@ -67,11 +67,11 @@ class Learner:
                 image_size=agreed.image_size,
                 classes=self.classes,
             )
-            self.split = split.choose(
+            self.split = private_layers.choose(
                 self.model,
                 agreed.private or None,
                 algorithm=config.federation.algorithm,
-                default=models.REGISTRY[agreed.name].private,
+                default=models.spec(agreed.name).private,
                 buffers=agreed.buffers,
             )
         except ValueError as error:

@@ -227,12 +227,12 @@ def _start(name: str) -> SharedModel:
     """
     import torch
 
-    from learning import models, split
+    from learning import models, private_layers
 
     try:
         with torch.device("meta"):
             network = models.build(name, channels=1, image_size=64, classes=2)
-        shared = split.choose(network, default=models.REGISTRY[name].private).shared
+        shared = private_layers.choose(network, default=models.spec(name).private).shared
     except ValueError as error:
         raise ConfigError(f"--model {name}: {error}") from None
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
