@@ -188,9 +188,7 @@ class Run:
         self._heard(who, peer)
         if self.phase == Phase.FINISHED:
             return [*effects, Send(Finish(completed=self.completed), who)]
-        welcome = Welcome(
-            run=self.run, rounds=self.config.federation.rounds
-        )
+        welcome = Welcome(run=self.run, rounds=self.config.federation.rounds)
         return [*effects, Send(welcome, who), *self._advance(now)]
 
     def _heard(self, who: int, peer: Peer) -> None:

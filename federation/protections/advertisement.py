@@ -25,17 +25,19 @@ def signed_parts(context: Digest, advert: AdvertiseKeys) -> tuple[Part, ...]:
 
 
 def digest_of(advert: AdvertiseKeys) -> Digest:
-    return Digest(digest(
-        "advert",
-        advert.sender,
-        advert.model,
-        advert.group_key,
-        advert.mask_key,
-        advert.channel_key,
-        len(advert.holders),
-        *advert.holders,
-        advert.signature,
-    ))
+    return Digest(
+        digest(
+            "advert",
+            advert.sender,
+            advert.model,
+            advert.group_key,
+            advert.mask_key,
+            advert.channel_key,
+            len(advert.holders),
+            *advert.holders,
+            advert.signature,
+        )
+    )
 
 
 def check(plan: Plan, binding: Binding, advert: AdvertiseKeys) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crypto import signing
 from crypto.errors import CryptoError
-from federation.coding import Contribution, Sum
+from federation.coding import Coding, Contribution, Sum
 from federation.errors import (
     FaultyCoordinator,
     FaultyHospital,
@@ -276,26 +276,24 @@ def most_common_binding(
     return best, sorted(set(claims) - set(groups[best]))
 
 
-def vector_buffer(plan: Plan, who: HospitalNumber, message: Update) -> Any:
+def vector_buffer(coding: Coding, who: HospitalNumber, message: Update) -> Any:
     """The one buffer of an upload, exactly as long as a coded vector. Raises FaultyHospital."""
-    if len(message.buffers) != 1 or len(message.buffers[0]) != plan.coding.wire_bytes:
+    if len(message.buffers) != 1 or len(message.buffers[0]) != coding.wire_bytes:
         raise FaultyHospital(
             who,
-            f"uploaded something else than one vector of {plan.coding.wire_bytes} bytes",
+            f"uploaded something else than one vector of {coding.wire_bytes} bytes",
             Reason.MALFORMED,
         )
     return message.buffers[0]
 
 
-def signed_sum(plan: Plan, received: Aggregate) -> NDArray[Any]:
+def signed_sum(coding: Coding, received: Aggregate) -> NDArray[Any]:
     """The ring elements of an aggregate as signed integers. Raises FaultyCoordinator for another
     length.
     """
     try:
         (buffer,) = received.buffers
-        return plan.coding.ring_type.signed(
-            plan.coding.ring_type.from_wire(buffer, plan.coding.elements)
-        )
+        return coding.ring_type.signed(coding.ring_type.from_wire(buffer, coding.elements))
     except (CryptoError, ValueError):
         raise FaultyCoordinator(
             "sent an aggregate of another length than the agreed one", Reason.MALFORMED

@@ -478,7 +478,7 @@ def open_aggregate(
         received.signers,
         received.signatures,
     )
-    values = signed_sum(plan, received)
+    values = signed_sum(plan.coding, received)
     tag = expected(
         group.secret, derive.tag_context(context, received.transcript), received.survivors, values
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from crypto import agreement, keystream, sealing, sharing
 from crypto.errors import CryptoError
-from federation.coding import Sum
+from federation.coding import Coding, Sum
 from federation.errors import FaultyHospital, Reason, RoundAborted
 from federation.messages import (
     AdvertiseKeys,
@@ -70,12 +70,12 @@ class RingTotal:
 
     stream = "vector"
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.ring = plan, plan.coding.ring_type
-        self.elements = np.zeros(plan.coding.elements, self.ring.dtype)
+    def __init__(self, coding: Coding) -> None:
+        self.coding, self.ring = coding, coding.ring_type
+        self.elements = np.zeros(coding.elements, self.ring.dtype)
 
     def add(self, who: HospitalNumber, message: Update, transcript: Digest) -> None:
-        self.ring.add_into(self.elements, vector_buffer(self.plan, who, message))
+        self.ring.add_into(self.elements, vector_buffer(self.coding, who, message))
 
     def unmask(self, streams: Iterable[tuple[bytes, int]]) -> None:
         keystream.apply(self.elements, streams, self.ring)
@@ -84,7 +84,7 @@ class RingTotal:
         return (self.ring.to_wire(self.elements),)
 
     def read(self, aggregate: Aggregate) -> Sum:
-        return self.plan.coding.decode(signed_sum(self.plan, aggregate), len(aggregate.survivors))
+        return self.coding.decode(signed_sum(self.coding, aggregate), len(aggregate.survivors))
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +101,7 @@ class _Round:
 class Keys(Gathering):
     phase = "advertise_keys"
     expects = AdvertiseKeys
-    carrier: Callable[[Plan], Total] = RingTotal
+    carrier: Callable[[Plan], Total]
     probe: agreement.Agreements = field(
         default_factory=lambda: agreement.Agreements(agreement.generate().private), repr=False
     )
@@ -395,6 +395,8 @@ class Unmasking(Gathering):
         return Outcome(aggregate, total), {}
 
 
-def open_round(plan: Plan, carrier: Callable[[Plan], Total] = RingTotal) -> Keys:
+def open_round(plan: Plan, carrier: Callable[[Plan], Total] | None = None) -> Keys:
     """The state in which a masked round begins."""
-    return Keys(plan=plan, awaited=plan.cohort, carrier=carrier)
+    return Keys(
+        plan=plan, awaited=plan.cohort, carrier=carrier or (lambda plan: RingTotal(plan.coding))
+    )

@@ -98,7 +98,7 @@ def open_aggregate(
 
 def _sum(plan: Plan, received: Aggregate) -> Sum:
     if plan.coding.bits:
-        values = signed_sum(plan, received)
+        values = signed_sum(plan.coding, received)
     elif len(received.buffers) == 1 and len(received.buffers[0]) == plan.coding.wire_bytes:
         values = np.frombuffer(received.buffers[0], "<f4")
     else:
@@ -156,7 +156,7 @@ class Uploads(Gathering):
     total: NDArray[Any] | None = None
 
     def accept(self, who: HospitalNumber, message: Update) -> None:
-        buffer, coding = vector_buffer(self.plan, who, message), self.plan.coding
+        buffer, coding = vector_buffer(self.plan.coding, who, message), self.plan.coding
         if self.total is None:
             self.total = np.zeros(coding.elements, coding.ring_type.dtype if coding.bits else "<f4")
         if coding.bits:

@@ -4,6 +4,7 @@ coordinator that is restarted; the end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_keys_are_made_by_different_hospitals_at_different_epochs() -> None:
     makers: set[int] = set()
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, Synchronise) and message.group_key == b"":
+        if isinstance(message, Synchronise) and message.group_key is None:
             makers.add(who)
         return ((0.0, message),)
 
@@ -137,7 +138,7 @@ def test_at_the_end_everybody_hears_of_it_and_so_does_who_comes_later() -> None:
     rig = Rig(config("masked", 3, rounds=1), fault=wire).play()
     assert wire.changed == 3 and rig.federation.finished == Finished(1, "")
     answer = rig.run.receive(0, rig.sessions[0].hello(), 1.0)
-    assert answer == [Send(Finish(completed=1, code=""), 0)]
+    assert answer == [Send(Finish(completed=1), 0)]
 
 
 def test_a_run_can_be_stopped_at_any_time_once() -> None:
@@ -222,7 +223,7 @@ def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_o
 def test_who_was_not_let_in_is_not_listened_to() -> None:
     rig = Rig(config("masked", 3, rounds=1))
     for message in (
-        RoundReport(round=0, model=b"", accuracy=0.1, clipped=0),
+        RoundReport(round=0, model=None, accuracy=0.1, clipped=0),
         Refusal(round=0, code="x"),
     ):
         assert rig.run.receive(1, message, 0.0) == []
@@ -400,7 +401,7 @@ def test_a_key_maker_that_never_answers_is_replaced() -> None:
     makers: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, Synchronise) and message.group_key == b"":
+        if isinstance(message, Synchronise) and message.group_key is None:
             makers.append(who)
             if len(makers) == 1:
                 return ()
@@ -603,7 +604,16 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
         isinstance(recorded, Recorded)
         and recorded.facts["text"] == "did not sign its request for key and model"
     )
-    signed = groupkey.ask(RUN, rig.roster, 2, 3, 1, 0, rig.secrets[2].signing_key).request
+    signed = groupkey.ask(
+        RUN,
+        rig.roster,
+        me=2,
+        source=3,
+        epoch=1,
+        applied=0,
+        signing_key=rig.secrets[2].signing_key,
+        random=os.urandom,
+    ).request
     (recorded,) = rig.run.receive(2, signed, 0.0)  # signed, but it was not told to ask
     assert recorded == Recorded("late", {"hospital": 2, "message": "StateRequest"})
 

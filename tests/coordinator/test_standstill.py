@@ -14,7 +14,14 @@ import msgspec
 
 from crypto import signing
 from federation.groupkey import _request_parts
-from federation.messages import Message, Refusal, RoundReport, StateAnswer, StateRequest, Synchronise
+from federation.messages import (
+    Message,
+    Refusal,
+    RoundReport,
+    StateAnswer,
+    StateRequest,
+    Synchronise,
+)
 from tests.rig import RUN, Rig, config
 
 PATIENCE = 10.0

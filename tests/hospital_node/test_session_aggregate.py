@@ -129,7 +129,7 @@ def forgeries(hub: LyingCoordinator, honest: Aggregate) -> dict[str, Aggregate]:
         "one element off by half the ring": of(wrapped),
         "twice": of(2 * total),
         "another tag": replace(honest, tag=bytes(8)),
-        "no tag": replace(honest, tag=b""),
+        "no tag": replace(honest, tag=None),
     }
 
 
