@@ -1,8 +1,13 @@
-"""The `flop` command: lists the sub-commands and imports each one's package only when it is called."""
+"""The front door: the `flop` command, and what `import flop` offers in Python.
+
+Nothing heavy is imported here. A sub-command's package is imported when the command runs, a name of
+the Python interface when it is first used.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import sys
@@ -25,23 +30,42 @@ COMMANDS = {
     "attack": ("attacks.command", "attack what a coordinator saw; measure what leaks"),
     "bench": ("simulation.bench.command", "measure what things cost, against the machine's limits"),
     "report": ("simulation.report.command", "write report.html of a finished run"),
+    "schema": ("simulation.report.command", "print the JSON Schema of a run directory's files"),
 }
 """Name: the module that holds the typer app `NAME_app`, and a line of help."""
 
-USERS_ERRORS = ("ConfigError", "DataError", "AddressError", "ConfigOverflow")
-"""Errors whose text is a sentence for the user. Known by name, so that nothing is imported for
-them.
-"""
+NAMES: dict[str, str] = {}
+"""What `import flop` offers: a name, and the module of ours that defines it."""
+
+__all__ = [*NAMES, "__version__"]
+__version__: str
+
+
+def __getattr__(name: str) -> object:
+    """Import a name of `NAMES` when it is first used, so that `import flop` stays cheap."""
+    if name == "__version__":
+        value: object = importlib.metadata.version("flop-federation")
+    elif name in NAMES:
+        value = getattr(importlib.import_module(NAMES[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 def usage() -> str:
+    """The text of `flop --help`."""
     lines = [
         (
             "Secure federated learning for hospitals: partial networks (FLOP), and a coordinator"
             " that cannot read what it aggregates."
         ),
         "",
-        "usage: flop COMMAND [options]        flop COMMAND --help",
+        "usage: flop COMMAND [options]        flop COMMAND --help        flop --version",
         "",
     ]
     lines += [
@@ -53,11 +77,20 @@ def usage() -> str:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one sub-command; its exit code."""
+    """Run one sub-command and return its exit code.
+
+    Raises:
+        Exception: Whatever the command raises. An error with an attribute `exit_code` is the user's
+            to mend, and its text says how.
+        SystemExit: If typer has printed a help text or an error of usage itself.
+    """
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0
     name = arguments[0]
+    if name == "--version":
+        print(f"flop {__getattr__('__version__')}")
+        return 0
     if name not in COMMANDS or not importlib.util.find_spec(COMMANDS[name][0]):
         print(f"flop: there is no command {name!r}; `flop --help` lists them", file=sys.stderr)
         return 2
@@ -67,15 +100,20 @@ def run(arguments: list[str]) -> int:
 
 
 def main() -> None:
-    """Exit 0: done, 2: the user's input (the message names the file, the key and the fix), 1: ours."""
+    """Run the command line and exit.
+
+    The exit code is 0 if the command is done, 2 if the user's input is at fault (the message names
+    the file, the key and the fix), 130 after Ctrl-C, 1 if the fault is ours.
+    """
     try:
         sys.exit(run(sys.argv[1:]))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if any(kind.__name__ in USERS_ERRORS for kind in type(error).__mro__):
+        code = getattr(error, "exit_code", None)
+        if isinstance(code, int):
             print(error if str(error).startswith("flop ") else f"flop: {error}", file=sys.stderr)
-            sys.exit(2)
+            sys.exit(code)
         if os.environ.get("FLOP_TRACEBACK"):
             raise
         print(

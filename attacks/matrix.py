@@ -32,6 +32,7 @@ from attacks.methods import Settings, find
 from attacks.observation import Case, MissingKnowledge, SideKnowledge
 from attacks.pictures import Pictures, take
 from attacks.trials import Trial, play, play_frozen
+from federation.files import write_whole
 from simulation import engines
 from simulation.run.options import Options
 
@@ -125,9 +126,7 @@ def _run_and_keep(cell: Cell, out: Path, root: Path | None, device: str) -> tupl
     row, panel = run(cell, root=root, device=device)
     if panel is not None:
         np.savez_compressed(out / "cells" / f"{cell.key}.npz", **panel)
-    path = out / "cells" / f"{cell.key}.json"
-    path.with_suffix(".part").write_text(json.dumps(row))
-    path.with_suffix(".part").replace(path)
+    write_whole(out / "cells" / f"{cell.key}.json", json.dumps(row))
     return cell, row
 
 

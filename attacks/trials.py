@@ -19,7 +19,7 @@ from PIL import Image
 from attacks import victim
 from attacks.observation import Observation
 from attacks.recorded import load
-from learning import models, split
+from learning import models, private_layers
 from learning.data import Dataset, Index
 from learning.training import TrainSettings
 from simulation.run.federate import Federation
@@ -140,9 +140,9 @@ def play_frozen(
     _, channels, size, _ = images.shape
     shape = {"channels": channels, "image_size": size}
     start = victim.fresh_state(options.model, classes=len(classes), seed=options.seed, **shape)
-    parts = split.choose(
+    parts = private_layers.choose(
         models.build(options.model, classes=len(classes), **shape), None, options.private_last,
-        algorithm=options.algorithm, default=models.REGISTRY[options.model].private,
+        algorithm=options.algorithm, default=models.spec(options.model).private,
     )  # fmt: skip
     settings = TrainSettings(
         options.local_epochs,

@@ -15,8 +15,8 @@ import torch
 
 from attacks.observation import Observation
 from learning import models, parameters
+from learning.private_layers import Split
 from learning.randomness import seeded
-from learning.split import Split
 from learning.training import Trainer, TrainSettings
 
 

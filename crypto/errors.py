@@ -25,3 +25,5 @@ class OutOfRange(CryptoError):
 
 class ConfigOverflow(CryptoError):
     """The ring cannot hold the sum that this configuration can produce."""
+
+    exit_code = 2

@@ -59,6 +59,7 @@ class FederationError(Exception):
 class ConfigError(FederationError):
     """The user's input: the text names the file, the key and the fix."""
 
+    exit_code = 2
     reason = Reason.CONFIG
 
 

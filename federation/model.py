@@ -19,6 +19,7 @@ from crypto.kdf import digest
 from federation.coding import Coding, Sum
 from federation.config import FederationConfig, read_bytes
 from federation.errors import ConfigError
+from federation.files import write_whole
 from federation.layout import Layout, Vector
 
 LAST_ROUND = 2**31
@@ -71,10 +72,8 @@ class SharedModel:
         return self.layout.unflatten(self.vector)
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file, complete or not at all."""
-        temporary = path.with_name(path.name + ".part")
-        temporary.write_bytes(to_bytes(self))
-        temporary.replace(path)
+        """Write a safetensors file, complete or not at all; on the disk when this returns."""
+        write_whole(path, to_bytes(self), durable=True)
 
 
 def to_bytes(model: SharedModel) -> bytes:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load, save_file
+from msgspec import structs
+from safetensors.numpy import load, save
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
+from federation.files import write_whole
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
 from hospital_node.local_data import LocalData
-from learning import baselines, models, parameters, split
+from learning import baselines, models, parameters, private_layers
 from learning.evaluation import Scores, evaluate, metrics
 from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings, TrainStats
@@ -66,11 +68,11 @@ class Learner:
                 image_size=agreed.image_size,
                 classes=self.classes,
             )
-            self.split = split.choose(
+            self.split = private_layers.choose(
                 self.model,
                 agreed.private or None,
                 algorithm=config.federation.algorithm,
-                default=models.REGISTRY[agreed.name].private,
+                default=models.spec(agreed.name).private,
                 buffers=agreed.buffers,
             )
         except ValueError as error:
@@ -80,19 +82,10 @@ class Learner:
                 "federation.toml: model: the start file holds other layers than the model shares;"
                 " copy both files again"
             )
-        settings = config.training
+        settings = TrainSettings(**structs.asdict(config.training))
         self.trainer = Trainer(
             self.model,
-            TrainSettings(
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                lr=settings.lr,
-                optimizer=settings.optimizer,
-                momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
-                proximal_mu=settings.proximal_mu,
-                class_weights=settings.class_weights,
-            ),
+            settings,
             device,
             proximal=self.split.shared if settings.proximal_mu else None,
         )
@@ -115,9 +108,8 @@ class Learner:
         self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
 
     def save_private(self, path: Path) -> None:
-        temporary = path.with_name(path.name + ".part")
-        save_file(self.private, temporary)
-        temporary.replace(path)
+        """Write the private layers as safetensors; on the disk when this returns."""
+        write_whole(path, save(self.private), durable=True)
 
     def load_private(self, path: Path) -> None:
         """Raises ConfigError where the file does not fit this model."""

@@ -11,7 +11,7 @@ from torch import nn
 
 from federation import model as shared_model
 from federation.errors import ConfigError
-from learning import models, parameters, randomness, split
+from learning import models, parameters, private_layers, randomness
 
 
 def write_start(
@@ -41,12 +41,12 @@ def write_start(
                 classes=classes,
                 pretrained=pretrained,
             )
-        chosen = split.choose(
+        chosen = private_layers.choose(
             network,
             private or None,
             private_last,
             algorithm=algorithm,
-            default=models.REGISTRY[name].private,
+            default=models.spec(name).private,
             buffers=buffers,
         )
     except ValueError as error:
@@ -60,7 +60,7 @@ def write_start(
             )
         )
     else:
-        patterns = tuple(private or models.REGISTRY[name].private)
+        patterns = tuple(private or models.spec(name).private)
     start = shared_model.start(parameters.to_numpy(network, chosen.shared), chosen.shared, clip)
     start.save(path)
     return shared_model.file_digest(path), patterns

@@ -12,7 +12,6 @@ afterwards.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from federation import config as federation_config
 from federation import model
 from federation.config import FederationConfig
 from federation.errors import ConfigError
+from federation.files import write_whole
 from federation.layout import Layout
 from federation.model import SharedModel
 from hospital_node.standing import Memory
@@ -103,7 +103,7 @@ class Storage:
             "answered": memory.answered,
             "least_epoch": memory.least_epoch,
         }
-        write_durably(self.folder / "memory.json", json.dumps(content).encode())
+        write_whole(self.folder / "memory.json", json.dumps(content), durable=True)
 
     def read_shared(self, layout: Layout) -> SharedModel | None:
         if not self.shared.exists():
@@ -152,14 +152,4 @@ class Storage:
         return bool(run) and summary.get("run") == run.hex() and summary.get("finished") is True
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        write_durably(self.folder / "summary.json", json.dumps(summary, indent=1).encode())
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Complete on disk, or as it was."""
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+        write_whole(self.folder / "summary.json", json.dumps(summary, indent=1), durable=True)

@@ -16,6 +16,8 @@ _ADDRESS = re.compile(
 class AddressError(ValueError):
     """An address that cannot be read, or that cannot be listened at."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True)
 class Diagnosis:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from learning.data import cifar, covidx, folder, idx, manifest, npz, phantom
 from learning.data.base import DataError, Dataset, Images, Index, Skipped
-from learning.data.split import local_split
+from learning.data.holdout import local_split
 
 __all__ = ["DataError", "Dataset", "Images", "Index", "Skipped", "local_split", "open_dataset"]
 

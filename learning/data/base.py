@@ -28,6 +28,8 @@ class DataError(ValueError):
     patient's identifier.
     """
 
+    exit_code = 2
+
 
 class Unreadable(Exception):
     """One image cannot be used; the text says why and names neither file nor patient."""

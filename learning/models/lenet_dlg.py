@@ -11,6 +11,7 @@ from __future__ import annotations
 from torch import nn
 
 from learning.models.classifier import Classifier, refuse_pretrained
+from learning.models.pretrained import bias_of
 
 STRIDES = (2, 2, 1)
 WIDTH = 12
@@ -56,4 +57,4 @@ def _build(
 
 def _uniform(layer: nn.Conv2d | nn.Linear) -> None:
     nn.init.uniform_(layer.weight, -0.5, 0.5)
-    nn.init.uniform_(layer.bias, -0.5, 0.5)
+    nn.init.uniform_(bias_of(layer), -0.5, 0.5)

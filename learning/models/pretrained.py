@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 from torchvision.models import WeightsEnum
 
 
 def load_into(module: nn.Module, weights: WeightsEnum, prefix: str = "") -> None:
-    """Load the downloaded entries whose names start with `prefix` (cut off) into `module`, which
-    must need exactly these.
+    """Load the downloaded entries whose names start with `prefix` into `module`, without the prefix.
 
-    Raises ValueError when the download fails.
+    Raises:
+        ValueError: If the download fails.
     """
     try:
         # weights_only: a downloaded file may hold tensors, never code
@@ -27,17 +29,30 @@ def load_into(module: nn.Module, weights: WeightsEnum, prefix: str = "") -> None
 
 
 def for_channels(conv: nn.Conv2d, channels: int) -> nn.Conv2d:
-    """The RGB convolution itself, or one for grey images that answers as the RGB one does when R =
-    G = B.
-    """
+    """The RGB convolution itself, or one for grey images with the RGB one's answer to R = G = B."""
     if channels == conv.in_channels:
         return conv
     bias = conv.bias is not None
     grey = nn.Conv2d(
-        channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=bias
+        channels,
+        conv.out_channels,
+        (conv.kernel_size[0], conv.kernel_size[1]),
+        (conv.stride[0], conv.stride[1]),
+        conv.padding if isinstance(conv.padding, str) else (conv.padding[0], conv.padding[1]),
+        bias=bias,
     )
     with torch.no_grad():
         grey.weight.copy_(conv.weight.sum(dim=1, keepdim=True))
         if bias:
-            grey.bias.copy_(conv.bias)
+            bias_of(grey).copy_(bias_of(conv))
     return grey
+
+
+def conv_of(module: nn.Module | torch.Tensor) -> nn.Conv2d:
+    """The module as what it is known to be: torchvision's types do not say it."""
+    return cast(nn.Conv2d, module)
+
+
+def bias_of(layer: nn.Conv2d | nn.Linear) -> nn.Parameter:
+    """The bias of a layer that was made with one."""
+    return cast(nn.Parameter, layer.bias)

@@ -14,16 +14,14 @@ from torch import nn
 from torchvision.models.resnet import Bottleneck
 
 from learning.models.classifier import Classifier, refuse_pretrained
-from learning.models.pretrained import for_channels, load_into
+from learning.models.pretrained import conv_of, for_channels, load_into
 
 
 def resnet18(
     *, channels: int, image_size: int, classes: int, pretrained: bool = False
 ) -> Classifier:
     weights = zoo.ResNet18_Weights.IMAGENET1K_V1 if pretrained else None
-    model = _cut(zoo.resnet18(), channels, classes, weights)
-    model.channels_last_on_cpu = False
-    return model
+    return _cut(zoo.resnet18(), channels, classes, weights, channels_last_on_cpu=False)
 
 
 def resnet50(
@@ -59,12 +57,18 @@ def resnext18(
 
 
 def _cut(
-    net: zoo.ResNet, channels: int, classes: int, weights: zoo.WeightsEnum | None
+    net: zoo.ResNet,
+    channels: int,
+    classes: int,
+    weights: zoo.WeightsEnum | None,
+    *,
+    channels_last_on_cpu: bool = True,
 ) -> Classifier:
     if weights is not None:
         load_into(net, weights)
     names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
     body = nn.Sequential(OrderedDict((name, getattr(net, name)) for name in names))
-    body.conv1 = for_channels(body.conv1, channels)
+    body.conv1 = for_channels(conv_of(body.conv1), channels)
     neck = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return Classifier(body, neck, nn.Linear(net.fc.in_features, classes))
+    head = nn.Linear(net.fc.in_features, classes)
+    return Classifier(body, neck, head, channels_last_on_cpu=channels_last_on_cpu)

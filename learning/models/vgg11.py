@@ -12,9 +12,10 @@ from torch import nn
 from torchvision.models import VGG11_Weights
 
 from learning.models.classifier import Classifier
-from learning.models.pretrained import for_channels, load_into
+from learning.models.pretrained import bias_of, conv_of, for_channels, load_into
 
-WIDTHS = (64, "pool", 128, "pool", 256, 256, "pool", 512, 512, "pool", 512, 512)
+POOL = 0
+WIDTHS = (64, POOL, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512)
 HIDDEN = 512
 
 
@@ -22,7 +23,7 @@ def build(*, channels: int, image_size: int, classes: int, pretrained: bool = Fa
     layers: list[nn.Module] = []
     width = 3
     for item in WIDTHS:
-        if item == "pool":
+        if item == POOL:
             layers.append(nn.MaxPool2d(2, ceil_mode=True))
         else:
             layers += [nn.Conv2d(width, item, 3, padding=1), nn.ReLU(inplace=True)]
@@ -32,10 +33,10 @@ def build(*, channels: int, image_size: int, classes: int, pretrained: bool = Fa
         if isinstance(module, nn.Conv2d):
             # without BatchNorm, PyTorch's default starts too small for eight layers
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(module.bias)
+            nn.init.zeros_(bias_of(module))
     if pretrained:
         load_into(body, VGG11_Weights.IMAGENET1K_V1, prefix="features.")
-    body[0] = for_channels(body[0], channels)
+    body[0] = for_channels(conv_of(body[0]), channels)
     neck = nn.Sequential(
         nn.MaxPool2d(2, ceil_mode=True),
         nn.AdaptiveAvgPool2d(1),
@@ -43,13 +44,11 @@ def build(*, channels: int, image_size: int, classes: int, pretrained: bool = Fa
         *_hidden(width),
         *_hidden(HIDDEN),
     )
-    model = Classifier(body, neck, nn.Linear(HIDDEN, classes))
-    model.channels_last_on_cpu = False
-    return model
+    return Classifier(body, neck, nn.Linear(HIDDEN, classes), channels_last_on_cpu=False)
 
 
 def _hidden(width: int) -> tuple[nn.Module, ...]:
     linear = nn.Linear(width, HIDDEN)
     nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-    nn.init.zeros_(linear.bias)
+    nn.init.zeros_(bias_of(linear))
     return linear, nn.ReLU(inplace=True), nn.Dropout(0.5)

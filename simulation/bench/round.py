@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.checkpoint import Checkpoint
 from coordinator.round import UPLOADS_AT_ONCE
 from coordinator.run import Run
 from federation import model as shared_model
@@ -199,7 +200,7 @@ def _measure(config: FederationConfig, start: SharedModel, update: Vector) -> Me
             found.rounds.append(time.process_time() - began)
 
     coordinator = Metered(
-        Run(config, roster, layout, bytes(16), 0, 0, 0, 0.0), found.coordinator, ("receive", "tick")
+        Run(config, roster, layout, Checkpoint(bytes(16))), found.coordinator, ("receive", "tick")
     )
     hospitals = {
         number: (Metered(session, party, ("receive", "trained", "report")), Trained(update))
@@ -227,12 +228,12 @@ def _start(name: str) -> SharedModel:
     """
     import torch
 
-    from learning import models, split
+    from learning import models, private_layers
 
     try:
         with torch.device("meta"):
             network = models.build(name, channels=1, image_size=64, classes=2)
-        shared = split.choose(network, default=models.REGISTRY[name].private).shared
+        shared = private_layers.choose(network, default=models.spec(name).private).shared
     except ValueError as error:
         raise ConfigError(f"--model {name}: {error}") from None
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}

@@ -13,6 +13,7 @@ from typing import Any
 
 from safetensors.numpy import load_file, save_file
 
+from federation.files import write_whole
 from simulation import engines
 from simulation.papers.studies import Run
 from simulation.papers.train import Result, execute
@@ -50,9 +51,7 @@ class Store:
         if result.maps:
             save_file(result.maps, path.with_suffix(".safetensors"))
         stamp = {"digest": result.run.digest, "date": time.strftime("%Y-%m-%d", time.gmtime())}
-        temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps(stamp | result.figures, indent=1))
-        temporary.replace(path)
+        write_whole(path, json.dumps(stamp | result.figures, indent=1))
 
 
 def train(runs: Sequence[Run], store: Store, engine: str, jobs: int, tell: Tell) -> list[Result]:

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from federation.config import default_threshold
+from federation.files import write_whole
 from simulation.report import pictures, visible
 from simulation.report.pictures import readable_bytes
 from simulation.report.read import BASELINES, RunView, read_run
@@ -26,9 +27,7 @@ def write_report(folder: Path) -> Path:
     """
     run = read_run(folder)
     path = folder / "report.html"
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(render(run), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, render(run))
     return path
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from attacks import victim
 from attacks.observation import Case, SideKnowledge
 from learning import models
-from learning.split import choose
+from learning.private_layers import choose
 from learning.training import TrainSettings
 
 SIZE = 28

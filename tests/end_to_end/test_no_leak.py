@@ -21,7 +21,7 @@ CLASSIFIER = models.REGISTRY["cnn3"].private
 
 def classifier_names(federation: ZmqFederation) -> list[str]:
     """The layers that FLOP keeps at home by default, whether this run keeps them or not."""
-    from learning.split import choose
+    from learning.private_layers import choose
 
     model = next(iter(federation.nodes.values())).learner.model
     return list(choose(model, default=CLASSIFIER).private)

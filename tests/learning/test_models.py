@@ -9,7 +9,7 @@ import pytest
 import torch
 import torchvision
 
-from learning import models, parameters, split
+from learning import models, parameters, private_layers
 
 NAMES = sorted(models.REGISTRY)
 
@@ -38,7 +38,7 @@ def test_every_model_takes_grey_and_rgb_from_28_pixels_up(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_default_private_part_is_the_last_linear_layer(name: str) -> None:
-    chosen = split.choose(build(name), default=models.spec(name).private)
+    chosen = private_layers.choose(build(name), default=models.spec(name).private)
     assert chosen.private == ("head.weight", "head.bias")
     assert len(chosen.shared) >= 4
 
@@ -46,7 +46,7 @@ def test_the_default_private_part_is_the_last_linear_layer(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_layer_can_start_afresh_from_a_seed(name: str) -> None:
     model = build(name)
-    names = split.choose(model, algorithm="fedavg").shared
+    names = private_layers.choose(model, algorithm="fedavg").shared
     before = torch.random.get_rng_state()
     parameters.reinitialise(model, names, seed=7)
     first = parameters.to_numpy(model, names)
@@ -64,7 +64,7 @@ def test_every_layer_can_start_afresh_from_a_seed(name: str) -> None:
 def test_parameters_go_out_and_come_back() -> None:
     source, target = build("resnet18", seed=1), build("resnet18", seed=2)
     target.to(memory_format=torch.channels_last)
-    names = split.choose(source, algorithm="fedavg").shared
+    names = private_layers.choose(source, algorithm="fedavg").shared
     sent = parameters.to_numpy(source, names)
     assert list(sent) == list(names)
     assert all(

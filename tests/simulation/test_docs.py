@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from federation.config import default_threshold
-from learning import models, split
+from learning import models, private_layers
 from simulation.report.visible import helpers
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_how_much_the_head_is_of_a_model(name: str) -> None:
     (stated,) = re.findall(rf"^\| {name} \| ([\d,]+) \| ([\d.]+) % \|$", THREATS, flags=re.M)
     with torch.device("meta"):
         network = models.build(name, channels=1, image_size=64, classes=3)
-    private = set(split.choose(network, default=models.spec(name).private).private)
+    private = set(private_layers.choose(network, default=models.spec(name).private).private)
     sizes = {one: parameter.numel() for one, parameter in network.named_parameters()}
     kept, total = sum(size for one, size in sizes.items() if one in private), sum(sizes.values())
     digits = len(stated[1].partition(".")[2])

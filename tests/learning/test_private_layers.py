@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning import models, split
+from learning import models, private_layers
 
 torch.manual_seed(0)
 RESNET = models.build("resnet18", channels=1, image_size=28, classes=3)
@@ -20,7 +20,7 @@ TRAVELS = [name for name in RESNET.state_dict() if not name.endswith("num_batche
     st.sampled_from(["shared", "private"]),
 )
 def test_every_entry_is_on_one_side_in_state_dict_order(private: list[str], buffers: str) -> None:
-    chosen = split.choose(RESNET, private, buffers=buffers)
+    chosen = private_layers.choose(RESNET, private, buffers=buffers)
     assert sorted(chosen.shared + chosen.private, key=TRAVELS.index) == TRAVELS
     for side in (chosen.shared, chosen.private):
         assert list(side) == sorted(side, key=TRAVELS.index)
@@ -31,7 +31,7 @@ def test_every_entry_is_on_one_side_in_state_dict_order(private: list[str], buff
 
 def test_batch_counters_never_travel() -> None:
     for algorithm in ("flop", "fedavg", "local", "central"):
-        chosen = split.choose(RESNET, algorithm=algorithm)
+        chosen = private_layers.choose(RESNET, algorithm=algorithm)
         assert not [
             name for name in chosen.shared + chosen.private if "num_batches_tracked" in name
         ]
@@ -41,7 +41,7 @@ def test_batch_counters_never_travel() -> None:
     ("algorithm", "shares_all"), [("fedavg", True), ("local", False), ("central", False)]
 )
 def test_the_other_algorithms_share_all_or_nothing(algorithm: str, shares_all: bool) -> None:
-    chosen = split.choose(RESNET, algorithm=algorithm)
+    chosen = private_layers.choose(RESNET, algorithm=algorithm)
     assert (list(chosen.shared), list(chosen.private)) == (
         (TRAVELS, []) if shares_all else ([], TRAVELS)
     )
@@ -49,14 +49,14 @@ def test_the_other_algorithms_share_all_or_nothing(algorithm: str, shares_all: b
 
 @pytest.mark.parametrize("pattern", ["body.layer4.*", "body.layer4"])
 def test_a_layers_name_stands_for_what_is_in_it(pattern: str) -> None:
-    chosen = split.choose(RESNET, [pattern, "head"])
+    chosen = private_layers.choose(RESNET, [pattern, "head"])
     assert "body.layer4.1.bn2.running_var" in chosen.private and "head.bias" in chosen.private
     assert all(name.startswith(("body.layer4.", "head.")) for name in chosen.private)
 
 
 def test_the_last_layers_take_their_buffers_along() -> None:
-    assert split.choose(RESNET, private_last=1).private == ("head.weight", "head.bias")
-    two = split.choose(RESNET, private_last=2).private
+    assert private_layers.choose(RESNET, private_last=1).private == ("head.weight", "head.bias")
+    two = private_layers.choose(RESNET, private_last=2).private
     assert two[:4] == tuple(
         f"body.layer4.1.bn2.{name}" for name in ("weight", "bias", "running_mean", "running_var")
     )
@@ -78,4 +78,4 @@ def test_the_last_layers_take_their_buffers_along() -> None:
 )
 def test_a_choice_without_sense_is_refused(choice: dict, says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        split.choose(RESNET, **choice)
+        private_layers.choose(RESNET, **choice)

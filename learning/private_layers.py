@@ -1,23 +1,19 @@
-"""Which parts of a model are shared and which stay at home (`M_s` and `M_p` of the FLOP paper), by
-name.
-"""
+"""Which parts of a model are shared and which stay private (`M_s` and `M_p` of the FLOP paper)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
 
 from torch import nn
-
-Algorithm = Literal["flop", "fedavg", "local", "central"]
 
 
 @dataclass(frozen=True)
 class Split:
-    """state_dict names, in state_dict order. Integer counters (`num_batches_tracked`) are in
-    neither: they never travel.
+    """The names of both parts, in state_dict order.
+
+    Integer counters (`num_batches_tracked`) are in neither part: they are never sent.
     """
 
     shared: tuple[str, ...]
@@ -28,17 +24,24 @@ def choose(
     model: nn.Module,
     private: Sequence[str] | None = None,
     private_last: int | None = None,
-    algorithm: Algorithm = "flop",
+    algorithm: str = "flop",
     default: Sequence[str] = ("head.*",),
-    buffers: Literal["shared", "private"] = "shared",
+    buffers: str = "shared",
 ) -> Split:
     """Split the model's state for an algorithm.
 
-    flop: `private` (fnmatch patterns; a layer's own name stands for all that is in it), or the last
-    `private_last` layers that own parameters, or `default`. fedavg: all is shared. local, central:
-    nothing is. `buffers` (BatchNorm's running mean and variance) follow their layer, or all stay
-    private. Raises ValueError on a pattern that matches nothing, and on a choice that the algorithm
-    has no use for.
+    Args:
+        model: The model; its state_dict names are what is split.
+        private: For flop: fnmatch patterns; a layer's own name stands for all that is in it.
+        private_last: For flop, instead of `private`: the number of last layers that own parameters.
+        algorithm: flop; fedavg shares everything; local and central share nothing.
+        default: For flop: the patterns if neither `private` nor `private_last` is given.
+        buffers: "shared": BatchNorm's running mean and variance follow their layer; "private": all
+            of them stay in the hospital.
+
+    Raises:
+        ValueError: If a pattern matches nothing, if every layer would be private, or if the
+            algorithm has no use for the choice.
     """
     names = [name for name, value in model.state_dict().items() if value.is_floating_point()]
     if algorithm not in ("flop", "fedavg", "local", "central"):
