@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from coordinator.checkpoint import Checkpoint
 from coordinator.run import Phase, Run
 from federation import groupkey
 from federation.effects import Finished, Recorded, Send
@@ -269,7 +270,9 @@ def again(rig: Rig, last_begun: int, applied: int, completed: int) -> Rig:
     same and connect again.
     """
     old = rig.federation
-    rig.run = Run(rig.config, rig.roster, rig.layout, RUN, last_begun, applied, completed, old.now)
+    rig.run = Run(
+        rig.config, rig.roster, rig.layout, Checkpoint(RUN, last_begun, applied, completed), old.now
+    )
     rig.federation = MemoryFederation(rig.config, rig.layout, rig.run, old.hospitals)
     rig.federation.now = old.now
     return rig
@@ -350,7 +353,7 @@ def test_a_coordinator_that_dies_before_anybody_has_the_aggregate_takes_it_back(
 def test_a_new_run_starts_from_the_agreed_start_and_forgets_the_old_key() -> None:
     rig = Rig(config("masked", 3, rounds=2)).play()
     old = rig.federation
-    rig.run = Run(rig.config, rig.roster, rig.layout, b"another run 0000", 0, 0, 0, old.now)
+    rig.run = Run(rig.config, rig.roster, rig.layout, Checkpoint(b"another run 0000"), old.now)
     rig.federation = MemoryFederation(rig.config, rig.layout, rig.run, old.hospitals)
     rig.play()
     assert rig.run.completed == 2
