@@ -19,8 +19,6 @@ import matplotlib
 matplotlib.use("svg")
 import attacks.front, attacks.report, attacks.command, attacks.matrix
 assert matplotlib.get_backend().lower() == "svg", matplotlib.get_backend()
-import sys
-assert "matplotlib.pyplot" not in sys.modules
 """
 
 
