@@ -113,6 +113,10 @@ class Index:
             cache=None,
         )
 
+    def cached(self, path: Path | None) -> Index:
+        """The same with `path` as its cache; None: without one."""
+        return replace(self, cache=path)
+
     def load(self, rows: Sequence[int] | np.ndarray | None = None) -> Images:
         """Decode the given rows (all if None), each resized to image_size.
 

@@ -83,4 +83,9 @@ def _entries(folder: Path, part: str, path: Path | None) -> list[Entry]:
     return entries
 
 
-FORMAT = Format("covidx", "COVIDx's lists: train_split.txt and test_split.txt, images in train/ and test/", recognises, open_covidx)
+FORMAT = Format(
+    "covidx",
+    "COVIDx's lists: train_split.txt and test_split.txt, images in train/ and test/",
+    recognises,
+    open_covidx,
+)

@@ -72,4 +72,6 @@ def _files(class_folder: Path) -> list[Path]:
     return sorted(found)
 
 
-FORMAT = Format("folder", "class folders: {train,test}/CLASS/FILE or CLASS/FILE", recognises, open_folder)
+FORMAT = Format(
+    "folder", "class folders: {train,test}/CLASS/FILE or CLASS/FILE", recognises, open_folder
+)

@@ -146,4 +146,6 @@ def _labels(path: Path) -> np.ndarray:
     return np.frombuffer(_body(path, LABELS), np.uint8).astype(np.int64)
 
 
-FORMAT = Format("idx", "MNIST's files: train-images-idx3-ubyte and the like, plain or .gz", recognises, open_idx)
+FORMAT = Format(
+    "idx", "MNIST's files: train-images-idx3-ubyte and the like, plain or .gz", recognises, open_idx
+)

@@ -75,4 +75,9 @@ def _entry(path: Path, number: int, line: dict[str, str]) -> Entry:
     return Entry(file, label, own + identities, secrets, columns)
 
 
-FORMAT = Format("manifest", "manifest.csv: one line an image, with the columns file and class", recognises, open_manifest)
+FORMAT = Format(
+    "manifest",
+    "manifest.csv: one line an image, with the columns file and class",
+    recognises,
+    open_manifest,
+)
