@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from msgspec import structs
 from safetensors.numpy import load, save
 
 from federation.config import FederationConfig
@@ -81,19 +82,10 @@ class Learner:
                 "federation.toml: model: the start file holds other layers than the model shares;"
                 " copy both files again"
             )
-        settings = config.training
+        settings = TrainSettings(**structs.asdict(config.training))
         self.trainer = Trainer(
             self.model,
-            TrainSettings(
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                lr=settings.lr,
-                optimizer=settings.optimizer,
-                momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
-                proximal_mu=settings.proximal_mu,
-                class_weights=settings.class_weights,
-            ),
+            settings,
             device,
             proximal=self.split.shared if settings.proximal_mu else None,
         )
