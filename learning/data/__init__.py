@@ -22,6 +22,7 @@ __all__ = [
     "Index",
     "LocalData",
     "Skipped",
+    "Source",
     "arrays",
     "formats",
     "load_parts",

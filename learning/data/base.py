@@ -197,6 +197,12 @@ class Dataset:
     train: Index
     test: Index | None = None
 
+    def resized(self, image_size: int) -> Dataset:
+        """The same images, to be resized to `image_size` pixels a side when they are loaded."""
+        train = replace(self.train, image_size=image_size)
+        test = self.test and replace(self.test, image_size=image_size)
+        return replace(self, image_size=image_size, train=train, test=test)
+
     def column(self, name: str) -> list[str]:
         """The training part's column `name`. Raises DataError, which lists the columns there are."""
         try:

@@ -185,7 +185,7 @@ def _local(
         "train_counts": [train for train, _ in counts],
         "test_counts": [test for _, test in counts],
         "notes": list(locals_[0].notes),
-        "skipped": list(locals_[0].skipped)[:20],
+        "skipped": list(dict.fromkeys(s for one in locals_ for s in one.skipped))[:20],
     }
 
 
