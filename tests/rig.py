@@ -5,24 +5,30 @@ the training.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from coordinator.checkpoint import Checkpoint
+from coordinator.keeper import Keeper
 from coordinator.run import Run
+from coordinator.store import Store
 from federation import model
 from federation.config import FederationConfig, Model, Protection, Rounds, validate
 from federation.effects import Applied, Effect
 from federation.keys import generate
 from federation.messages import Aggregate, Message
 from federation.model import SharedModel
+from federation.plan import Plan
 from federation.roster import Roster
+from federation.types import RunId
 from hospital_node.session import Session
 from hospital_node.standing import Memory
 from simulation.run.memory import Fault, MemoryFederation, honest
 from simulation.run.seeds import hospital_ids, own_secret
 
-RUN = bytes(range(16))
+RUN = RunId(bytes(range(16)))
 SHAPES = {"features.weight": (3, 4), "features.bias": (5,)}
 
 
@@ -156,7 +162,9 @@ class Rig:
         update: Callable[[int, int], np.ndarray] | None = None,
         watch: Any = None,
         tap: Any = None,
+        folder: Path | None = None,
     ) -> None:
+        """With a `folder` there is a coordinator's keeper, which writes and records into it."""
         count = hospitals or config.federation.cohort
         names = hospital_ids(count)
         self.secrets = [
@@ -172,7 +180,13 @@ class Rig:
         self.layout = start.layout
         self.sessions = {number: self.session(number) for number in range(count)}
         self.stands = {number: Stand(number, update) for number in range(count)}
-        self.run = Run(config, self.roster, start.layout, RUN, 0, 0, 0, 0.0)
+        self.keeper: Keeper | None = None
+        if folder is None:
+            self.run = Run(config, self.roster, start.layout, Checkpoint(RUN))
+        else:
+            store, checkpoint = Store(folder, config), Checkpoint(RUN)
+            self.keeper = Keeper(config, self.roster, start, store, checkpoint, record=True)
+            self.run = self.keeper.run
         self.federation = MemoryFederation(
             config,
             start.layout,
@@ -181,6 +195,7 @@ class Rig:
             fault,
             watch,
             tap,
+            self.keeper,
         )
 
     def session(
@@ -196,6 +211,12 @@ class Rig:
             shared or start_model(self.config.protection.clip),
             memory or Memory(),
             self.config.federation.min_cohort,
+        )
+
+    def plan(self, round_: int = 1) -> Plan:
+        """What every party knows of this round."""
+        return Plan(
+            config=self.config, roster=self.roster, layout=self.layout, run=RUN, round=round_
         )
 
     def restart(self, number: int) -> None:

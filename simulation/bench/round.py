@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.checkpoint import Checkpoint
 from coordinator.round import UPLOADS_AT_ONCE
 from coordinator.run import Run
 from federation import model as shared_model
@@ -199,7 +200,7 @@ def _measure(config: FederationConfig, start: SharedModel, update: Vector) -> Me
             found.rounds.append(time.process_time() - began)
 
     coordinator = Metered(
-        Run(config, roster, layout, bytes(16), 0, 0, 0, 0.0), found.coordinator, ("receive", "tick")
+        Run(config, roster, layout, Checkpoint(bytes(16))), found.coordinator, ("receive", "tick")
     )
     hospitals = {
         number: (Metered(session, party, ("receive", "trained", "report")), Trained(update))

@@ -13,15 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from coordinator import status
+from coordinator.checkpoint import Checkpoint
+from coordinator.keeper import Keeper
 from coordinator.run import Run
-from coordinator.store import Progress, Recorder, Store
-from federation import codec, model, protections
-from federation.coding import Coding
+from coordinator.store import Store
+from federation import model
 from federation.effects import Applied, Effect, Recorded
 from federation.errors import ConfigError
-from federation.limits import vector_bytes
-from federation.messages import Aggregate, Update
 from hospital_node.learner import Learner, accuracy
 from hospital_node.local_data import LocalData, divide
 from hospital_node.session import Session
@@ -153,8 +151,6 @@ class Federation:
         self.start = model.read_start(prepared.folder / config.model.start, config)
         self.roster, keys = admit(prepared, "127.0.0.1:1", _unused_transport)
         self.divided = load_divided(options, prepared.dataset, self.where)
-        self.store = Store(options.out, config)
-        self.recorder = Recorder(options.out) if options.record else None
         for name in ("events.jsonl", "metrics.jsonl"):
             (options.out / name).unlink(missing_ok=True)
         self.bodies: dict[int, LearnerBody] = {}
@@ -186,14 +182,23 @@ class Federation:
             self.bodies[number] = LearnerBody(learner, storage, stop)
             hospitals[number] = (session, self.bodies[number])
         self.sessions = {number: session for number, (session, _) in hospitals.items()}
-        self.model = None if protections.get(config.protection.kind).hidden else self._fresh()
-        self.coding = Coding.of(config, self.start.layout)
-        self.run = Run(config, self.roster, self.start.layout, run_id(options.seed), 0, 0, 0, 0.0)
-        self.bus = MemoryFederation(
-            config, self.start.layout, self.run, hospitals, watch=self._watch, tap=self._tap
+        self.keeper = Keeper(
+            config,
+            self.roster,
+            self.start,
+            Store(options.out, config),
+            Checkpoint(run_id(options.seed)),
+            record=options.record,
         )
-        self.accuracy: float | None = None
-        self.bytes = {"up": 0, "down": 0}
+        self.run = self.keeper.run
+        self.bus = MemoryFederation(
+            config,
+            self.start.layout,
+            self.run,
+            hospitals,
+            watch=self._watch,
+            keeper=self.keeper,
+        )
 
     def _fresh(self) -> model.SharedModel:
         return model.SharedModel(
@@ -209,11 +214,9 @@ class Federation:
         for number, body in self.bodies.items():
             self.sessions[number].shared.save(body.storage.shared)
             body.learner.save_private(body.storage.private)
-        (self.model or self.sessions[0].shared).save(
+        (self.keeper.model or self.sessions[0].shared).save(
             self.prepared.options.out / "shared.safetensors"
         )
-        progress = Progress(self.run.run, self.run.last_begun, self.run.applied, self.run.completed)
-        self.store.write(progress)
 
     def summaries(self, baselines: bool, stop: Stop) -> list[dict[str, Any]]:
         """Each hospital's own summary, with its baselines, as its process would write it."""
@@ -242,65 +245,12 @@ class Federation:
     # ---- watching --------------------------------------------------------------------
 
     def _watch(self, effect: Recorded | Applied, run: Run) -> None:
-        if isinstance(effect, Applied):
-            if self.model is not None and effect.total is not None:
-                self.model.apply(effect.total, self.coding, self.prepared.config, effect.round)
-        else:
-            named = self.prepared.ids
-            facts = effect.facts
-            self.store.add({"event": effect.what, **status.named(facts, named)})
-            if effect.what == "reported":
-                scores = list(facts["accuracy"].values())
-                self.accuracy = sum(scores) / len(scores) if scores else None
-            if effect.what == "begin" and self.recorder is not None and run.round is not None:
-                cohort = [named[who] for who in run.round.plan.cohort]
-                self.recorder.begin(
-                    facts["round"],
-                    self.model,
-                    {
-                        "round": facts["round"],
-                        "run": run.run.hex(),
-                        "cohort": cohort,
-                        "config": "config.toml",
-                    },
-                )
         if self.watch is not None:
-            shot = status.snapshot(
-                run, self.prepared.ids, time.monotonic() - self.began, self.accuracy
-            )
-            self.watch(shot)
-
-    def _tap(self, who: int, direction: str, frames: list[Any]) -> None:
-        kind = int.from_bytes(frames[0][4:6], "big")
-        if kind == Update.kind:
-            self.bytes["up"] += sum(len(frame) for frame in frames)
-        elif kind != Aggregate.kind:
-            return
-        if self.recorder is not None:
-            message = codec.decode(frames, codec.Limits(1 << 30, 1 << 40))
-            if isinstance(message, Update):
-                self.recorder.update(self.prepared.ids[who], message)
-            elif isinstance(message, Aggregate):
-                self.recorder.aggregate(message)
+            self.watch(self.keeper.snapshot(time.monotonic() - self.began))
 
     def coordinator_summary(self) -> dict[str, Any]:
-        """What the coordinator's process would write of the traffic."""
-        up, down = vector_bytes(self.prepared.config, self.start.layout)
-        uploads = max(1, self.run.completed) * self.prepared.config.federation.cohort
-        plain = 4 * self.coding.values
-        return {
-            "rounds_completed": self.run.completed,
-            "bytes": {
-                "upload_per_hospital_per_round": round(self.bytes["up"] / uploads),
-                "download_per_hospital_per_round": down,
-                "plain_float32": plain,
-                "expansion": up / plain if plain else None,
-            },
-            "seconds": {
-                "total": time.monotonic() - self.began,
-                "aggregate": self.bus.aggregating.lap(),
-            },
-        }
+        """What the coordinator's process would write."""
+        return self.keeper.summary(time.monotonic() - self.began, self.bus.aggregating.lap())
 
 
 def _unused_transport() -> tuple[bytes, bytes]:

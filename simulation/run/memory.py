@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from coordinator.keeper import Keeper
 from coordinator.run import Run
 from federation import codec
 from federation.config import FederationConfig
@@ -27,7 +28,7 @@ from federation.effects import (
 from federation.errors import MalformedMessage
 from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
-from federation.messages import Message
+from federation.messages import Message, Update
 from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
 
@@ -71,9 +72,13 @@ class MemoryFederation:
         fault: Fault = honest,
         watch: Callable[[Recorded | Applied, Run], None] | None = None,
         tap: Callable[[int, str, list[Any]], None] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
+        """`keeper` keeps `run`: it performs the coordinator's effects. Without one nothing is
+        written down.
+        """
         self.config, self.layout, self.run, self.hospitals = config, layout, run, hospitals
-        self.fault, self.watch, self.tap = fault, watch, tap
+        self.fault, self.watch, self.tap, self.keeper = fault, watch, tap, keeper
         self.now = 0.0
         self.aggregating = Stopwatch()
         """Runs while the coordinator takes what hospitals send."""
@@ -137,6 +142,8 @@ class MemoryFederation:
         except MalformedMessage as error:
             self._coordinator(self.run.malformed(who, str(error), self.now))
             return
+        if self.keeper is not None and isinstance(message, Update):
+            self.keeper.uploaded(who, message, sum(len(frame) for frame in frames))
         with self.aggregating:
             effects = self.run.receive(who, message, self.now)
         self._coordinator(effects)
@@ -161,17 +168,19 @@ class MemoryFederation:
     # ---- performing ------------------------------------------------------------------
 
     def _coordinator(self, effects: list[Effect]) -> None:
+        sends = [effect for effect in effects if isinstance(effect, Send)]
+        if self.keeper is not None:
+            sends = self.keeper.perform(effects)
         for effect in effects:
-            match effect:
-                case Send(message=message, to=who) if who is not None:
-                    self._down(who, message)
-                case Recorded() | Applied():
-                    if isinstance(effect, Recorded):
-                        self.events.append(effect)
-                    if self.watch is not None:
-                        self.watch(effect, self.run)
-                case Finished():
-                    self.finished = effect
+            if isinstance(effect, Recorded):
+                self.events.append(effect)
+            if isinstance(effect, Recorded | Applied) and self.watch is not None:
+                self.watch(effect, self.run)
+            if isinstance(effect, Finished):
+                self.finished = effect
+        for send in sends:
+            if send.to is not None:
+                self._down(send.to, send.message)
 
     def _hospital(self, who: int, effects: list[Effect]) -> None:
         session, body = self.hospitals[who]
