@@ -15,6 +15,7 @@ import msgspec
 from crypto import signing
 from federation.groupkey import _request_parts
 from federation.messages import Message, Refusal, RoundReport, StateGrant, StateRequest, Synchronise
+from federation.records.events import HospitalLost, UnreadableMessage
 from tests.rig import RUN, Rig, config
 
 PATIENCE = 10.0
@@ -63,8 +64,11 @@ class Saboteur:
             3
         }
         assert all(
-            blamed(event["hospital"])
-            for event in self.rig.events("malformed") + self.rig.events("lost")
+            blamed(self.rig.who(event))
+            for event in [
+                *self.rig.events(UnreadableMessage),
+                *self.rig.events(HospitalLost),
+            ]
         )
 
 
