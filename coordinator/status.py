@@ -29,8 +29,8 @@ def snapshot(run: Run, seconds: float, mean_accuracy: float | None) -> Status:
                 id=name,
                 state=_state(run, who),
                 progress=current.progress.get(who, 0.0) if current else 0.0,
-                accuracy=peer.accuracy if peer.accuracy >= 0 else None,
-                clipped=peer.clipped if peer.clipped >= 0 else None,
+                accuracy=peer.accuracy,
+                clipped=peer.clipped,
             )
             for who, (name, peer) in enumerate(zip(run.ids, run.peers, strict=True))
         ],

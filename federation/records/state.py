@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from federation.types import RunId
+
 RunHex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]*$", description="A run's id in hex.")]
 
 
@@ -29,9 +31,9 @@ class RunProgress(msgspec.Struct, frozen=True, kw_only=True):
         return cls(run=run.hex(), config=config.hex(), **reached)
 
     @property
-    def run_id(self) -> bytes:
+    def run_id(self) -> RunId:
         """The run's id, 16 bytes."""
-        return bytes.fromhex(self.run)
+        return RunId(bytes.fromhex(self.run))
 
 
 class HospitalProgress(msgspec.Struct, kw_only=True):
