@@ -29,7 +29,7 @@ from federation.messages import (
     Refusal,
     Rejected,
     RoundReport,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Synchronised,
     Welcome,
@@ -89,7 +89,7 @@ class Run:
         if not peer.session:
             return []  # it has not been let in
         self._heard(who, peer)
-        if isinstance(message, StateRequest | StateGrant):
+        if isinstance(message, StateRequest | StateAnswer):
             return self._relay(who, message, now)
         if isinstance(message, Synchronised):
             return self._synchronised(who, peer, message, now)
@@ -138,7 +138,7 @@ class Run:
         if self.phase == Phase.FINISHED:
             return []
         self.phase, self.round = Phase.FINISHED, None
-        finish = Finish(completed=self.completed, code=code)
+        finish = Finish(completed=self.completed, code=code or None)
         return [*self._to_all(finish), Finished(self.completed, code)]
 
     @property
@@ -191,8 +191,8 @@ class Run:
             peer.session, peer.epoch, peer.group_key, peer.model, peer.code = (
                 message.session,
                 -1,
-                b"",
-                b"",
+                None,
+                None,
                 "",
             )
             peer.applied = message.applied if message.run == self.run else 0
@@ -206,10 +206,8 @@ class Run:
             peer.applied = message.applied
         self._heard(who, peer)
         if self.phase == Phase.FINISHED:
-            return [*effects, Send(Finish(completed=self.completed, code=""), who)]
-        welcome = Welcome(
-            run=self.run, next_round=self.last_begun + 1, rounds=self.config.federation.rounds
-        )
+            return [*effects, Send(Finish(completed=self.completed), who)]
+        welcome = Welcome(run=self.run, rounds=self.config.federation.rounds)
         return [*effects, Send(welcome, who), *self._advance(now)]
 
     def _heard(self, who: int, peer: Peer) -> None:
@@ -221,7 +219,7 @@ class Run:
             self.synchroniser.forget(who)
             self._reported.add(who)
 
-    def _relay(self, who: int, message: StateRequest | StateGrant, now: float) -> list[Effect]:
+    def _relay(self, who: int, message: StateRequest | StateAnswer, now: float) -> list[Effect]:
         sender, receiver = (
             (message.asker, message.source)
             if isinstance(message, StateRequest)
@@ -256,7 +254,9 @@ class Run:
         return max(self.config.threshold, self.config.federation.min_cohort)
 
     def _plan(self, round_: int) -> Plan:
-        return Plan.of(self.config, self.roster, self.layout, self.run, round_)
+        return Plan(
+            config=self.config, roster=self.roster, layout=self.layout, run=self.run, round=round_
+        )
 
     def _synchronise(self, now: float) -> list[Effect]:
         """Bring all that are there to one key and one model; begin the round when all are served
@@ -434,7 +434,7 @@ class Run:
         return {
             who: peer.accuracy
             for who, peer in enumerate(self.peers)
-            if peer.connected and peer.accuracy >= 0
+            if peer.connected and peer.accuracy is not None
         }
 
     def _to_all(self, message: Message) -> list[Effect]:

@@ -27,8 +27,8 @@ def snapshot(
                 "id": name,
                 "state": _state(run, who),
                 "progress": current.progress.get(who, 0.0) if current else 0.0,
-                "accuracy": peer.accuracy if peer.accuracy >= 0 else None,
-                "clipped": peer.clipped if peer.clipped >= 0 else None,
+                "accuracy": peer.accuracy,
+                "clipped": peer.clipped,
             }
         )
     rounds = run.config.federation.rounds

@@ -244,7 +244,7 @@ class Node:
                     "balanced_accuracy": found.balanced_accuracy,
                     "test_loss": _finite(scores.loss),
                 }
-                if session.clipped >= 0:
+                if session.clipped is not None:
                     line["clipped"] = session.clipped
                 self.storage.add_metrics(line)
                 score = (

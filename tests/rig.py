@@ -20,13 +20,15 @@ from federation.effects import Applied, Effect
 from federation.keys import generate
 from federation.messages import Aggregate, Message
 from federation.model import SharedModel
+from federation.plan import Plan
 from federation.roster import Roster
+from federation.types import RunId
 from hospital_node.session import Session
 from hospital_node.standing import Memory
 from simulation.run.memory import Fault, MemoryFederation, honest
 from simulation.run.seeds import hospital_ids, own_secret
 
-RUN = bytes(range(16))
+RUN = RunId(bytes(range(16)))
 SHAPES = {"features.weight": (3, 4), "features.bias": (5,)}
 
 
@@ -209,6 +211,12 @@ class Rig:
             shared or start_model(self.config.protection.clip),
             memory or Memory(),
             self.config.federation.min_cohort,
+        )
+
+    def plan(self, round_: int = 1) -> Plan:
+        """What every party knows of this round."""
+        return Plan(
+            config=self.config, roster=self.roster, layout=self.layout, run=RUN, round=round_
         )
 
     def restart(self, number: int) -> None:

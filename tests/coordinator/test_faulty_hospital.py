@@ -308,9 +308,9 @@ def test_truncated_and_oversize_buffers_leave_no_trace_in_the_sum(
 
 
 @pytest.mark.parametrize(
-    ("tag", "words"), [(b"", "uploaded no tag"), (bytes(7), "tag has 7 bytes, not 8 or none")]
+    ("tag", "words"), [(None, "uploaded no tag"), (bytes(7), "of length >= 8")]
 )
-def test_an_upload_without_a_whole_tag_is_refused(tag: bytes, words: str) -> None:
+def test_an_upload_without_a_whole_tag_is_refused(tag: bytes | None, words: str) -> None:
     faulty = Faulty(Update, put(tag=tag))
     assert faulty.blamed()[0][:2] == (FAULTY, "malformed") and words in faulty.blamed()[0][2]
     faulty.exact(1, EVERYBODY - {FAULTY})
@@ -327,7 +327,7 @@ def test_a_second_upload_is_not_added() -> None:
 
 def test_an_upload_before_its_turn_is_not_even_read() -> None:
     """A large message is allowed only to who was granted one."""
-    early = Update(round=1, tag=bytes(8), signature=b"", buffers=(bytes(4096),))
+    early = Update(round=1, tag=bytes(8), signature=None, buffers=(bytes(4096),))
     faulty = Faulty(AdvertiseKeys, lambda message: [early, message])
     assert (
         faulty.blamed("malformed")[0][0] == FAULTY
@@ -492,12 +492,12 @@ WRONG_TIME: list[Message] = [
         signature=bytes(64),
     ),
     ShareKeys(round=1, sealed=(), commitments=(), signatures=(), seed_commitment=bytes(32)),
-    Update(round=1, tag=bytes(8), signature=b""),
+    Update(round=1, tag=bytes(8), signature=None),
     Consistency(round=1, signature=bytes(64)),
     UnmaskShares(round=1, self_shares=(), key_shares=(), bad_dealers=()),
-    Aggregate(round=1, survivors=(), transcript=b"", signers=(), signatures=(), tag=b""),
-    RoundReport(round=1, model=b"", accuracy=0.5, clipped=0),
-    RoundReport(round=2**31 - 1, model=b"", accuracy=0.5, clipped=0),
+    Aggregate(round=1, survivors=(), transcript=None, signers=(), signatures=(), tag=None),
+    RoundReport(round=1, model=None, accuracy=0.5, clipped=0),
+    RoundReport(round=2**31 - 1, model=None, accuracy=0.5, clipped=0),
     Refusal(round=1, code="anything"),
 ]
 

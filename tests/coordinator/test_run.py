@@ -4,6 +4,7 @@ coordinator that is restarted; the end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -28,7 +29,7 @@ from federation.messages import (
     RoundReport,
     ShareKeys,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Survivors,
     Synchronise,
@@ -108,7 +109,7 @@ def test_keys_are_made_by_different_hospitals_at_different_epochs() -> None:
     makers: set[int] = set()
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, Synchronise) and message.group_key == b"":
+        if isinstance(message, Synchronise) and message.group_key is None:
             makers.add(who)
         return ((0.0, message),)
 
@@ -138,7 +139,7 @@ def test_at_the_end_everybody_hears_of_it_and_so_does_who_comes_later() -> None:
     rig = Rig(config("masked", 3, rounds=1), fault=wire).play()
     assert wire.changed == 3 and rig.federation.finished == Finished(1, "")
     answer = rig.run.receive(0, rig.sessions[0].hello(), 1.0)
-    assert answer == [Send(Finish(completed=1, code=""), 0)]
+    assert answer == [Send(Finish(completed=1), 0)]
 
 
 def test_a_run_can_be_stopped_at_any_time_once() -> None:
@@ -223,7 +224,7 @@ def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_o
 def test_who_was_not_let_in_is_not_listened_to() -> None:
     rig = Rig(config("masked", 3, rounds=1))
     for message in (
-        RoundReport(round=0, model=b"", accuracy=0.1, clipped=0),
+        RoundReport(round=0, model=None, accuracy=0.1, clipped=0),
         Refusal(round=0, code="x"),
     ):
         assert rig.run.receive(1, message, 0.0) == []
@@ -403,7 +404,7 @@ def test_a_key_maker_that_never_answers_is_replaced() -> None:
     makers: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, Synchronise) and message.group_key == b"":
+        if isinstance(message, Synchronise) and message.group_key is None:
             makers.append(who)
             if len(makers) == 1:
                 return ()
@@ -451,7 +452,7 @@ def test_a_source_that_keeps_the_key_to_itself_is_passed_over() -> None:
     sources: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up":
+        if isinstance(message, StateAnswer) and direction == "up":
             sources.append(who)
             if who == sources[0]:
                 return ()
@@ -462,7 +463,7 @@ def test_a_source_that_keeps_the_key_to_itself_is_passed_over() -> None:
     one_model(rig)
 
 
-def spoilt(message: StateGrant) -> StateGrant:
+def spoilt(message: StateAnswer) -> StateAnswer:
     return replace(message, buffers=(bytes(len(message.buffers[0])),))
 
 
@@ -472,7 +473,7 @@ def test_a_source_that_hands_on_rubbish_is_passed_over_and_named() -> None:
     first: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up":
+        if isinstance(message, StateAnswer) and direction == "up":
             first.append(who)
             if who == first[0]:
                 message = spoilt(message)
@@ -501,7 +502,7 @@ def test_a_false_model_from_a_peer_is_refused_by_what_most_stand_at_and_another_
                 shared = rig.sessions[who].shared
                 rig.true = shared.vector  # type: ignore[attr-defined]
                 shared.vector = shared.vector + np.float32(0.5)
-        elif sent and isinstance(message, StateGrant) and direction == "up" and who == sent[0]:
+        elif sent and isinstance(message, StateAnswer) and direction == "up" and who == sent[0]:
             rig.sessions[who].shared.vector = rig.true  # type: ignore[attr-defined]
         return ((0.0, message),)
 
@@ -568,7 +569,7 @@ def test_a_forged_grant_is_not_relayed() -> None:
     forged: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up" and not forged:
+        if isinstance(message, StateAnswer) and direction == "up" and not forged:
             other = next(
                 number for number in range(5) if number not in (message.asker, message.source)
             )
@@ -594,7 +595,7 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
     request = StateRequest(
         epoch=1, asker=2, source=3, applied=0, public=bytes(32), signature=bytes(64)
     )
-    grant = StateGrant(
+    grant = StateAnswer(
         epoch=1, asker=2, source=3, public=bytes(32), signature=bytes(64), buffers=(b"x",)
     )
     nowhere = [(2, replace(request, source=77)), (2, replace(request, source=2))]
@@ -606,7 +607,16 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
         isinstance(recorded, Recorded)
         and recorded.facts["text"] == "did not sign its request for key and model"
     )
-    signed = groupkey.ask(RUN, rig.roster, 2, 3, 1, 0, rig.secrets[2].signing_key).request
+    signed = groupkey.ask(
+        RUN,
+        rig.roster,
+        me=2,
+        source=3,
+        epoch=1,
+        applied=0,
+        signing_key=rig.secrets[2].signing_key,
+        random=os.urandom,
+    ).request
     (recorded,) = rig.run.receive(2, signed, 0.0)  # signed, but it was not told to ask
     assert recorded == Recorded("late", {"hospital": 2, "message": "StateRequest"})
 
@@ -737,7 +747,7 @@ def test_welcome_names_the_run_and_where_it_stands() -> None:
         for effect in rig.run.receive(1, rig.sessions[1].hello(), 0.0)
         if isinstance(effect, Send)
     ]
-    assert sends == [Welcome(run=RUN, next_round=1, rounds=7)]
+    assert sends == [Welcome(run=RUN, rounds=7)]
     turned = replace(rig.sessions[1].hello(), config=bytes(32))
     sends = [
         effect.message for effect in rig.run.receive(1, turned, 0.0) if isinstance(effect, Send)

@@ -28,7 +28,7 @@ HARMLESS = {
     # where it says it stands: asked before the next round, it says where it really does
     ("up", "RoundReport", "round"),
     ("up", "RoundReport", "model"),
-    ("up", "StateGrant", "epoch"),  # dropped as one that comes late; its asker asks again
+    ("up", "StateAnswer", "epoch"),  # dropped as one that comes late; its asker asks again
 }
 # nothing proves a sum under `plain`
 PLAIN = {("up", "Update", "buffers[]"), ("down", "Aggregate", "buffers[]")}
@@ -216,6 +216,6 @@ def test_there_is_a_change_for_every_message_of_a_masked_round() -> None:
             "Synchronise",
             "Synchronised",
             "StateRequest",
-            "StateGrant",
+            "StateAnswer",
         ),
     }

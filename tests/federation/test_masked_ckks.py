@@ -257,7 +257,7 @@ def test_an_upload_counts_only_if_its_sender_signed_it_for_this_round(kind: str,
             case "unsigned":
                 return msgspec.structs.replace(update, signature=bytes(64))
             case "no tag":
-                return msgspec.structs.replace(update, tag=b"")
+                return msgspec.structs.replace(update, tag=None)
             case "one ciphertext too few":
                 return msgspec.structs.replace(update, buffers=update.buffers[1:])
         return msgspec.structs.replace(
@@ -312,7 +312,7 @@ def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
             aggregate, buffers=aggregate.buffers * 2
         ),
         "another tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=bytes(8)),
-        "no tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=b""),
+        "no tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=None),
     }
 
 
@@ -370,7 +370,7 @@ def test_after_a_refusal_the_true_sum_comes_too_late_and_the_old_key_is_not_take
         assert code(session.receive(ask)) == [Reason.AGGREGATE]
         assert code(session.receive(msgspec.structs.replace(ask, source=1))) == [Reason.AGGREGATE]
         assert session.group is None
-    made = victim.receive(Synchronise(epoch=2, source=1, applied=0, group_key=b""))
+    made = victim.receive(Synchronise(epoch=2, source=1, applied=0, group_key=None))
     assert [effect.message.epoch for effect in made if isinstance(effect, Send)] == [2]
     assert victim.group is not None and victim.group.ckks != old.ckks
 
