@@ -15,13 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import structs
-from PIL import Image
 
 from attacks import victim
 from attacks.observation import Observation
 from attacks.recorded import load
 from learning import models, private_layers
-from learning.data import Dataset, Index
+from learning.data import arrays
 from learning.training import TrainSettings
 from simulation.run.federate import Federation
 from simulation.run.options import Options
@@ -46,35 +45,6 @@ class Trial:
     truth: Truth
 
 
-class _Given:
-    """A reader of images that are at hand."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
-
-    def read(self, row: int) -> Image.Image | np.ndarray:
-        image = self.images[row]
-        return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-
-    def name(self, row: int) -> str:
-        return str(row)
-
-    def stamp(self, row: int) -> str:
-        return str(row)
-
-
-def given(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Dataset:
-    """A data set of these uint8 images (N, C, H, H) alone."""
-    _, channels, size, _ = images.shape
-    return Dataset(
-        "given",
-        classes,
-        channels,
-        size,
-        Index(labels.astype(np.int64), _Given(images), size, channels),
-    )
-
-
 def arrange(
     images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, folder: Path
 ) -> Prepared:
@@ -82,7 +52,7 @@ def arrange(
     wanted = options.but(
         out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
     )
-    return prepare(wanted, given(images, labels, classes))
+    return prepare(wanted, arrays(images, labels, classes))
 
 
 def play(
