@@ -24,7 +24,7 @@ from attacks.pictures import Pictures, take
 from attacks.trials import Trial, play
 from simulation.run.options import Options
 
-ONE_STEP = Options(
+ONE_STEP = Options.of(
     image_size=32,
     rounds=1,
     batch_size=1,
@@ -84,7 +84,7 @@ def trials(pictures: Pictures, options: Options, per_round: int) -> list[Trial]:
     for at in range(0, len(pictures.images), per_round):
         part = slice(at, at + per_round)
         count = len(pictures.images[part])
-        wanted = replace(options, hospitals=count, seed=options.seed + at, min_cohort=min(3, count))
+        wanted = options.but(hospitals=count, seed=options.seed + at, min_cohort=min(3, count))
         found += play(pictures.images[part], pictures.labels[part], pictures.classes, wanted)
     return found
 
@@ -133,7 +133,7 @@ def full_gradient(scale: Scale, attack: str) -> tuple[float, str, float]:
     image, one step.
     """
     pictures = scale.pictures(scale.xrays)
-    found = trials(pictures, replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg"), 1)
+    found = trials(pictures, ONE_STEP.but(model="lenet-dlg", algorithm="fedavg"), 1)
     cases = [known(t, learning_rate=ONE_STEP.lr, local_steps=1) for t in found]
     result = ATTACKS[attack].run(cases, scale.settings(restarts=scale.restarts, steps=scale.steps))
     right = float(
@@ -168,7 +168,7 @@ def closed_form_exact(scale: Scale) -> Gate:
 
     def run() -> tuple[float, str]:
         pictures = scale.pictures(scale.xrays, 4)
-        found = trials(pictures, replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg"), 1)
+        found = trials(pictures, ONE_STEP.but(model="lenet-dlg", algorithm="fedavg"), 1)
         worst = np.inf
         for trial in found:
             copy = Replica([known(trial)], dtype=torch.float64)
@@ -196,7 +196,7 @@ def inverting_gradients(scale: Scale) -> Gate:
 
     def run() -> tuple[float, str]:
         pictures = scale.pictures(scale.colour)
-        found = trials(pictures, replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg"), 1)
+        found = trials(pictures, ONE_STEP.but(model="lenet-dlg", algorithm="fedavg"), 1)
         cases = [known(t, learning_rate=ONE_STEP.lr, local_steps=1) for t in found]
         result = ATTACKS["inverting_gradients"].run(cases, scale.settings(steps=scale.ig_steps))
         db = psnrs(result.images, found)
@@ -211,7 +211,7 @@ def inverting_gradients(scale: Scale) -> Gate:
 def varpro(scale: Scale, model: str, threshold: float) -> Gate:
     def run() -> tuple[float, str]:
         pictures = scale.pictures(scale.xrays)
-        found = trials(pictures, replace(ONE_STEP, model=model), 1)
+        found = trials(pictures, ONE_STEP.but(model=model), 1)
         result = ATTACKS["varpro"].run(
             [known(t) for t in found], scale.settings(restarts=scale.restarts, steps=scale.steps)
         )
@@ -240,7 +240,7 @@ def _advantage(
     pictures = scale.pictures(scale.xrays, max(2, scale.images // hospitals) * hospitals)
     bits = 0 if protection == "plain" else 12
     found = trials(
-        pictures, replace(ONE_STEP, model="lenet-dlg", protection=protection, bits=bits), hospitals
+        pictures, ONE_STEP.but(model="lenet-dlg", protection=protection, bits=bits), hospitals
     )
     cases = [_readable(trial, scale) for trial in found]
     if collude:
@@ -277,7 +277,7 @@ def _collude(
     """The second hospital hands its own update to the coordinator: what it trained on is what it
     knows. The first is attacked.
     """
-    plain = trials(pictures, replace(ONE_STEP, model="lenet-dlg"), hospitals)
+    plain = trials(pictures, ONE_STEP.but(model="lenet-dlg"), hospitals)
     cases, left = [], []
     for trial, at in zip(found, range(0, len(plain), hospitals), strict=True):
         own = next(
@@ -328,7 +328,7 @@ def throughput(scale: Scale, together: int = 32, repeats: int = 10) -> Gate:
     def rate(count: int) -> float:
         pictures = scale.pictures(scale.colour, together)
         part = replace(pictures, images=pictures.images[:1], labels=pictures.labels[:1])
-        [trial] = trials(part, replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg"), 1)
+        [trial] = trials(part, ONE_STEP.but(model="lenet-dlg", algorithm="fedavg"), 1)
         replica = Replica(
             [known(trial, learning_rate=0.1, local_steps=1)], count, device=scale.device
         )

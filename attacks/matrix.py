@@ -324,7 +324,7 @@ def options(cell: Cell, together: int, at: int) -> Options:
     it a round.
     """
     protection = "plain" if cell.protection.startswith("plain") else cell.protection
-    return Options(
+    return Options.of(
         image_size=cell.image_size, model=cell.model, algorithm=cell.algorithm, protection=protection,
         private_last=cell.cut if cell.algorithm == "flop" and cell.cut > 1 else None,
         bits=0 if cell.protection == "plain" else 12,

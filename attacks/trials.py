@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from attacks import victim
 from attacks.observation import Observation
@@ -22,7 +23,8 @@ from learning import models, private_layers
 from learning.data import arrays
 from learning.training import TrainSettings
 from simulation.run.federate import Federation
-from simulation.run.options import Options, Prepared, make_config
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,10 @@ def arrange(
     images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, folder: Path
 ) -> Prepared:
     """A recorded federation in memory on these images alone, ready to be started in `folder`."""
-    wanted = replace(
-        options, out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
+    wanted = options.but(
+        out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
     )
-    dataset = arrays(images, labels, classes)
-    setup = folder / "setup"
-    setup.mkdir()
-    return Prepared(wanted, setup, make_config(wanted, dataset, setup), dataset)
+    return prepare(wanted, arrays(images, labels, classes))
 
 
 def play(
@@ -114,16 +113,11 @@ def play_frozen(
         models.build(options.model, classes=len(classes), **shape), None, options.private_last,
         algorithm=options.algorithm, default=models.spec(options.model).private,
     )  # fmt: skip
-    settings = TrainSettings(
-        options.local_epochs,
-        options.batch_size,
-        options.lr,
-        options.optimizer,
-        freeze_batchnorm=True,
-    )
+    training = options.agreed.training
+    settings = TrainSettings(**structs.asdict(training), freeze_batchnorm=True)
     trials = []
-    for at in range(0, len(images), options.batch_size):
-        rows = slice(at, at + options.batch_size)
+    for at in range(0, len(images), training.batch_size):
+        rows = slice(at, at + training.batch_size)
         after = victim.train(
             options.model, start, images[rows], labels[rows], settings, classes=len(classes)
         )

@@ -15,7 +15,7 @@ from tests.attacks.victims import SIZE, pictures
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array([0, 1, 2])
-ROUND = Options(
+ROUND = Options.of(
     model="lenet-dlg", image_size=SIZE, algorithm="flop", protection="plain", bits=0, hospitals=3, rounds=1, batch_size=1,
     lr=0.1, optimizer="sgd", device="cpu",
 )  # fmt: skip
@@ -24,9 +24,7 @@ QUICK = Cell(image_size=SIZE, images=2, steps=2, restarts=1)
 
 def test_under_plain_every_hospital_is_seen_and_under_masked_only_their_sum() -> None:
     plain = play(pictures(3), LABELS, CLASSES, ROUND)
-    [masked] = play(
-        pictures(3), LABELS, CLASSES, replace(ROUND, protection="masked", bits=16, ring=24)
-    )
+    [masked] = play(pictures(3), LABELS, CLASSES, ROUND.but(protection="masked", bits=16, ring=24))
     assert [t.observation.summed for t in plain] == [1, 1, 1] and masked.observation.summed == 3
     assert masked.truth.images.shape == (3, 1, SIZE, SIZE)
     for name, value in masked.observation.update.items():
@@ -35,7 +33,7 @@ def test_under_plain_every_hospital_is_seen_and_under_masked_only_their_sum() ->
 
 
 def test_under_ckks_there_is_ciphertext_and_nothing_else() -> None:
-    trials = play(pictures(3), LABELS, CLASSES, replace(ROUND, protection="ckks", bits=12))
+    trials = play(pictures(3), LABELS, CLASSES, ROUND.but(protection="ckks", bits=12))
     assert all(
         t.observation.update is None and t.observation.ciphertext_bytes > 10_000 for t in trials
     )
@@ -189,7 +187,7 @@ def test_noise_follows_a_clip_that_was_declared_and_not_the_update() -> None:
 def test_frozen_batchnorm_leaves_its_statistics_and_training_mode_does_not() -> None:
     from attacks.trials import play_frozen
 
-    wanted = replace(ROUND, model="resnet18", hospitals=2, min_cohort=2, batch_size=2)
+    wanted = ROUND.but(model="resnet18", hospitals=2, min_cohort=2, batch_size=2)
     images, labels = pictures(4), np.array([0, 1, 2, 0])
     for trials, moved in (
         (play_frozen(images, labels, CLASSES, wanted), False),
