@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from coordinator.status import draw
+from federation.records.state import Status
 from learning import device as devices
 from learning.data import Dataset
 from simulation.report.report import write_report
@@ -26,7 +27,7 @@ from simulation.run.prepare import Prepared, prepare
 from simulation.run.processes import Processes, write_files
 from simulation.run.summary import global_test, merge, round_metrics
 
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[[Status], None]
 
 
 class Stop:
@@ -210,18 +211,16 @@ class _Shown:
         if self.live is not None:
             self.live.__exit__(kind, error, trace)
 
-    def _show(self, shot: dict[str, Any]) -> None:
+    def _show(self, shot: Status) -> None:
         if self.watch is not None:
             self.watch(shot)
         if self.live is not None:
             self.live.update(draw(shot))
-        elif shot["completed"] > self.shown and shot["accuracy"] is not None:
-            self.shown = shot["completed"]
-            left = (
-                "" if shot["seconds_left"] is None else f", about {shot['seconds_left']:.0f} s left"
-            )
+        elif shot.completed > self.shown and shot.accuracy is not None:
+            self.shown = shot.completed
+            left = "" if shot.seconds_left is None else f", about {shot.seconds_left:.0f} s left"
             self.console.print(
-                f"round {shot['round']}/{shot['rounds']}: mean local test"
-                f" {100 * shot['accuracy']:.1f} %{left}",
+                f"round {shot.round}/{shot.rounds}: mean local test"
+                f" {100 * shot.accuracy:.1f} %{left}",
                 highlight=False,
             )
