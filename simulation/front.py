@@ -22,6 +22,7 @@ from torch import nn
 
 from federation import model as shared_model
 from federation.errors import ConfigError
+from federation.records.state import Status
 from hospital_node.local_data import data_root
 from learning import models, parameters, private_layers, randomness
 from learning.data import Dataset, open_dataset
@@ -47,13 +48,13 @@ class Federation:
         data: A data set: `flop.arrays(...)`, a folder's path, a name under FLOP_DATA, or
             "phantom-cxr".
         model: A name of `flop models`, or a `torch.nn.Module` of yours that takes float images
-            (B, C, H, W), normalised by `(x - 0.5) / 0.25`, to (B, classes) logits. Its shared layers
-            start with the weights that they have; its private layers are drawn afresh.
+            (B, C, H, W), normalised by `(x - 0.5) / 0.25`, to (B, classes) logits. Its shared
+            layers start with the weights that they have; its private layers are drawn afresh.
         private: Name patterns of the layers that stay in the hospitals, e.g. "head.*".
         private_last: Instead: how many of the last layers stay. If neither is given, a module of
             yours keeps its last layer, and a named model its classifier.
         **options: All other options of `flop sim` by their names: hospitals=5, rounds=5,
-            protection="masked", algorithm="flop", partition="iid", record=True, out="runs/mine", ...
+            protection="masked", algorithm="flop", partition="iid", record=True, out="runs/mine".
             The transport is "memory" if none is given: one process, and the same bytes as "zmq".
 
     Raises:
@@ -111,11 +112,11 @@ class Federation:
         """
         told = 0
 
-        def watch(shot: dict[str, Any]) -> None:
+        def watch(now: Status) -> None:
             nonlocal told
-            if on_round is not None and shot["completed"] > told and shot["accuracy"] is not None:
-                told = shot["completed"]
-                on_round(Round(told, shot["rounds"], shot["accuracy"]))
+            if on_round is not None and now.completed > told and now.accuracy is not None:
+                told = now.completed
+                on_round(Round(told, now.rounds, now.accuracy))
 
         if self.module is None:
             simulate(self.options, watch=watch, dataset=self.dataset)
@@ -199,7 +200,7 @@ class Run:
 
     @property
     def accuracy(self) -> float | None:
-        """The mean of the hospitals' local test accuracies, in [0, 1]; None without a test image."""
+        """The mean local test accuracy of the hospitals, in [0, 1]; None without test images."""
         found: float | None = self.summary["local_test"]["accuracy"]
         return found
 
