@@ -7,8 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from attacks.recorded import Recorded as Seen
-from attacks.recorded import load
+from attacks.recorded import Seen, load
 from learning import models
 from simulation import front
 
