@@ -111,7 +111,7 @@ def _pixels(x: Given, what: str) -> np.ndarray:
             f"{what} has floats from {low:.3g} to {high:.3g}; they must be in 0..1 (uint8 goes from"
             " 0 to 255)."
         )
-    return np.rint(found * 255).astype(np.uint8)
+    return np.asarray(np.rint(found * 255), np.uint8)
 
 
 def _labels(y: Given, images: int, what: str) -> np.ndarray:
