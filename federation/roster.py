@@ -61,7 +61,7 @@ class Roster:
     @cached_property
     def _numbers(self) -> dict[bytes, int]:
         return {
-            bytes.fromhex(party.transport): number for number, party in enumerate(self.hospitals)
+            party.transport_key: number for number, party in enumerate(self.hospitals)
         }
 
     @cached_property
@@ -89,7 +89,7 @@ class Roster:
         return self.hospitals[number].id
 
     def transport_of(self, number: int) -> bytes:
-        return bytes.fromhex(self.hospitals[number].transport)
+        return self.hospitals[number].transport_key
 
     def __len__(self) -> int:
         return len(self.hospitals)

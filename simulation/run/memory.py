@@ -1,5 +1,5 @@
-"""The same sessions in one process: a bus that carries encoded messages, with a virtual clock and
-faults on demand.
+"""The product's keepers in one process: a bus that carries encoded messages, with a virtual clock
+and faults on demand.
 """
 
 from __future__ import annotations
@@ -12,36 +12,33 @@ from typing import Any, Protocol
 from coordinator.run import Run
 from federation import codec
 from federation.config import FederationConfig
-from federation.effects import (
-    Applied,
-    Discard,
-    Effect,
-    Finished,
-    NewRun,
-    Note,
-    Recorded,
-    Remember,
-    Send,
-    Train,
-)
+from federation.effects import Applied, Effect, Finished, Note, Recorded, Send
 from federation.errors import MalformedMessage
 from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
 from federation.messages import Message
-from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
+from hospital_node.work import Job, Result, Work
 
 
-class Body(Protocol):
-    """What trains for a session: a learner, or a test's stand-in."""
+class Due(Work, Protocol):
+    """Work that waits until the bus comes to it."""
 
-    def reset(self, session: Session) -> None: ...
+    def due(self) -> list[Job]:
+        """Return what was asked for since the last call, in that order."""
 
-    def train(self, session: Session, round_: int) -> list[Effect]: ...
 
-    def discard(self) -> None: ...
+class Hospital(Protocol):
+    """What the bus needs of a hospital's `Keeper`."""
 
-    def applied(self, session: Session, effect: Applied) -> list[Effect]: ...
+    @property
+    def work(self) -> Due: ...
+
+    def hello(self) -> Message: ...
+
+    def receive(self, message: Message) -> list[Message]: ...
+
+    def finished(self, result: Result) -> list[Message]: ...
 
 
 Fault = Callable[[int, str, Message, float], Iterable[tuple[float, Message]]]
@@ -58,8 +55,9 @@ def honest(
 
 
 class MemoryFederation:
-    """Runs sessions and one `Run` until it has finished. Time is virtual: it jumps to the next
-    thing that happens.
+    """Plays keepers and one `Run` until the run is over.
+
+    Time is virtual: it jumps to the next thing that happens. Training and testing take none of it.
     """
 
     def __init__(
@@ -67,7 +65,7 @@ class MemoryFederation:
         config: FederationConfig,
         layout: Layout,
         run: Run,
-        hospitals: dict[int, tuple[Session, Body]],
+        hospitals: dict[int, Hospital],
         fault: Fault = honest,
         watch: Callable[[Recorded | Applied, Run], None] | None = None,
         tap: Callable[[int, str, list[Any]], None] | None = None,
@@ -107,7 +105,8 @@ class MemoryFederation:
             heapq.heappop(self._queue)[2]()
 
     def connect(self, who: int) -> None:
-        self._up(who, self.hospitals[who][0].hello())
+        """Let this hospital say that it is there."""
+        self._up(who, self.hospitals[who].hello())
 
     def kill(self, who: int) -> None:
         """This hospital's process is gone; what it has sent still arrives."""
@@ -156,7 +155,7 @@ class MemoryFederation:
         except MalformedMessage as error:
             self.notes.append((who, Note(str(error), error=True)))
             return
-        self._hospital(who, self.hospitals[who][0].receive(message))
+        self._hospital(who, lambda hospital: hospital.receive(message))
 
     # ---- performing ------------------------------------------------------------------
 
@@ -173,28 +172,18 @@ class MemoryFederation:
                 case Finished():
                     self.finished = effect
 
-    def _hospital(self, who: int, effects: list[Effect]) -> None:
-        session, body = self.hospitals[who]
-        for effect in effects:
-            if who in self.dead:
-                return
-            match effect:
-                case Send(message=message):
-                    self._up(who, message)
-                case Train(round=round_):
-                    self.at(self.now, lambda round_=round_: self._train(who, round_))
-                case Discard():
-                    body.discard()
-                case NewRun():
-                    body.reset(session)
-                case Applied():
-                    self._hospital(who, body.applied(session, effect))
-                case Note():
-                    self.notes.append((who, effect))
-                case Remember() | Finished():
-                    pass
+    def _hospital(self, who: int, act: Callable[[Hospital], list[Message]]) -> None:
+        """Let a hospital do one thing: send its answers, and do later what it asks its learner."""
+        hospital = self.hospitals[who]
+        for message in act(hospital):
+            if who not in self.dead:  # a fault may kill it between two messages
+                self._up(who, message)
+        for job in hospital.work.due():
+            self.at(self.now, lambda job=job: self._work(who, hospital, job))
 
-    def _train(self, who: int, round_: int) -> None:
-        if who not in self.dead:
-            session, body = self.hospitals[who]
-            self._hospital(who, body.train(session, round_))
+    def _work(self, who: int, hospital: Hospital, job: Job) -> None:
+        if who in self.dead or self.hospitals[who] is not hospital:
+            return  # the process that asked for it is gone
+        result = job()
+        if result is not None:
+            self._hospital(who, lambda hospital: hospital.finished(result))
