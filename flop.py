@@ -30,6 +30,7 @@ COMMANDS = {
     "attack": ("attacks.command", "attack what a coordinator saw; measure what leaks"),
     "bench": ("simulation.bench.command", "measure what things cost, against the machine's limits"),
     "report": ("simulation.report.command", "write report.html of a finished run"),
+    "schema": ("simulation.report.command", "print the JSON Schema of a run directory's files"),
 }
 """Name: the module that holds the typer app `NAME_app`, and a line of help."""
 

@@ -77,7 +77,7 @@ def another_aggregate(pictures: Pictures, options: Options) -> str:
 
         federation.bus.fault = _instead(federation, raised)
         federation.bus.play(PATIENCES * federation.prepared.config.federation.patience)
-        if any(session.shared.round for session in federation.sessions.values()):
+        if any(one.session.shared.round for one in federation.hospitals.values()):
             return ""
         refused = [
             note.text
@@ -89,7 +89,8 @@ def another_aggregate(pictures: Pictures, options: Options) -> str:
 
 def _instead(federation: Federation, change: Callable[[np.ndarray], None]) -> Fault:
     """A wire on which every aggregate's numbers are changed."""
-    dtype = federation.coding.ring_type.dtype if federation.coding.bits else "<f4"
+    coding = federation.keeper.coding
+    dtype = coding.ring_type.dtype if coding.bits else "<f4"
 
     def lie(
         who: int, direction: str, message: Message, now: float

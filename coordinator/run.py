@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import msgspec
+
+from coordinator.checkpoint import Checkpoint
 from coordinator.round import SLOWEST_LINK, Round
 from coordinator.synchronise import Peer, Synchroniser
 from federation import protections
@@ -44,8 +47,8 @@ class Phase(StrEnum):
 
 
 class Run:
-    """`receive`, `disconnected` and `tick` return effects. `run` is 16 bytes; `completed` rounds
-    are behind, `round` was the last begun.
+    """`receive`, `disconnected` and `tick` return effects; `checkpoint` is what must be on disk
+    before the effects' messages are sent.
     """
 
     def __init__(
@@ -53,20 +56,17 @@ class Run:
         config: FederationConfig,
         roster: Roster,
         layout: Layout,
-        run: bytes,
-        last_begun: int,
-        applied: int,
-        completed: int,
-        now: float,
+        checkpoint: Checkpoint,
+        now: float = 0.0,
     ) -> None:
-        self.config, self.roster, self.layout, self.run = config, roster, layout, run
+        self.config, self.roster, self.layout = config, roster, layout
+        self.checkpoint = checkpoint
         self.protection = protections.get(config.protection.kind)
         self.phase = Phase.JOINING
         self.peers = [Peer() for _ in roster.hospitals]
-        self.last_begun, self.applied, self.completed = last_begun, applied, completed
         self.since = now
         self.round: Round | None = None
-        self.epoch = last_begun + 1
+        self.epoch = checkpoint.last_begun + 1
         """The group key's: the first round that it serves. A restarted coordinator begins a new
         one.
         """
@@ -76,7 +76,7 @@ class Run:
         """The round that all stood at before the last aggregate."""
         self._upload_bytes = vector_bytes(config, layout)[0]
         self.synchroniser = Synchroniser(
-            run, self.peers, config.federation.patience, state_bytes(layout) / SLOWEST_LINK
+            self.run, self.peers, config.federation.patience, state_bytes(layout) / SLOWEST_LINK
         )
 
     # ---- what the service calls ------------------------------------------------------
@@ -140,6 +140,25 @@ class Run:
         self.phase, self.round = Phase.FINISHED, None
         finish = Finish(completed=self.completed, code=code)
         return [*self._to_all(finish), Finished(self.completed, code)]
+
+    @property
+    def run(self) -> bytes:
+        return self.checkpoint.run
+
+    @property
+    def last_begun(self) -> int:
+        return self.checkpoint.last_begun
+
+    @property
+    def applied(self) -> int:
+        return self.checkpoint.applied
+
+    @property
+    def completed(self) -> int:
+        return self.checkpoint.completed
+
+    def _mark(self, **changed: int) -> None:
+        self.checkpoint = msgspec.structs.replace(self.checkpoint, **changed)
 
     @property
     def reachable(self) -> frozenset[int]:
@@ -265,7 +284,8 @@ class Run:
             self.since = now
         # enough are here, but they are not this round's
         elif len(ready) >= self._needed() and late:
-            self.last_begun, self.since = plan.round, now
+            self._mark(last_begun=plan.round)
+            self.since = now
             text = (
                 f"{len(ready & set(plan.cohort))} of its cohort are connected, {self._needed()} are"
                 " needed"
@@ -292,7 +312,8 @@ class Run:
         return self._take_back(max(stand, 0)) if known and stand < self.applied else []
 
     def _take_back(self, stand: int) -> list[Effect]:
-        refused, self.applied, self.completed = self.applied, stand, max(0, self.completed - 1)
+        refused = self.applied
+        self._mark(applied=stand, completed=max(0, self.completed - 1))
         return [Recorded("discarded", {"round": refused})]
 
     def _replace_key(self) -> None:
@@ -305,7 +326,8 @@ class Run:
     # ---- rounds ----------------------------------------------------------------------
 
     def _begin(self, plan: Plan, ready: frozenset[int], now: float) -> list[Effect]:
-        self.last_begun, self.phase = plan.round, Phase.ROUND
+        self._mark(last_begun=plan.round)
+        self.phase = Phase.ROUND
         self.round = Round(
             plan, self.protection, self.config.federation.patience, self._upload_bytes
         )
@@ -319,8 +341,8 @@ class Run:
                 if fault.reason == Reason.SHARE:
                     self.peers[fault.who].doubted = True
             return self._to_synchronise(now)
-        self.completed += 1
-        self._before, self.applied = self.applied, ended.plan.round
+        self._before = self.applied
+        self._mark(applied=ended.plan.round, completed=self.completed + 1)
         self.phase, self.since, self._refused = Phase.REPORTING, now, set()
         holders = [who for who in sorted(self.reachable) if self.peers[who].epoch == self.epoch]
         # they could not open it: they are synchronised before the next round

@@ -8,10 +8,10 @@ import json
 import os
 import secrets
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coordinator.checkpoint import Checkpoint
 from federation import config as federation_config
 from federation import model
 from federation.config import FederationConfig
@@ -26,18 +26,6 @@ disk by sending rubbish.
 """
 
 
-@dataclass
-class Progress:
-    """Which run, the last round begun (never begun again), the last one that gave a result, how
-    many did.
-    """
-
-    run: bytes
-    last_begun: int = 0
-    applied: int = 0
-    completed: int = 0
-
-
 class Store:
     """One run directory."""
 
@@ -48,16 +36,21 @@ class Store:
         self._digest = config.digest.hex()
         (folder / "config.toml").write_text(federation_config.to_toml(config))
 
-    def resume(self, run: bytes | None = None) -> Progress:
-        """The run that this folder was left in, or a new one (`run`: its id, given only by a
-        simulation). Raises ConfigError.
+    def resume(self, run: bytes | None = None) -> Checkpoint:
+        """Return where the run in this folder stands, or the beginning of a new run.
+
+        Args:
+            run: The id of a new run; by default it is drawn at random.
+
+        Raises:
+            ConfigError: If the folder's run is damaged or belongs to another federation.toml.
         """
         path = self.folder / "progress.json"
         if not path.exists():
-            return Progress(run or secrets.token_bytes(16))
+            return Checkpoint(run or secrets.token_bytes(16))
         try:
             found = json.loads(path.read_text())
-            progress = Progress(
+            checkpoint = Checkpoint(
                 bytes.fromhex(found["run"]),
                 found["last_begun"],
                 found["applied"],
@@ -72,33 +65,58 @@ class Store:
                 f"{self.folder}: holds a run of another federation.toml; take another --out, or"
                 " move it away"
             )
-        return progress
+        return checkpoint
 
-    def write(self, progress: Progress) -> None:
-        """On the disk when this returns: a round that was begun is never begun again."""
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Write progress.json; it is on the disk when this returns."""
         content = {
-            "run": progress.run.hex(),
-            "last_begun": progress.last_begun,
-            "applied": progress.applied,
-            "completed": progress.completed,
+            "run": checkpoint.run.hex(),
+            "last_begun": checkpoint.last_begun,
+            "applied": checkpoint.applied,
+            "completed": checkpoint.completed,
             "config": self._digest,
         }
         self._replace("progress.json", json.dumps(content).encode())
 
-    def read_model(self, start: SharedModel, applied: int) -> SharedModel:
-        """The shared model where the run stood, the start before any round. Raises ConfigError
-        where they do not fit.
+    @property
+    def shared(self) -> Path:
+        return self.folder / "shared.safetensors"
+
+    @property
+    def previous(self) -> Path:
+        return self.folder / "shared-previous.safetensors"
+
+    def write_model(self, shared: SharedModel) -> None:
+        """Write shared.safetensors and keep the one before it: the hospitals may still refuse the
+        round, and the process may be killed before progress.json is written.
         """
-        path = self.folder / "shared.safetensors"
+        if self.shared.exists():
+            self.shared.replace(self.previous)
+        shared.save(self.shared)
+
+    def read_model(self, start: SharedModel, applied: int) -> SharedModel | None:
+        """Return a copy of the shared model after round `applied`, or None if this folder has none.
+
+        Raises:
+            ConfigError: If a model file in this folder is damaged.
+        """
         if not applied:
-            return start
-        found = model.read(path)
-        if found.round != applied or found.layout != start.layout:
-            raise ConfigError(
-                f"{path}: is not the model of round {applied}; move {self.folder} away to begin a"
-                " new run"
-            )
-        return found
+            return SharedModel(start.layout, start.vector.copy(), start.clips.copy())
+        for path in (self.shared, self.previous):
+            if path.exists():
+                found = model.read(path)
+                if found.round == applied and found.layout == start.layout:
+                    return found
+        return None
+
+    def take_back_model(self, shared: SharedModel) -> None:
+        """The hospitals refused the last round: shared.safetensors is `shared` again."""
+        shared.save(self.shared)
+        self.confirm_model()
+
+    def confirm_model(self) -> None:
+        """The hospitals kept the last round: the model before it is not needed any more."""
+        self.previous.unlink(missing_ok=True)
 
     def add(self, event: dict[str, Any], by: str = "") -> bool:
         """One line in events.jsonl. False, and no line, where `by`, who causes it and can do so at

@@ -24,75 +24,164 @@ Positive = Annotated[float, Meta(ge=1e-12, le=1e6)]
 
 
 class Table(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A TOML table. An unknown key is an error that names it."""
+    """A TOML table. An unknown key is an error that names it.
+
+    A key is described here once, by its type's `Meta`: range, default and help text. The options of
+    `flop sim` and `flop init` follow from it (`federation/options.py`); `extra={"option": …}` names
+    an option differently from its key.
+    """
 
 
 class Rounds(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the run goes. Seconds where a time is meant."""
+    """How the run goes."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=64)] = "federation"
-    algorithm: Algorithm = "flop"
-    rounds: Annotated[int, Meta(ge=1, le=100_000)] = 5
-    cohort: Annotated[int, Meta(ge=1, le=4096)] = 5
-    min_cohort: Annotated[int, Meta(ge=1, le=4096)] = 3
-    beta: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
-    weighting: Literal["uniform", "examples"] = "uniform"
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-    patience: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 60.0
+    name: Annotated[
+        str, Meta(min_length=1, max_length=64, description="Name of the federation.")
+    ] = "federation"
+    algorithm: Annotated[
+        Algorithm,
+        Meta(description="flop keeps the private layers at home; fedavg shares every layer."),
+    ] = "flop"
+    rounds: Annotated[int, Meta(ge=1, le=100_000, description="How many rounds.")] = 5
+    cohort: Annotated[
+        int, Meta(ge=1, le=4096, description="How many hospitals take part in a round.")
+    ] = 5
+    min_cohort: Annotated[
+        int, Meta(ge=1, le=4096, description="A round with fewer survivors than this is aborted.")
+    ] = 3
+    beta: Annotated[
+        float, Meta(gt=0.0, le=10.0, description="Server step: shared += beta * mean(update).")
+    ] = 1.0
+    weighting: Annotated[
+        Literal["uniform", "examples"],
+        Meta(description="Weight of an update in the mean: the same for all, or by examples."),
+    ] = "uniform"
+    seed: Annotated[
+        int, Meta(ge=0, le=2**63 - 1, description="Run seed; it fixes the cohorts.")
+    ] = 0
+    patience: Annotated[
+        float,
+        Meta(gt=0.0, le=86_400.0, description="Seconds to wait for a hospital that is silent."),
+    ] = 60.0
 
 
 class Model(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The architecture, where it is cut, and the digest of the start that all hospitals load."""
+    """The architecture, which of its layers stay private, and the digest of the common start."""
 
-    name: str = "cnn3"
+    name: Annotated[str, Meta(description="Network architecture.", extra={"option": "model"})] = (
+        "cnn3"
+    )
     classes: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
-        Meta(min_length=2, max_length=1000),
+        Meta(min_length=2, max_length=1000, description="Class names, in the order of the labels."),
     ]
-    channels: Literal[1, 3] = 1
-    image_size: Annotated[int, Meta(ge=28, le=1024)] = 64
-    private: tuple[str, ...] = ()
-    buffers: Literal["shared", "private"] = "shared"
-    start: str = "start.safetensors"
-    start_digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    channels: Annotated[
+        Literal[1, 3], Meta(description="1 for grey images, 3 for colour images.")
+    ] = 1
+    image_size: Annotated[
+        int,
+        Meta(
+            ge=28, le=1024, description="Images are resized to this many pixels a side on loading."
+        ),
+    ] = 64
+    private: Annotated[
+        tuple[str, ...],
+        Meta(description="Name pattern of layers that stay private; by default the classifier."),
+    ] = ()
+    buffers: Annotated[
+        Literal["shared", "private"],
+        Meta(description="Whether BatchNorm's running statistics are shared or stay private."),
+    ] = "shared"
+    start: Annotated[str, Meta(description="File with the start of the shared layers.")] = (
+        "start.safetensors"
+    )
+    start_digest: Annotated[
+        str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="SHA-256 of that file.")
+    ]
 
 
 class Training(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a hospital does with its data in one round."""
 
-    epochs: Annotated[int, Meta(ge=1, le=1000)] = 1
-    batch_size: Annotated[int, Meta(ge=1, le=65_536)] = 32
-    lr: Positive = 0.001
-    optimizer: Literal["sgd", "adam"] = "adam"
-    momentum: Fraction = 0.0
-    weight_decay: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
-    proximal_mu: Annotated[float, Meta(ge=0.0, le=1e6)] = 0.0
-    class_weights: bool = False
+    epochs: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Epochs of local training in a round.",
+            extra={"option": "local-epochs"},
+        ),
+    ] = 1
+    batch_size: Annotated[int, Meta(ge=1, le=65_536, description="Images in a batch.")] = 32
+    lr: Annotated[Positive, Meta(description="Learning rate.")] = 0.001
+    optimizer: Annotated[
+        Literal["sgd", "adam"], Meta(description="Optimizer of the local training.")
+    ] = "adam"
+    momentum: Annotated[Fraction, Meta(description="Momentum of sgd.")] = 0.0
+    weight_decay: Annotated[float, Meta(ge=0.0, le=1e6, description="L2 penalty on weights.")] = 0.0
+    proximal_mu: Annotated[
+        float,
+        Meta(ge=0.0, le=1e6, description="FedProx's pull towards the round's start; 0: none."),
+    ] = 0.0
+    class_weights: Annotated[
+        bool, Meta(description="Weight the loss of a class by the inverse of its frequency.")
+    ] = False
 
 
 class Protection(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How an update is coded and kept from the coordinator.
+    """How an update is coded and hidden from the coordinator."""
 
-    `bits` is the width of a value, 0 means float32 (only `plain`). `ring` is the width of a sum.
-    `clip` is round 1's bound on |update| per element, `buffer_clip` that of BatchNorm's running
-    statistics, which move by whole units and not by learning rates; later rounds use
-    max(`clip_floor`, `clip_factor` · max|last mean|) per tensor. `threshold` 0 means floor(2n/3) +
-    1. `corrupt` and `dropouts` size the sparse neighbour graph.
-    """
-
-    kind: ProtectionKind = "masked"
-    bits: Annotated[int, Meta(ge=0, le=24)] = 12
-    ring: Literal[16, 24, 32] = 16
-    clip: Positive = 0.25
-    buffer_clip: Positive = 8.0
-    clip_floor: Positive = 0.002
-    clip_factor: Annotated[float, Meta(ge=1.0, le=1e6)] = 4.0
-    threshold: Annotated[int, Meta(ge=0, le=4096)] = 0
-    max_examples: Annotated[int, Meta(ge=1, lt=2**40)] = 100_000
-    graph: Literal["complete", "sparse"] = "complete"
-    corrupt: Fraction = 0.1
-    dropouts: Fraction = 0.3
-    key_rounds: Annotated[int, Meta(ge=1)] = 10
+    kind: Annotated[
+        ProtectionKind,
+        Meta(
+            description="How updates are hidden from the coordinator.",
+            extra={"option": "protection"},
+        ),
+    ] = "masked"
+    bits: Annotated[
+        int, Meta(ge=0, le=24, description="Bits of a quantised value; 0: float32 (only plain).")
+    ] = 12
+    ring: Annotated[Literal[16, 24, 32], Meta(description="Bits of a sum of updates.")] = 16
+    clip: Annotated[
+        Positive, Meta(description="Bound on the absolute value of an update's element in round 1.")
+    ] = 0.25
+    buffer_clip: Annotated[
+        Positive,
+        Meta(description="The same for BatchNorm's running statistics, which move by whole units."),
+    ] = 8.0
+    clip_floor: Annotated[Positive, Meta(description="Least bound in later rounds.")] = 0.002
+    clip_factor: Annotated[
+        float,
+        Meta(
+            ge=1.0,
+            le=1e6,
+            description="Bound in later rounds, per tensor: this times max |last mean|.",
+        ),
+    ] = 4.0
+    threshold: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=4096,
+            description="Hospitals that must survive a round; 0: floor(2n/3) + 1 of a cohort of n.",
+        ),
+    ] = 0
+    max_examples: Annotated[
+        int, Meta(ge=1, lt=2**40, description="Most images a hospital may weigh by (weighting).")
+    ] = 100_000
+    graph: Annotated[
+        Literal["complete", "sparse"],
+        Meta(description="Who shares masks with whom: all pairs, or random neighbours."),
+    ] = "complete"
+    corrupt: Annotated[
+        Fraction, Meta(description="Sparse graph: fraction of colluding hospitals it withstands.")
+    ] = 0.1
+    dropouts: Annotated[
+        Fraction, Meta(description="Sparse graph: fraction of dropouts it withstands.")
+    ] = 0.3
+    key_rounds: Annotated[
+        int, Meta(ge=1, description="ckks: rounds before the hospitals make a new group key.")
+    ] = 10
 
 
 class FederationConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):

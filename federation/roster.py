@@ -60,9 +60,7 @@ class Roster:
 
     @cached_property
     def _numbers(self) -> dict[bytes, int]:
-        return {
-            party.transport_key: number for number, party in enumerate(self.hospitals)
-        }
+        return {party.transport_key: number for number, party in enumerate(self.hospitals)}
 
     @cached_property
     def verify_keys(self) -> tuple[bytes, ...]:

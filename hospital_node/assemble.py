@@ -18,7 +18,6 @@ from hospital_node.learner import Learner
 from hospital_node.session import Session
 from hospital_node.settings import Hospital
 from hospital_node.storage import Storage
-from hospital_node.work import Work
 from hospital_node.worker import Worker
 from learning import device
 
@@ -30,8 +29,7 @@ class Parts:
     """A hospital before it serves: the socket is open, and the worker waits for its first job."""
 
     hospital: Hospital
-    keeper: Keeper
-    worker: Worker
+    keeper: Keeper[Worker]
     link: HospitalLink
     limits: Limits
 
@@ -59,7 +57,7 @@ def assemble(hospital: Hospital, tell: Tell = print, tap: Tap | None = None) -> 
     )
     worker = Worker(learner, storage, link.wake)
     keeper = make_keeper(hospital, start, learner, worker, storage, tell)
-    return Parts(hospital, keeper, worker, link, limits)
+    return Parts(hospital, keeper, link, limits)
 
 
 def make_learner(hospital: Hospital, start: SharedModel, tell: Tell) -> Learner:
@@ -85,10 +83,10 @@ def make_keeper(
     hospital: Hospital,
     start: SharedModel,
     learner: Learner,
-    work: Work,
+    worker: Worker,
     storage: Storage,
     tell: Tell,
-) -> Keeper:
+) -> Keeper[Worker]:
     """Go on from what `storage` holds, or begin anew. Raises ConfigError if it does not fit."""
     durable = storage.read_durable()
     shared = storage.read_shared(start.layout) if durable.run else None
@@ -109,7 +107,7 @@ def make_keeper(
     )
     return Keeper(
         session,
-        work,
+        worker,
         storage,
         share_metrics=policy.share_metrics,
         baselines=policy.baselines,

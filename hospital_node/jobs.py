@@ -25,7 +25,8 @@ class Jobs(ABC):
         return False
 
     def progress(self, step: int, steps: int) -> None:
-        """A training has made `step` of `steps` steps; 0 of 0 before its first one."""
+        """Is told that a training has made `step` of `steps` steps; 0 of 0 before its first one."""
+        return
 
     # ---- Work ------------------------------------------------------------------------
 

@@ -7,9 +7,7 @@ messages and the learner's results, and send the messages that it returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
-
-import numpy as np
+from typing import Generic, TypeVar
 
 from federation.effects import (
     Adopt,
@@ -24,33 +22,24 @@ from federation.effects import (
 )
 from federation.errors import ConfigError, Reason
 from federation.messages import Message, Rejected
+from hospital_node.journal import Journal
 from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.storage import Storage
-from hospital_node.summary import figures, summarise
-from hospital_node.work import (
-    BaselinesDone,
-    Confusion,
-    Failed,
-    Result,
-    Tested,
-    TrainingDone,
-    Work,
-)
-from learning.evaluation import metrics
+from hospital_node.work import BaselinesDone, Failed, Result, Tested, TrainingDone, Work
 
 Tell = Callable[[str], None]
+W = TypeVar("W", bound=Work)
 
 
 def silent(text: str) -> None:
     """A `Tell` that drops everything."""
 
 
-class Keeper:
+class Keeper(Generic[W]):
     """Keeps one hospital: `session` decides, `perform` does it.
 
     Attributes:
-        confusion: Counts (C, C) of the last local test; zeros before the first one.
         end: How the run ended, None before that.
         over: Whether there is nothing left to do.
         rejected: Whether the coordinator turned this hospital away.
@@ -59,7 +48,7 @@ class Keeper:
     def __init__(
         self,
         session: Session,
-        work: Work,
+        work: W,
         storage: Storage,
         *,
         share_metrics: bool = False,
@@ -80,17 +69,11 @@ class Keeper:
         self.session, self.work, self.storage = session, work, storage
         self.share_metrics, self.baselines, self.tell = share_metrics, baselines, tell
         self.note = note or (lambda note: tell(note.text))
-        classes = len(session.config.model.classes)
-        self.confusion: Confusion = np.zeros((classes, classes), np.int64)
+        self.journal = Journal(session.keys.id, session.config, storage)
         self.end: Finished | None = None
         self.over = self.rejected = False
         self._protecting = Stopwatch()
         """Runs while the session checks, codes, masks or encrypts; for a figure only."""
-        self._lines: dict[int, dict[str, Any]] = {}
-        """Lines of metrics.jsonl that are not complete; a round may begin before the one before it
-        is tested.
-        """
-        self._clipped: dict[int, int | None] = {}
         self._summarised = False
 
     # ---- what services and simulation call -------------------------------------------
@@ -159,10 +142,9 @@ class Keeper:
         """Write summary.json; without `baselines` only if it was not written before."""
         if not self.session.run or (baselines is None and self._summarised):
             return
-        summary = summarise(self.session, self.work.facts(), self.storage.metrics(), self.confusion)
-        summary["baselines"] = {name: figures(found) for name, found in (baselines or {}).items()}
-        summary["finished"] = self.end is not None and not self.end.code
-        self.storage.write_summary(summary)
+        done = self.end is not None and not self.end.code
+        session, facts = self.session, self.work.facts()
+        self.journal.summarise(session.run, session.shared, facts, baselines or {}, done)
         self._summarised = True
 
     # ---- effects ---------------------------------------------------------------------
@@ -170,8 +152,7 @@ class Keeper:
     def _adopt(self, effect: Adopt) -> None:
         round_ = effect.shared.round
         self.storage.write_shared(effect.shared)
-        self._line(round_)["counted"] = effect.counted
-        self._clipped[round_] = effect.clipped
+        self.journal.adopted(round_, effect.counted, effect.clipped)
         self.work.adopt(effect.shared.vector, effect.counted, round_)
 
     def _finish(self, end: Finished) -> None:
@@ -194,32 +175,15 @@ class Keeper:
 
     # ---- results ---------------------------------------------------------------------
 
-    def _line(self, round_: int) -> dict[str, Any]:
-        return self._lines.setdefault(round_, {"round": round_})
-
     def _trained(self, done: TrainingDone) -> list[Message]:
-        trained = done.trained
-        self._line(done.round).update(
-            train_loss=trained.loss, train_seconds=trained.seconds, steps=trained.steps
-        )
+        self.journal.trained(done.round, done.trained)
         with self._protecting:
-            effects = self.session.trained(done.round, trained, self.confusion)
+            effects = self.session.trained(done.round, done.trained, self.journal.confusion)
         return self.perform(effects)
 
     def _tested(self, tested: Tested) -> list[Message]:
-        self.confusion = tested.confusion
-        found, clipped = metrics(tested.confusion), self._clipped.pop(tested.round, None)
-        line = self._line(tested.round)
-        line.update(
-            protect_seconds=self._protecting.lap(),
-            accuracy=found.accuracy,
-            balanced_accuracy=found.balanced_accuracy,
-            test_loss=tested.loss if np.isfinite(tested.loss) else None,
-        )
-        if clipped is not None:
-            line["clipped"] = clipped
-        self.storage.add_metrics(line)
-        self._lines = {round_: kept for round_, kept in self._lines.items() if round_ > tested.round}
+        clipped = self.journal.clipped(tested.round)
+        found = self.journal.tested(tested, self._protecting.lap())
         score = "" if found.accuracy is None else f": local test {100 * found.accuracy:.1f} %"
         rounds = self.session.config.federation.rounds
         self.tell(f"round {tested.round} of {rounds} is done{score}")

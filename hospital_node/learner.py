@@ -4,10 +4,11 @@ tested on its own images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
@@ -16,7 +17,7 @@ from federation.layout import Layout, Vector
 from hospital_node.local_data import LocalData
 from hospital_node.work import LearnerFacts, Trained
 from learning import baselines, models, parameters, private_layers
-from learning.evaluation import Scores, evaluate, metrics
+from learning.evaluation import Scores, evaluate
 from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings
 
@@ -67,19 +68,10 @@ class Learner:
                 "federation.toml: model: the start file holds other layers than the model shares;"
                 " copy both files again"
             )
-        settings = config.training
+        settings = TrainSettings(**structs.asdict(config.training))
         self.trainer = Trainer(
             self.model,
-            TrainSettings(
-                epochs=settings.epochs,
-                batch_size=settings.batch_size,
-                lr=settings.lr,
-                optimizer=settings.optimizer,
-                momentum=settings.momentum,
-                weight_decay=settings.weight_decay,
-                proximal_mu=settings.proximal_mu,
-                class_weights=settings.class_weights,
-            ),
+            settings,
             device,
             proximal=self.split.shared if settings.proximal_mu else None,
         )
@@ -239,9 +231,3 @@ class Learner:
             found["local"] = self.test().confusion
         self.private = kept
         return {name: matrix.tolist() for name, matrix in found.items()}
-
-
-def accuracy(confusion: np.ndarray | Mapping[str, int]) -> float:
-    """-1 where there is nothing to test on."""
-    value = metrics(np.asarray(confusion)).accuracy
-    return -1.0 if value is None else value

@@ -76,7 +76,8 @@ def divide(index: Index, spec: str, parts: int, seed: int) -> Partition:
 def load(data: Data, config: FederationConfig, cache: Path | None = None) -> LocalData:
     """Load this hospital's images. Raises ConfigError where there are none to train on."""
     dataset = open_source(data.source, config, data.seed, cache)
-    index, notes = dataset.train, ()
+    index = dataset.train
+    notes: tuple[str, ...] = ()
     rows = np.arange(len(index))
     if data.partition:
         divided = divide(index, data.partition, data.parts, data.seed)

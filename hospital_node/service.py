@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 from federation import codec
 from federation.errors import PeerError
@@ -33,11 +33,14 @@ up while it was slow.
 class Link(Protocol):
     """What a node needs of `HospitalLink`."""
 
-    def poll(self, timeout_s: float) -> Iterable[object]: ...
+    def poll(self, timeout_s: float) -> Iterable[object]:
+        """Return what has come, after at most `timeout_s` seconds."""
 
-    def send(self, peer: bytes, frames: Sequence[Any]) -> None: ...
+    def send(self, peer: bytes, frames: Sequence[bytes | memoryview]) -> bool:
+        """Queue a message."""
 
-    def close(self, linger_s: float) -> None: ...
+    def close(self, linger_s: float) -> None:
+        """Close after at most `linger_s` seconds in which queued messages are still sent."""
 
 
 class Node:
@@ -47,8 +50,7 @@ class Node:
 
     def __init__(
         self,
-        keeper: Keeper,
-        worker: Worker,
+        keeper: Keeper[Worker],
         link: Link,
         coordinator: bytes,
         limits: codec.Limits,
@@ -61,14 +63,13 @@ class Node:
         """Prepare to serve; nothing is sent or read yet.
 
         Args:
-            worker: The keeper's, whose results are waited for.
             coordinator: Its transport key, to which everything is sent.
             limits: What a message of the coordinator may hold.
             address: The coordinator's, for the operator.
             lock: Is held while the node serves.
             clock: Seconds since any fixed time.
         """
-        self.keeper, self.worker, self.link = keeper, worker, link
+        self.keeper, self.worker, self.link = keeper, keeper.work, link
         self.coordinator, self.limits, self.address = coordinator, limits, address
         self.lock: AbstractContextManager[None] = lock or nullcontext()
         self.tell, self.clock = tell, clock
@@ -171,7 +172,6 @@ def node(parts: Parts, tell: Tell = print) -> Node:
     hospital = parts.hospital
     return Node(
         parts.keeper,
-        parts.worker,
         parts.link,
         hospital.roster.coordinator.transport_key,
         parts.limits,

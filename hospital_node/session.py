@@ -191,9 +191,7 @@ class Session:
                 "training gave NaN, infinity or another shape; lower training.lr",
                 Reason.TRAINING,
             )
-        own = LocalInputs(
-            self.number, self.keys.signing_key, given, self._state.digest, self.group
-        )
+        own = LocalInputs(self.number, self.keys.signing_key, given, self._state.digest, self.group)
         try:
             plan.coding.check(given)
             self.current, message = self.protection.begin(plan, own)

@@ -1,11 +1,11 @@
 """What one hospital keeps on disk, to go on after a SIGKILL and to be looked at afterwards.
 
-    memory.json            the run, runs before it, the last round answered: written before a round is answered
-    shared.safetensors     the shared model, with its round and clips
-    private.safetensors    this hospital's private layers
-    metrics.jsonl          one line a round
-    config.toml, summary.json
-    lock                   held by the process that works here
+memory.json            the run, runs before it, the last round answered: written before a round is answered
+shared.safetensors     the shared model, with its round and clips
+private.safetensors    this hospital's private layers
+metrics.jsonl          one line a round
+config.toml, summary.json
+lock                   held by the process that works here
 """
 
 from __future__ import annotations
@@ -194,11 +194,15 @@ class Storage:
 
     def finished(self, run: bytes) -> bool:
         """Return True if the summary in this folder says that `run` is over."""
-        try:
-            summary = json.loads((self.folder / "summary.json").read_text())
-        except (OSError, ValueError):
-            return False
+        summary = self.read_summary()
         return bool(run) and summary.get("run") == run.hex() and summary.get("finished") is True
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return summary.json; empty if there is none, or if it is damaged."""
+        try:
+            return dict(json.loads((self.folder / "summary.json").read_text()))
+        except (OSError, ValueError):
+            return {}
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json; it is on the disk when this returns."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hospital_node.session import Session
+from federation.config import FederationConfig
+from federation.model import SharedModel
 from hospital_node.work import Confusion, LearnerFacts
 from learning.evaluation import metrics
 
@@ -30,18 +31,26 @@ def figures(confusion: Confusion | list[list[int]]) -> dict[str, Any]:
 
 
 def summarise(
-    session: Session, learner: LearnerFacts, lines: list[dict[str, Any]], confusion: Confusion
+    identifier: str,
+    run: bytes,
+    config: FederationConfig,
+    shared: SharedModel,
+    learner: LearnerFacts,
+    lines: list[dict[str, Any]],
+    confusion: Confusion,
 ) -> dict[str, Any]:
     """Return the summary of a run, without its baselines and whether it was finished.
 
     Args:
+        identifier: The hospital's.
+        run: The run's id.
+        shared: The shared model as it is now.
         lines: The hospital's metrics.jsonl.
         confusion: Of the last local test.
     """
-    config, shared = session.config, session.shared
     return {
-        "id": session.keys.id,
-        "run": session.run.hex(),
+        "id": identifier,
+        "run": run.hex(),
         "algorithm": config.federation.algorithm,
         "protection": config.protection.kind,
         "model": config.model.name,

@@ -221,15 +221,15 @@ def _memory(
         console.print("stopped")
     federation.save()
     coordinator = federation.coordinator_summary()
-    return federation.summaries(prepared.options.baselines, stop), coordinator
+    return federation.summaries(), coordinator
 
 
 def _alone(
     prepared: Prepared, stop: Stop, watch: Watch, console: Console
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    from simulation.run.alone import Alone
+    from simulation.run.alone import Unfederated
 
-    alone = Alone(prepared, stop, watch)
+    alone = Unfederated(prepared, stop, watch)
     try:
         alone.play()
     except Stopped:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
+from coordinator.keeper import Keeper
 from coordinator.run import Run
 from federation import codec
 from federation.config import FederationConfig
@@ -16,7 +18,7 @@ from federation.effects import Applied, Effect, Finished, Note, Recorded, Send
 from federation.errors import MalformedMessage
 from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
-from federation.messages import Message
+from federation.messages import Message, Update
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.work import Job, Result, Work
 
@@ -24,15 +26,18 @@ from hospital_node.work import Job, Result, Work
 class Due(Work, Protocol):
     """Work that waits until the bus comes to it."""
 
-    def due(self) -> list[Job]:
-        """Return what was asked for since the last call, in that order."""
+    def due(self) -> list[tuple[float, Job]]:
+        """Return what was asked for since the last call, in that order, each with how many seconds
+        it takes.
+        """
 
 
 class Hospital(Protocol):
     """What the bus needs of a hospital's `Keeper`."""
 
     @property
-    def work(self) -> Due: ...
+    def work(self) -> Due:
+        """Its learner."""
 
     def hello(self) -> Message: ...
 
@@ -57,7 +62,7 @@ def honest(
 class MemoryFederation:
     """Plays keepers and one `Run` until the run is over.
 
-    Time is virtual: it jumps to the next thing that happens. Training and testing take none of it.
+    Time is virtual: it jumps to the next thing that happens.
     """
 
     def __init__(
@@ -65,13 +70,17 @@ class MemoryFederation:
         config: FederationConfig,
         layout: Layout,
         run: Run,
-        hospitals: dict[int, Hospital],
+        hospitals: Mapping[int, Hospital],
         fault: Fault = honest,
         watch: Callable[[Recorded | Applied, Run], None] | None = None,
         tap: Callable[[int, str, list[Any]], None] | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        self.config, self.layout, self.run, self.hospitals = config, layout, run, hospitals
-        self.fault, self.watch, self.tap = fault, watch, tap
+        """`keeper` keeps `run`: it performs the coordinator's effects. Without one nothing is
+        written down.
+        """
+        self.config, self.layout, self.run, self.hospitals = config, layout, run, dict(hospitals)
+        self.fault, self.watch, self.tap, self.keeper = fault, watch, tap, keeper
         self.now = 0.0
         self.aggregating = Stopwatch()
         """Runs while the coordinator takes what hospitals send."""
@@ -81,6 +90,8 @@ class MemoryFederation:
         self.dead: set[int] = set()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._busy: dict[Hospital, float] = {}
+        """Until when each hospital's learner has work."""
         self._limits = from_coordinator(config, layout, len(run.peers))
 
     def play(self, until: float = 1e9) -> None:
@@ -123,7 +134,7 @@ class MemoryFederation:
     def _up(self, who: int, message: Message) -> None:
         for delay, arriving in self.fault(who, "up", message, self.now):
             frames = codec.encode(arriving)
-            self.at(self.now + delay, lambda frames=frames: self._arrive_up(who, frames))
+            self.at(self.now + delay, partial(self._arrive_up, who, frames))
 
     def _arrive_up(self, who: int, frames: list[Any]) -> None:
         if self.tap is not None:
@@ -136,6 +147,8 @@ class MemoryFederation:
         except MalformedMessage as error:
             self._coordinator(self.run.malformed(who, str(error), self.now))
             return
+        if self.keeper is not None and isinstance(message, Update):
+            self.keeper.uploaded(who, message, sum(len(frame) for frame in frames))
         with self.aggregating:
             effects = self.run.receive(who, message, self.now)
         self._coordinator(effects)
@@ -143,7 +156,7 @@ class MemoryFederation:
     def _down(self, who: int, message: Message) -> None:
         for delay, arriving in self.fault(who, "down", message, self.now):
             frames = codec.encode(arriving)
-            self.at(self.now + delay, lambda frames=frames: self._arrive_down(who, frames))
+            self.at(self.now + delay, partial(self._arrive_down, who, frames))
 
     def _arrive_down(self, who: int, frames: list[Any]) -> None:
         if who in self.dead or who not in self.hospitals:
@@ -160,17 +173,19 @@ class MemoryFederation:
     # ---- performing ------------------------------------------------------------------
 
     def _coordinator(self, effects: list[Effect]) -> None:
+        sends = [effect for effect in effects if isinstance(effect, Send)]
+        if self.keeper is not None:
+            sends = self.keeper.perform(effects)
         for effect in effects:
-            match effect:
-                case Send(message=message, to=who) if who is not None:
-                    self._down(who, message)
-                case Recorded() | Applied():
-                    if isinstance(effect, Recorded):
-                        self.events.append(effect)
-                    if self.watch is not None:
-                        self.watch(effect, self.run)
-                case Finished():
-                    self.finished = effect
+            if isinstance(effect, Recorded):
+                self.events.append(effect)
+            if isinstance(effect, Recorded | Applied) and self.watch is not None:
+                self.watch(effect, self.run)
+            if isinstance(effect, Finished):
+                self.finished = effect
+        for send in sends:
+            if send.to is not None:
+                self._down(send.to, send.message)
 
     def _hospital(self, who: int, act: Callable[[Hospital], list[Message]]) -> None:
         """Let a hospital do one thing: send its answers, and do later what it asks its learner."""
@@ -178,12 +193,14 @@ class MemoryFederation:
         for message in act(hospital):
             if who not in self.dead:  # a fault may kill it between two messages
                 self._up(who, message)
-        for job in hospital.work.due():
-            self.at(self.now, lambda job=job: self._work(who, hospital, job))
+        for seconds, job in hospital.work.due():
+            done = max(self.now, self._busy.get(hospital, 0.0)) + seconds
+            self._busy[hospital] = done
+            self.at(done, partial(self._work, who, hospital, job))
 
     def _work(self, who: int, hospital: Hospital, job: Job) -> None:
         if who in self.dead or self.hospitals[who] is not hospital:
-            return  # the process that asked for it is gone
+            return  # the process that asked for it has ended
         result = job()
         if result is not None:
             self._hospital(who, lambda hospital: hospital.finished(result))

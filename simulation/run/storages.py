@@ -21,7 +21,8 @@ class Deferred(Storage):
         super().__init__(folder)
         self._shared: SharedModel | None = None
         self._private: dict[str, NDArray[np.float32]] = {}
-        (folder / "metrics.jsonl").unlink(missing_ok=True)
+        for name in ("metrics.jsonl", "summary.json"):
+            (folder / name).unlink(missing_ok=True)
 
     def write_durable(self, durable: Durable) -> None:
         """Write nothing: no later process goes on from here."""

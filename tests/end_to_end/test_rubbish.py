@@ -82,7 +82,7 @@ def test_rubbish_from_an_admitted_hospital_hurts_nobody_else(
     node.link.close()
     rubbish = Rubbish(
         Hospital(federation.prepared.folder / f"{name}.toml"),
-        codec.encode(node.session.hello()),
+        codec.encode(node.keeper.hello()),
         script,
     )
     thread = threading.Thread(target=rubbish.serve, daemon=True)

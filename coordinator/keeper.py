@@ -1,0 +1,245 @@
+"""Performs what a coordinator's run asks for: its copy of the model, the run directory, what the
+operator reads.
+
+It knows no socket, no clock and no thread. The service and the simulation hand it the run's effects
+and send the messages that it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from coordinator import status
+from coordinator.checkpoint import Checkpoint
+from coordinator.run import Run
+from coordinator.store import Recorder, Store
+from federation import protections
+from federation.coding import Coding
+from federation.config import FederationConfig
+from federation.effects import Applied, Effect, Finished, Recorded, Send
+from federation.errors import ConfigError
+from federation.limits import from_coordinator, vector_bytes
+from federation.messages import Aggregate, Update
+from federation.model import SharedModel
+from federation.roster import Roster
+
+Tell = Callable[[str], None]
+AT_ANY_TIME = ("late", "malformed", "refusal", "joined", "turned", "disconnected")
+"""Events that a hospital can cause as often as it likes; all others are bounded by the rounds."""
+
+
+def silent(text: str) -> None:
+    """A `Tell` that drops everything."""
+
+
+class Keeper:
+    """Keeps one run: `run` decides, `perform` does it.
+
+    Attributes:
+        run: The state machine.
+        model: The coordinator's copy of the shared model; None if the protection hides it.
+        accuracy: Mean of the local test scores that hospitals shared in the last round, 0 to 1.
+        finished: How the run ended, None before that.
+    """
+
+    def __init__(
+        self,
+        config: FederationConfig,
+        roster: Roster,
+        start: SharedModel,
+        store: Store,
+        checkpoint: Checkpoint,
+        *,
+        record: bool = False,
+        tell: Tell = silent,
+        now: float = 0.0,
+    ) -> None:
+        """Go on from `checkpoint`, at the time `now`.
+
+        Args:
+            start: The agreed model before round 1; it is not changed.
+            record: Whether to keep what the coordinator sees of every round.
+            tell: Is given each sentence for the operator.
+
+        Raises:
+            ConfigError: If the store has no model of the checkpoint's round.
+        """
+        self.config, self.roster, self.start, self.store = config, roster, start, store
+        self.tell = tell
+        self.recorder = Recorder(store.folder) if record else None
+        self.run = Run(config, roster, start.layout, checkpoint, now)
+        self.ids = [party.id for party in roster.hospitals]
+        self.model: SharedModel | None = None
+        if not protections.get(config.protection.kind).hidden:
+            self.model = store.read_model(start, checkpoint.applied)
+            if self.model is None:
+                raise ConfigError(
+                    f"{store.shared}: is not the model of round {checkpoint.applied}; move"
+                    f" {store.folder} away to begin a new run"
+                )
+        self.coding = Coding.of(config, start.layout)
+        self.accuracy: float | None = None
+        self.finished: Finished | None = None
+        self._uploaded = 0
+        self._aggregate = 0
+        """The last round whose aggregate was recorded."""
+        self._written = checkpoint
+        store.write(checkpoint)
+
+    # ---- what services and simulation call -------------------------------------------
+
+    def perform(self, effects: Iterable[Effect]) -> list[Send]:
+        """Do everything that `effects` ask for except sending.
+
+        Returns:
+            What is to be sent, in order. The run's checkpoint is on the disk before: whatever a
+            hospital hears of is known after a restart.
+        """
+        sends = []
+        for effect in effects:
+            match effect:
+                case Send():
+                    sends.append(effect)
+                    self._record_aggregate(effect)
+                case Recorded(what=what, facts=facts):
+                    self._event(what, facts)
+                case Applied():
+                    self._apply(effect)
+                case Finished():
+                    self.finished = effect
+                    self._tell_end(effect)
+        if self.run.checkpoint != self._written:
+            self._written = self.run.checkpoint
+            self.store.write(self._written)
+        return sends
+
+    def uploaded(self, who: int, message: Update, size: int) -> None:
+        """Count and record an upload of hospital `who` that came in `size` bytes, before the run is
+        given it.
+        """
+        self._uploaded += size
+        if self.recorder is not None:
+            self.recorder.update(self.ids[who], message)
+
+    def snapshot(self, seconds: float) -> dict[str, Any]:
+        """What the live table shows `seconds` after the start."""
+        return status.snapshot(self.run, self.ids, seconds, self.accuracy)
+
+    def summary(self, seconds: float, aggregate_seconds: float) -> dict[str, Any]:
+        """summary.json.
+
+        Args:
+            seconds: Since the start.
+            aggregate_seconds: How much of it was spent in taking what hospitals sent.
+        """
+        uploads = max(1, self.run.completed) * self.config.federation.cohort
+        up, down = vector_bytes(self.config, self.start.layout)
+        plain = 4 * self.coding.values
+        limits = from_coordinator(self.config, self.start.layout, len(self.roster))
+        return {
+            "run": self.run.run.hex(),
+            "protection": self.config.protection.kind,
+            "rounds_completed": self.run.completed,
+            "finished": self.finished is not None and not self.finished.code,
+            "stopped": self.finished.code if self.finished else "",
+            "mean_shared_accuracy": self.accuracy,
+            "bytes": {
+                "upload_per_hospital_per_round": (
+                    round(self._uploaded / uploads) if self._uploaded else up
+                ),
+                "download_per_hospital_per_round": down,
+                "plain_float32": plain,
+                "expansion": up / plain if plain else None,
+            },
+            "seconds": {"total": seconds, "aggregate": aggregate_seconds},
+            "limits": {"body_from_coordinator": limits.body},
+        }
+
+    # ---- effects ---------------------------------------------------------------------
+
+    def _apply(self, effect: Applied) -> None:
+        if effect.total is None:
+            return
+        if self.model is not None:
+            self.model.apply(effect.total, self.coding, self.config, effect.round)
+            self.store.write_model(self.model)
+        self.store.add(
+            {
+                "event": "sum",
+                "round": effect.round,
+                "examples": effect.total.examples,
+                "clipped": effect.total.clipped,
+            }
+        )
+
+    def _take_back(self) -> None:
+        """The hospitals did not apply the last sum, so this copy of the model must not have it."""
+        if self.model is None:
+            return
+        self.model = self.store.read_model(self.start, self.run.applied)
+        if self.model is None:
+            self.tell(
+                f"This run directory has no model of round {self.run.applied}. From now on the"
+                " coordinator keeps no copy of the model: take it from a hospital's run directory."
+            )
+        else:
+            self.store.take_back_model(self.model)
+
+    def _record_aggregate(self, send: Send) -> None:
+        message = send.message
+        if (
+            self.recorder is not None
+            and isinstance(message, Aggregate)
+            and message.round != self._aggregate
+        ):
+            self._aggregate = message.round
+            self.recorder.aggregate(message)
+
+    def _event(self, what: str, facts: dict[str, Any]) -> None:
+        by = self.ids[facts["hospital"]] if what in AT_ANY_TIME else ""
+        if not self.store.add({"event": what, **status.named(facts, self.ids)}, by):
+            return
+        match what:
+            case "begin":
+                if self.recorder is not None:
+                    self.recorder.begin(facts["round"], self.model, self._observed(facts["round"]))
+            case "joined":
+                self.tell(f"{self.ids[facts['hospital']]} has joined")
+            case "reported":
+                self.store.confirm_model()
+                scores = list(facts["accuracy"].values())
+                self.accuracy = sum(scores) / len(scores) if scores else None
+                shown = (
+                    ""
+                    if self.accuracy is None
+                    else f", mean local test {100 * self.accuracy:.1f} %"
+                )
+                self.tell(
+                    f"round {facts['round']} of {self.config.federation.rounds} is done{shown}"
+                )
+            case "lost" | "fault" | "malformed" | "turned" | "disconnected":
+                self.tell(
+                    f"{self.ids[facts['hospital']]}: {facts.get('text') or facts.get('code')}"
+                )
+            case "aborted":
+                self.tell(f"round {facts['round']} was aborted: {facts['text']}")
+            case "discarded":
+                self.tell(f"round {facts['round']}: every hospital refused the sum")
+                self._take_back()
+
+    def _tell_end(self, end: Finished) -> None:
+        why = f" ({end.code})" if end.code else ""
+        self.tell(
+            f"the run is over: {end.completed} of {self.config.federation.rounds} rounds"
+            f" succeeded{why}"
+        )
+
+    def _observed(self, round_: int) -> dict[str, Any]:
+        plan = self.run.round.plan if self.run.round else None
+        return {
+            "round": round_,
+            "run": self.run.run.hex(),
+            "cohort": [self.ids[who] for who in plan.cohort] if plan else [],
+            "config": "config.toml",
+        }
