@@ -15,7 +15,7 @@ import sys
 COMMANDS = {
     "sim": ("simulation.run.command", "run a whole federation on this machine"),
     "init": (
-        "hospital_node.commands",
+        "hospital_node.founding",
         "begin a federation: federation.toml and the start of the shared model",
     ),
     "keygen": ("hospital_node.commands", "make one party's keys"),
@@ -34,7 +34,7 @@ COMMANDS = {
 }
 """Name: the module that holds the typer app `NAME_app`, and a line of help."""
 
-NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {"attack": "attacks.front"}
 """What `import flop` offers: a name, and the module of ours that defines it."""
 
 __all__ = [*NAMES, "__version__"]

@@ -14,6 +14,7 @@ from crypto.errors import ConfigOverflow
 from crypto.kdf import digest
 from crypto.packing import Packing
 from federation.errors import ConfigError
+from federation.types import Digest
 
 T = TypeVar("T")
 Algorithm = Literal["flop", "fedavg"]
@@ -73,7 +74,12 @@ class Model(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
     classes: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
-        Meta(min_length=2, max_length=1000, description="Class names, in the order of the labels."),
+        Meta(
+            min_length=2,
+            max_length=1000,
+            description="Class names, separated by commas, in the order that all agree on.",
+            extra={"separator": ","},
+        ),
     ]
     channels: Annotated[
         Literal[1, 3], Meta(description="1 for grey images, 3 for colour images.")
@@ -193,9 +199,9 @@ class FederationConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=T
     protection: Protection = Protection()
 
     @property
-    def digest(self) -> bytes:
+    def digest(self) -> Digest:
         """32 bytes that stand for every key and value; all parties compare it."""
-        return digest("federation-config", msgspec.msgpack.encode(self))
+        return Digest(digest("federation-config", msgspec.msgpack.encode(self)))
 
     @property
     def threshold(self) -> int:
@@ -290,6 +296,7 @@ def _choices(kind: type, key: str) -> str:
         found = next(
             (field.type for field in fields if field.encode_name == name), msgspec.inspect.AnyType()
         )
+        found = found.type if isinstance(found, msgspec.inspect.Metadata) else found
     if isinstance(found, msgspec.inspect.LiteralType):
         return f"; it is one of {', '.join(str(value) for value in found.values)}"
     if isinstance(found, msgspec.inspect.StructType):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from federation.coding import Sum
 from federation.layout import Vector
 from federation.messages import Message
 from federation.model import SharedModel
+from federation.records.events import Logged
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,6 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """The coordinator: an event for the log and the live table."""
-
-    what: str
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Finished:
     """The run is over. `code` is empty, or the reason why it ended early."""
 
@@ -94,4 +86,4 @@ class Finished:
     code: str = ""
 
 
-Effect = Send | Remember | Train | Discard | Adopt | Applied | NewRun | Note | Recorded | Finished
+Effect = Send | Remember | Train | Discard | Adopt | Applied | NewRun | Note | Logged | Finished

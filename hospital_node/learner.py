@@ -14,9 +14,9 @@ from federation.config import FederationConfig
 from federation.errors import ConfigError
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
-from hospital_node.local_data import LocalData
 from hospital_node.work import LearnerFacts, Trained
 from learning import baselines, models, parameters, private_layers
+from learning.data import LocalData
 from learning.evaluation import Scores, evaluate
 from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings

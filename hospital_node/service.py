@@ -16,7 +16,7 @@ from typing import Protocol
 from federation import codec
 from federation.errors import PeerError
 from federation.messages import Message, Progress
-from federation.transport.link import Connected, Disconnected, Malformed, Received, Refused
+from federation.transport.link import Connected, Denied, Disconnected, Received, Violation
 from hospital_node.assemble import Parts, assemble
 from hospital_node.keeper import Keeper, Tell
 from hospital_node.settings import Hospital
@@ -141,7 +141,7 @@ class Node:
                     return
                 self._heard = self.clock()
                 self._send(self.keeper.receive(message))
-            case Disconnected(reason=reason) | Refused(reason=reason) | Malformed(reason=reason):
+            case Disconnected(reason=reason) | Denied(reason=reason) | Violation(reason=reason):
                 if self.keeper.end is None:
                     self.tell(reason)
 

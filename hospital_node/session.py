@@ -51,7 +51,7 @@ from federation.messages import (
     Rejected,
     RoundReport,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Survivors,
     Synchronise,
@@ -62,6 +62,7 @@ from federation.model import SharedModel
 from federation.plan import Plan
 from federation.protections.base import LocalInputs, State, step
 from federation.roster import Roster
+from federation.types import RunId, SessionId
 from hospital_node.durable import Durable
 from hospital_node.synchronise import StateSync
 from hospital_node.work import Confusion, Trained
@@ -104,7 +105,7 @@ class Session:
         self.number = self._state.number
         self.min_cohort = max(min_cohort, config.federation.min_cohort)
         self.protection = protections.get(config.protection.kind)
-        self.session_id = random(16)
+        self.session_id = SessionId(random(16))
         self.current: _Training | State | None = None
         self.survivors: dict[int, frozenset[int]] = {}
         self._tried = 0
@@ -142,7 +143,7 @@ class Session:
             config=self.config.digest,
             roster=self.roster.digest,
             session=self.session_id,
-            run=self.durable.run,
+            run=RunId(self.durable.run) or None,
             applied=self.shared.round,
         )
 
@@ -237,8 +238,8 @@ class Session:
                 RoundReport(
                     round=round_,
                     model=self._state.version,
-                    accuracy=-1.0 if accuracy is None else accuracy,
-                    clipped=-1 if clipped is None else clipped,
+                    accuracy=accuracy,
+                    clipped=clipped,
                 )
             )
         ]
@@ -261,7 +262,7 @@ class Session:
                 return self._state.synchronise(message)
             case StateRequest():
                 return self._state.grant(message)
-            case StateGrant():
+            case StateAnswer():
                 return self._moved(self._state.accept(message))
             case StartRound():
                 return self._start(message)
@@ -272,7 +273,7 @@ class Session:
             case AbortRound():
                 return self._abort(message)
             case Finish():
-                return [*self._drop(), Finished(message.completed, message.code)]
+                return [*self._drop(), Finished(message.completed, message.code or "")]
         raise FaultyCoordinator(
             f"sent {type(message).__name__}, which is a hospital's to send", Reason.UNEXPECTED
         )
@@ -299,6 +300,16 @@ class Session:
         moved = any(isinstance(effect, Adopt) for effect in effects)
         return [*self._drop(), *effects] if moved else effects
 
+    def _plan(self, round_: int) -> Plan:
+        return Plan(
+            config=self.config,
+            roster=self.roster,
+            layout=self.shared.layout,
+            run=RunId(self.durable.run),
+            round=round_,
+            own_minimum=self.min_cohort,
+        )
+
     def _start(self, message: StartRound) -> list[Effect]:
         round_ = message.round
         if (
@@ -313,9 +324,7 @@ class Session:
             raise FaultyCoordinator(
                 f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED
             )
-        plan = Plan.of(
-            self.config, self.roster, self.shared.layout, self.durable.run, round_, self.min_cohort
-        )
+        plan = self._plan(round_)
         if message.cohort != plan.cohort or self.number not in plan.cohort:
             raise FaultyCoordinator(
                 "names another cohort than the agreed function gives", Reason.COHORT
@@ -373,9 +382,7 @@ class Session:
                 "sent an aggregate under a group key that this hospital does not hold",
                 Reason.CONTEXT,
             )
-        plan = Plan.of(
-            self.config, self.roster, self.shared.layout, self.durable.run, round_, self.min_cohort
-        )
+        plan = self._plan(round_)
         binding = self.protection.bind(self._state.digest, group)
         try:
             total = self.protection.open_aggregate(plan, binding, group, message, signed)

@@ -12,9 +12,10 @@ from federation.errors import FaultyCoordinator, FaultyHospital, LocalProtocolEr
 from federation.groupkey import GroupKey
 from federation.keys import Secrets
 from federation.layout import Vector
-from federation.messages import StateGrant, StateRequest, Synchronise, Synchronised
+from federation.messages import StateAnswer, StateRequest, Synchronise, Synchronised
 from federation.model import SharedModel
 from federation.roster import Roster
+from federation.types import Digest, RunId
 from hospital_node.durable import Durable
 
 
@@ -42,7 +43,7 @@ class StateSync:
         self._asking: groupkey.Asking | None = None
         self._wanted: Synchronise | None = None
         """The model and key that the coordinator asked this hospital to fetch."""
-        self._hashed: tuple[Vector, bytes] | None = None
+        self._hashed: tuple[Vector, Digest] | None = None
 
     def begin(self, start: SharedModel) -> None:
         """Begin a new run: with the start of the model, and without a key."""
@@ -65,16 +66,16 @@ class StateSync:
         )
 
     @property
-    def digest(self) -> bytes:
+    def digest(self) -> Digest:
         """The shared model's digest."""
         return self._digest(self.shared)
 
     @property
-    def version(self) -> bytes:
+    def version(self) -> Digest | None:
         """The shared model's digest under the group key, as this hospital signs it in every round.
 
         Hospitals with the same model and key have the same version, and the coordinator, which has
-        no key, cannot tell which model it is. Empty without a key.
+        no key, cannot tell which model it is. None without a key.
         """
         return self._version_of(self.shared, self.group)
 
@@ -112,13 +113,19 @@ class StateSync:
         state = model.to_bytes(self.shared) if behind else b""
         return [
             Send(
-                groupkey.grant(
-                    self.durable.run, self.roster, request, self.group, state, self.keys.signing_key
+                groupkey.answer(
+                    RunId(self.durable.run),
+                    self.roster,
+                    request,
+                    self.group,
+                    state,
+                    signing_key=self.keys.signing_key,
+                    random=self.random,
                 )
             )
         ]
 
-    def accept(self, answer: StateGrant) -> list[Effect]:
+    def accept(self, answer: StateAnswer) -> list[Effect]:
         """Take over the key, and perhaps the model, that a peer has sealed.
 
         Returns:
@@ -131,13 +138,13 @@ class StateSync:
             )
         try:  # whatever else is delivered in an answer's place, the question stays open
             key, state = groupkey.accept(
-                self.durable.run, self.roster, asking, answer, self.keys.sealing_key
+                RunId(self.durable.run), self.roster, asking, answer, self.keys.sealing_key
             )
         except FaultyHospital:
             self._asking = None
             raise
         self._asking = None
-        if wanted.group_key not in (b"", key.identifier):
+        if wanted.group_key not in (None, key.identifier):
             raise FaultyHospital(
                 wanted.source,
                 "sealed another group key than the one that most hold",
@@ -149,7 +156,7 @@ class StateSync:
             if (
                 fresh is None
                 or fresh.round != wanted.applied
-                or wanted.model not in (b"", self._version_of(fresh, key))
+                or wanted.model not in (None, self._version_of(fresh, key))
             ):
                 raise FaultyHospital(
                     wanted.source,
@@ -171,9 +178,9 @@ class StateSync:
         current = (
             self.group is not None
             and self.group.epoch == wanted.epoch
-            and wanted.group_key in (b"", self.group.identifier)
+            and wanted.group_key in (None, self.group.identifier)
         )
-        differs = current and wanted.model not in (b"", self.version)
+        differs = current and wanted.model not in (None, self.version)
         lacking = wanted.applied > self.shared.round or (
             0 < wanted.applied == self.shared.round and differs
         )
@@ -182,20 +189,21 @@ class StateSync:
         applied = min(self.shared.round, wanted.applied - 1) if lacking else self.shared.round
         self._wanted = wanted
         self._asking = groupkey.ask(
-            self.durable.run,
+            RunId(self.durable.run),
             self.roster,
-            self.number,
-            wanted.source,
-            wanted.epoch,
-            applied,
-            self.keys.signing_key,
+            me=self.number,
+            source=wanted.source,
+            epoch=wanted.epoch,
+            applied=applied,
+            signing_key=self.keys.signing_key,
+            random=self.random,
         )
         return [Send(self._asking.request)]
 
-    def _version_of(self, shared: SharedModel, group: GroupKey | None) -> bytes:
-        return b"" if group is None else self._bind(self._digest(shared), group).model
+    def _version_of(self, shared: SharedModel, group: GroupKey | None) -> Digest | None:
+        return None if group is None else self._bind(self._digest(shared), group).model
 
-    def _digest(self, shared: SharedModel) -> bytes:
+    def _digest(self, shared: SharedModel) -> Digest:
         """Hash a vector once only: for a large one it takes as long as masking."""
         if self._hashed is None or self._hashed[0] is not shared.vector:
             self._hashed = shared.vector, shared.digest
@@ -223,6 +231,6 @@ class StateSync:
                 epoch=self.group.epoch,
                 applied=self.shared.round,
                 group_key=self.group.identifier,
-                model=self.version,
+                model=self._bind(self.digest, self.group).model,
             )
         )

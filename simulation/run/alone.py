@@ -17,18 +17,19 @@ import torch
 from federation import model
 from federation.layout import Layout, Vector
 from federation.model import SharedModel
+from federation.records.state import HospitalStatus, Status
 from hospital_node.journal import Journal
 from hospital_node.learner import Learner
-from hospital_node.local_data import LocalData
 from hospital_node.work import LearnerFacts, Tested
 from learning import device
+from learning.data import LocalData
 from learning.evaluation import evaluate, metrics
 from simulation.run.federate import Stop, Stopped, load_divided
-from simulation.run.options import Prepared
+from simulation.run.prepare import Prepared
 from simulation.run.seeds import own_secret, run_id
 from simulation.run.storages import Deferred
 
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[[Status], None]
 
 
 class Unfederated:
@@ -107,31 +108,27 @@ class Unfederated:
         if self.watch is not None:
             self.watch(self._shot())
 
-    def _shot(self) -> dict[str, Any]:
+    def _shot(self) -> Status:
         options, seconds = self.prepared.options, time.monotonic() - self.began
         scores = [metrics(journal.confusion).accuracy for journal in self.journals]
         tested = [score for score in scores if score is not None]
-        rows = [
-            {
-                "id": name,
-                "state": options.algorithm,
-                "progress": 1.0,
-                "accuracy": score,
-                "clipped": None,
-            }
-            for name, score in zip(self.prepared.ids, scores, strict=True)
-        ]
-        return {
-            "phase": options.algorithm,
-            "round": self.round,
-            "rounds": options.rounds,
-            "completed": self.round,
-            "protection": "none needed",
-            "hospitals": rows,
-            "accuracy": sum(tested) / len(tested) if tested else None,
-            "seconds": seconds,
-            "seconds_left": seconds / self.round * (options.rounds - self.round),
-        }
+        return Status(
+            run="",
+            phase=options.algorithm,
+            round=self.round,
+            rounds=options.rounds,
+            completed=self.round,
+            protection="none needed",
+            hospitals=[
+                HospitalStatus(
+                    id=name, state=options.algorithm, progress=1.0, accuracy=score, clipped=None
+                )
+                for name, score in zip(self.prepared.ids, scores, strict=True)
+            ],
+            accuracy=sum(tested) / len(tested) if tested else None,
+            seconds=seconds,
+            seconds_left=seconds / self.round * (options.rounds - self.round),
+        )
 
     def summaries(self, baselines: bool) -> list[dict[str, Any]]:
         """Write and return a summary for each hospital."""

@@ -35,6 +35,8 @@ every_key = pytest.mark.parametrize(
 def another(kind: inspect.Type, old: Any) -> Any:
     """A value of this type that is not the old one."""
     match kind:
+        case inspect.Metadata():
+            return another(kind.type, old)
         case inspect.LiteralType():
             return next(value for value in kind.values if value != old)
         case inspect.BoolType():

@@ -22,7 +22,7 @@ from federation.messages import (
     Rejected,
     RoundReport,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Synchronise,
     Synchronised,
@@ -37,7 +37,7 @@ replace = msgspec.structs.replace
 
 def asks(hub: LyingCoordinator, who: int, source: int, epoch: int = 2) -> StateRequest:
     """Hospital `who` is told to get a new epoch's key from `source`, which has made one."""
-    (made,) = hub.say(source, Synchronise(epoch=epoch, source=source, applied=0, group_key=b""))
+    (made,) = hub.say(source, Synchronise(epoch=epoch, source=source, applied=0, group_key=None))
     (request,) = hub.say(
         who,
         Synchronise(
@@ -52,14 +52,14 @@ def test_whatever_is_delivered_in_a_grants_place_the_question_stays_open() -> No
     hub = liar()
     request = asks(hub, 3, 0)
     (true,) = hub.say(0, request)
-    assert isinstance(true, StateGrant)
+    assert isinstance(true, StateAnswer)
     for forged, reason in (
         (replace(true, source=1), "unexpected"),
         (replace(true, epoch=7), "unexpected"),
         (replace(true, signature=bytes(64)), "signature"),
         (replace(true, buffers=(bytes(len(true.buffers[0])),)), "signature"),
     ):
-        refuses(hub, 3, forged, reason, "refused StateGrant: coordinator")
+        refuses(hub, 3, forged, reason, "refused StateAnswer: coordinator")
     assert isinstance(hub.say(3, true)[0], Synchronised)
     assert hub.sessions[3].group.identifier == hub.sessions[0].group.identifier  # type: ignore[union-attr]
     refuses(hub, 3, true, "unexpected", "delivered a group key that nobody asked for")
@@ -68,7 +68,7 @@ def test_whatever_is_delivered_in_a_grants_place_the_question_stays_open() -> No
 def test_another_key_than_the_one_that_most_hold_is_not_taken() -> None:
     """The source has another one than the coordinator was told by the others."""
     hub = liar()
-    hub.say(0, Synchronise(epoch=2, source=0, applied=0, group_key=b""))
+    hub.say(0, Synchronise(epoch=2, source=0, applied=0, group_key=None))
     (request,) = hub.say(3, Synchronise(epoch=2, source=0, applied=0, group_key=b"x" * 32))
     (grant,) = hub.say(0, request)
     before = hub.sessions[3].group
@@ -124,7 +124,7 @@ def test_an_older_key_is_not_taken_again_nor_made_again() -> None:
         refuses(
             hub,
             0,
-            Synchronise(epoch=4, source=source, applied=0, group_key=b""),
+            Synchronise(epoch=4, source=source, applied=0, group_key=None),
             "replay",
             "has been replaced or given up",
         )
@@ -137,7 +137,7 @@ def test_an_answer_kept_back_does_not_bring_an_older_key_back() -> None:
     """
     hub = liar()
     (kept,) = hub.say(0, asks(hub, 3, 0, epoch=2))
-    hub.say(3, Synchronise(epoch=3, source=3, applied=0, group_key=b""))
+    hub.say(3, Synchronise(epoch=3, source=3, applied=0, group_key=None))
     assert [type(effect) for effect in hub.effects[3][-2:]] == [Remember, Send] and hub.sessions[
         3
     ].durable.least_epoch == 3
@@ -150,7 +150,7 @@ def test_synchronising_with_nobody_is_refused(source: int) -> None:
     refuses(
         liar(),
         0,
-        Synchronise(epoch=2, source=source, applied=0, group_key=b""),
+        Synchronise(epoch=2, source=source, applied=0, group_key=None),
         "unexpected",
         "or with nobody",
     )
@@ -159,14 +159,14 @@ def test_synchronising_with_nobody_is_refused(source: int) -> None:
 def test_nothing_begins_before_the_run() -> None:
     rig = Rig(config("masked", 5))
     for message in (
-        Synchronise(epoch=1, source=0, applied=0, group_key=b""),
+        Synchronise(epoch=1, source=0, applied=0, group_key=None),
         StartRound(round=1, cohort=EVERYBODY),
     ):
         effects = rig.sessions[0].receive(message)
         assert [type(effect) for effect in effects] == [Note, Send] and isinstance(
             effects[1].message, Refusal
         )  # type: ignore[union-attr]
-    rig.sessions[0].receive(Welcome(run=RUN, next_round=1, rounds=1))
+    rig.sessions[0].receive(Welcome(run=RUN, rounds=1))
     effects = rig.sessions[0].receive(StartRound(round=1, cohort=EVERYBODY))
     assert "before its group key is agreed" in effects[0].text  # type: ignore[union-attr]
 
@@ -195,7 +195,7 @@ def test_a_hospital_is_not_asked_for_a_later_model_than_it_has() -> None:
     refuses(
         liar(),
         0,
-        Synchronise(epoch=1, source=0, applied=4, group_key=b""),
+        Synchronise(epoch=1, source=0, applied=4, group_key=None),
         "unexpected",
         "a later model than it has",
     )
@@ -218,7 +218,7 @@ def test_a_new_run_discards_the_round_and_starts_from_the_agreed_start() -> None
     hub = liar()
     hub.usable(1)
     hub.advertise(2)
-    hub.say(0, Welcome(run=b"another run 0000", next_round=1, rounds=5))
+    hub.say(0, Welcome(run=b"another run 0000", rounds=5))
     session = hub.sessions[0]
     assert hub.discarded(0, 2) and session.current is None and session.group is None
     assert session.shared.digest == session.start.digest and session.durable.answered == 0
@@ -244,9 +244,9 @@ def test_the_end_of_the_run_discards_a_round_in_progress() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Hello(config=bytes(32), roster=bytes(32), session=bytes(16), run=b"", applied=0),
-        Ready(round=1, model=bytes(32), group_key=b"", signature=bytes(64)),
-        Update(round=1, tag=b"", signature=b""),
+        Hello(config=bytes(32), roster=bytes(32), session=bytes(16), run=None, applied=0),
+        Ready(round=1, model=bytes(32), group_key=None, signature=bytes(64)),
+        Update(round=1, tag=None, signature=None),
         Refusal(round=1, code="policy"),
         Synchronised(epoch=1, applied=0, group_key=bytes(32), model=bytes(32)),
     ],
@@ -294,7 +294,7 @@ def test_a_report_names_the_model_and_holds_no_more_than_it_is_given() -> None:
     session = hub.sessions[0]
     (sent,) = session.report(1)
     assert isinstance(sent, Send) and isinstance(sent.message, RoundReport)
-    assert (sent.message.accuracy, sent.message.clipped) == (-1.0, -1)
+    assert (sent.message.accuracy, sent.message.clipped) == (None, None)
     (sent,) = session.report(1, 0.7, 12)
     assert isinstance(sent, Send) and isinstance(sent.message, RoundReport)
     assert (sent.message.round, sent.message.accuracy, sent.message.clipped) == (1, 0.7, 12)

@@ -12,12 +12,13 @@ from PIL import Image
 
 from federation.errors import ConfigError
 from simulation.run.federate import Federation
-from simulation.run.options import Options, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import prepare
 from tests.learning.data_files import manifest
 
 
 def federation(root: Path, hospitals: int, **change: object) -> Federation:
-    options = Options(
+    options = Options.of(
         data=str(root / "set"), image_size=28, algorithm="flop", protection="plain", hospitals=hospitals, rounds=2, batch_size=4,
         partition="by:site", transport="memory", baselines=False, out=root / "run", **change,
     )  # fmt: skip
@@ -47,7 +48,12 @@ def test_odd_hospitals_take_part_and_what_cannot_be_read_is_named(tmp_path: Path
         locals_[0].images.shape[1:] == (1, 28, 28)
         and round(0.299 * 200 + 0.587 * 100 + 0.114 * 50) in locals_[0].images
     )
-    assert [one.split(":")[0] for one in locals_[0].skipped] == ["d-damaged-1.png"]
+    assert [[one.split(":")[0] for one in local.skipped] for local in locals_] == [
+        [],
+        [],
+        [],
+        ["d-damaged-1.png"],
+    ], "each hospital hears of its own images"
     assert found.run.completed == 2
     scores = [storage.metrics()[-1]["accuracy"] for storage in found.storages]
     assert scores[0] is None and scores[1] is not None, (
