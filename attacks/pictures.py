@@ -5,19 +5,21 @@ average.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from learning.data import DataError, open_dataset
+from learning.data import DataError, Dataset, open_dataset
 
 COMPARABLE = 200  # further images, never attacked: for the mean image, shadow data and the pool
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """`images` (n, C, H, W) and `others` of the same data set are uint8; `mean` (C, H, W) in [0, 1]
-    is of the others.
+    """A few images to attack and others to compare with, from the training part of a data set.
+
+    `images` (n, C, H, W) and `others` are uint8; `mean` (C, H, W) in [0, 1] is of the others.
     """
 
     name: str
@@ -26,6 +28,17 @@ class Pictures:
     labels: np.ndarray
     others: np.ndarray
     other_labels: np.ndarray
+    dataset: Dataset
+
+    @cached_property
+    def public(self) -> np.ndarray:
+        """What an attacker finds of the same kind in public, uint8 (n, C, H, W): the test part of
+        the data set, whose patients are others as far as they are known. `others` if there is none.
+        """
+        part = self.dataset.test
+        if part is None:
+            return self.others
+        return np.asarray(part.load(np.arange(len(part))).images.numpy())
 
     @property
     def mean(self) -> np.ndarray:
@@ -49,6 +62,7 @@ def take(
         labels[:count],
         images[count:],
         labels[count:],
+        dataset,
     )
 
 
