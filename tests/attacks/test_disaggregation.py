@@ -30,21 +30,21 @@ def summed(model: str, bits: int = 0) -> Observation:
     for hospital in range(HOSPITALS):
         with seeded(0):
             net = models.build(model, channels=1, image_size=28, classes=3).train()
-        with seeded(hospital + 1):
-            torch.nn.init.normal_(net.head.weight)
         part = slice(hospital * BATCH, (hospital + 1) * BATCH)
         x = torch.from_numpy(PICTURES.images[part]).float() / 255.0
-        logits = net((x - INPUT_MEAN) / INPUT_STD)
+        with seeded(hospital + 1):  # its own head, and its own dropout
+            torch.nn.init.normal_(net.head.weight)
+            logits = net((x - INPUT_MEAN) / INPUT_STD)
         functional.cross_entropy(logits, torch.from_numpy(PICTURES.labels[part])).backward()
         for name, value in net.named_parameters():
             if name in private or value.grad is None:
                 continue
             before[name] = value.detach().numpy()
-            step = -0.1 * value.grad.numpy()
+            step = -0.1 * value.grad.double().numpy()
             if bits:
                 quantum = quanta.setdefault(name, np.abs(step).max() / 2 ** (bits - 1))
                 step = np.round(step / quantum) * quantum
-            update[name] = update.get(name, np.float32(0.0)) + step
+            update[name] = update.get(name, 0.0) + step
     return Observation(
         model, 1, 28, before, update, private, algorithm="flop", protection="masked", summed=2
     )
