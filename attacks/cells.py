@@ -29,7 +29,8 @@ class Cell:
 
     Attributes:
         attack: Its name.
-        protection: Its name; `bits` of an element, 0 for float32.
+        protection: Its name.
+        bits: Of an element, 0 for float32; None is float32, or 12 bits under a protection.
         adversary: One of the words of `observation`.
         cut: How many last layers are private; 0 under fedavg.
         state: Rounds of training before the attacked one.
@@ -45,7 +46,7 @@ class Cell:
     attack: str = "varpro"
     algorithm: str = "flop"
     protection: str = protected.UNPROTECTED
-    bits: int = 0
+    bits: int | None = None
     adversary: str = CURIOUS
     model: str = "lenet-dlg"
     dataset: str = "phantom-cxr"
@@ -67,6 +68,13 @@ class Cell:
     def key(self) -> str:
         """Names the cell's files: a finished cell is not run again."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def coded_bits(self) -> int:
+        """Bits of an element as it is sent, 0 for float32."""
+        if self.bits is not None:
+            return self.bits
+        return 0 if protected.reads_updates(self.protection) else BITS
 
     @property
     def mode(self) -> str:
@@ -120,7 +128,7 @@ def _axes(base: Cell) -> Iterator[Cell]:
         yield replace(base, cut=cut)
     yield replace(base, bits=BITS)
     for name in protected.protecting():
-        hidden = replace(base, protection=name, bits=BITS)
+        hidden = replace(base, protection=name, bits=None)
         yield replace(hidden, cohort=5)
         if protected.reads_sums(name):
             yield replace(hidden, cohort=2, adversary=COLLUDING)
@@ -140,8 +148,9 @@ def full_matrix(base: Cell, all_models: Sequence[str]) -> list[Cell]:
     """Return the product of the axes, without what makes no sense; it takes hours on a CPU."""
     from attacks.methods import ATTACKS
 
-    codings = [(protected.UNPROTECTED, 0), (protected.UNPROTECTED, BITS)]
-    codings += [(name, BITS) for name in protected.protecting()]
+    codings: list[tuple[str, int | None]] = [(protected.UNPROTECTED, None)]
+    codings += [(protected.UNPROTECTED, BITS)]
+    codings += [(name, None) for name in protected.protecting()]
     training = ((1, "sgd"), (5, "sgd"), (5, "adam"))
     cells = []
     for model, cut, coding, batch, (steps, optimizer), state, noise in itertools.product(

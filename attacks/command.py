@@ -241,7 +241,8 @@ QUICK_STEPS = 100
 
 
 def _gates(names: list[str] | None, device: str, out: Path, console: Console, as_json: bool) -> int:
-    from attacks.gates import GATES, Scale
+    from attacks.gate_trials import Scale
+    from attacks.gates import GATES
     from federation.errors import ConfigError
 
     unknown = sorted(set(names or ()) - set(GATES))

@@ -142,14 +142,12 @@ def attack(
     for one in several:
         case = one.case(images) if isinstance(one, Seen) else Case(one, _guess(images))
         cases.append(case._replace(knowledge=replace(case.knowledge, **knowledge)))
-    settings = Settings(
-        steps=steps, restarts=restarts, seed=seed, device=str(devices.choose(device))
-    )
     with models.own(model) if model is not None else nullcontext():
         try:
-            method = find(name)
+            method, place = find(name), str(devices.choose(device))
+            settings = Settings(steps=steps, restarts=restarts, seed=seed, device=place)
             answer = method.run(cases, settings)
-        except ValueError as error:  # no such attack, or it lacks what it needs
+        except ValueError as error:  # an unknown name, or an attack that lacks what it needs
             raise ConfigError(str(error)) from None
     hospitals = tuple(one.hospitals for one in several if isinstance(one, Seen))
     return Leak(method, answer, hospitals, None if truth is None else _truths(truth, len(cases)))

@@ -1,9 +1,9 @@
 """What a coordinator saw of one round, and what else an attacker is *declared* to know.
 
-An attack is given `Case`s and nothing else: the truth (images, labels, private layers) stays with
-the scorer. An attack declares what it needs as a set of words (`NEEDS`); `require` refuses a case
-that lacks one of them, so that no attack is silently helped. Arrays are numpy: an observation is
-made of what came over the wire.
+An attack gets `Case`s and nothing else: the truth (images, labels, private layers) stays with the
+scorer. An attack declares what it needs as a set of words (`NEEDS`); `require` refuses a case that
+lacks one of them, so that no attack is silently helped. Arrays are numpy: an observation is made of
+what came over the wire.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ NEEDS = {
 
 
 class MissingKnowledge(ValueError):
-    """The case lacks something that the attack declared as needed; the message names it."""
+    """The case lacks something that the attack declared as needed; the message says what."""
 
 
 def known(value: T | None, word: str) -> T:
@@ -103,8 +103,13 @@ class Observation:
         return known(self.update, "update")
 
     def without(self, known: Arrays, hospitals: int = 1) -> Observation:
-        """The observation less the updates of `hospitals` colluding hospitals, whose sum `known`
-        they handed over.
+        """Return the observation less the updates of `hospitals` colluding hospitals.
+
+        `known` is the sum of what they sent and handed over.
+
+        Raises:
+            MissingKnowledge: If the update is a ciphertext.
+            ValueError: If no hospital would be left to attack.
         """
         if self.update is None:
             raise MissingKnowledge("a ciphertext cannot be reduced by a known update")
@@ -116,11 +121,11 @@ class Observation:
         return replace(self, update=rest, summed=self.summed - hospitals)
 
     def read_as_numbers(self, seed: int = 0) -> Observation:
-        """The ciphertext's bytes taken for an update: what is left to an attacker who holds no key.
+        """Return the bytes of the ciphertext as an update: all that is left without the key.
 
-        The bytes are read as uniform numbers in [-1, 1), repeated in a seeded order where the kept
-        prefix is shorter than the model. It exists so that "ckks showed nothing" is a measured row,
-        not an assumption.
+        The bytes are read as uniform numbers in [-1, 1), in a seeded order and with repetition. So
+        "ckks showed nothing" is a measured row and not an assumption. Raises MissingKnowledge if
+        the observation holds no ciphertext.
         """
         if not self.ciphertext:
             raise MissingKnowledge("the observation holds no ciphertext to read")
@@ -191,7 +196,7 @@ class Case(NamedTuple):
 
 
 def require(attack: str, needs: Iterable[str], case: Case) -> None:
-    """Raises MissingKnowledge where the case lacks something that the attack needs."""
+    """Raise MissingKnowledge if the case lacks something that the attack needs."""
     lacking = sorted(set(needs) - case.facts())
     if lacking:
         what = "; ".join(NEEDS[word] for word in lacking)

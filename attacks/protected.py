@@ -5,7 +5,11 @@ from __future__ import annotations
 from federation import protections
 
 UNPROTECTED = "plain"
-NAMES = ("plain", "masked", "ckks", "masked+ckks")
+
+
+def names() -> list[str]:
+    """The names of all protections."""
+    return ["plain", "masked", "ckks", "masked+ckks"]
 
 
 def reads_updates(name: str) -> bool:
@@ -20,4 +24,4 @@ def reads_sums(name: str) -> bool:
 
 def protecting() -> list[str]:
     """The names of all protections that hide a single hospital's update."""
-    return [name for name in NAMES if not reads_updates(name)]
+    return [name for name in names() if not reads_updates(name)]

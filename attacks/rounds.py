@@ -65,7 +65,7 @@ def options(cell: Cell, together: int, at: int) -> Options:
         algorithm=cell.algorithm,
         protection=cell.protection,
         private_last=cell.cut if cell.algorithm == "flop" and cell.cut > 1 else None,
-        bits=cell.bits,
+        bits=cell.coded_bits,
         hospitals=together,
         min_cohort=min(3, together),
         rounds=cell.state + 1,
@@ -96,7 +96,9 @@ def _without_colluders(cell: Cell, pictures: Pictures, trials: Sequence[Trial]) 
     """All but the first hospital hand over what they sent: the same rounds are played once more
     without a protection, from the same seeds.
     """
-    open_cell = replace(cell, protection=protected.UNPROTECTED, adversary=CURIOUS)
+    open_cell = replace(
+        cell, protection=protected.UNPROTECTED, bits=cell.coded_bits, adversary=CURIOUS
+    )
     together = hospitals(cell)
     per_round, left = together * cell.batch, []
     for at, trial in enumerate(trials):

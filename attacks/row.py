@@ -83,5 +83,5 @@ def describe(cell: Cell, dp_epsilon: float | None) -> Row:
     """Return the row of a cell before anything is measured."""
     settings = asdict(cell)
     shared = {name: settings[name] for name in COLUMNS if name in settings}
-    shared |= {"mode": cell.mode, "state": cell.state_name, "steps": None}
+    shared |= {"bits": cell.coded_bits, "mode": cell.mode, "state": cell.state_name, "steps": None}
     return Row(**shared, dp_epsilon=dp_epsilon, key=cell.key, noise=cell.noise, rounds=cell.state)

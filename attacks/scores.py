@@ -21,8 +21,8 @@ _FLOOR = 1e-12  # of the mean squared error: 120 dB is "exact"
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One image: PSNR in dB, SSIM, |NCC|, whether the pool's nearest image is the true one, the
-    label (None: N/A).
+    """One image: PSNR in dB, SSIM and |NCC|; whether the nearest image of the pool is the true one,
+    and whether the label is right (None: not asked).
     """
 
     psnr: float
@@ -38,9 +38,7 @@ def psnr(mse: np.ndarray | float) -> np.ndarray:
 
 
 def assignment(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """For each true image the index of its reconstruction: the pairing of least total squared
-    error.
-    """
+    """Return for each true image the index of its reconstruction: least total squared error."""
     cost = ((truth[:, None] - found[None]) ** 2).reshape(len(truth), len(found), -1).mean(-1)
     rows, columns = linear_sum_assignment(np.nan_to_num(cost, nan=1e9))
     return np.asarray(columns)[np.argsort(rows)]
@@ -54,11 +52,18 @@ def score(
     labels: np.ndarray | None = None,
     true_labels: np.ndarray | None = None,
 ) -> list[ImageScore]:
-    """Scores one victim's reconstructions (B, C, H, W) against its images of the same shape.
+    """Score one victim's reconstructions (B, C, H, W) against its images of the same shape.
 
-    `pool` (N, C, H, W) holds the training images among which identifiability looks, the true ones
-    included: its floor is 1/N. Labels are N/A (None) unless the attack gave them. Not-a-number
-    pixels count as grey.
+    Args:
+        found: Reconstructions in [0, 1]; pixels that are not a number count as grey.
+        truth: The true images in [0, 1].
+        pool: (N, C, H, W) training images among which identifiability looks, the true ones
+            included: its floor is 1/N. None leaves it out.
+        labels: (B,) of the reconstructions, None if the attack gave none.
+        true_labels: (B,) of the true images.
+
+    Returns:
+        One score per true image, in its order.
     """
     found = np.clip(np.nan_to_num(found.astype(np.float64), nan=0.5), 0, 1)
     truth = truth.astype(np.float64)
@@ -86,8 +91,9 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def ncc(a: np.ndarray, b: np.ndarray) -> float:
-    """|normalised cross-correlation|: similarity up to brightness, contrast and inversion; 0 for a
-    constant image.
+    """|normalised cross-correlation|, blind to brightness, contrast and inversion.
+
+    0 for a constant image.
     """
     a, b = a - a.mean(), b - b.mean()
     norm = np.linalg.norm(a) * np.linalg.norm(b)

@@ -49,7 +49,7 @@ def setting(cell: Cell) -> str:
     if cell.cut > 1:
         parts[0] += f", last {cell.cut} layers private"
     if protected.reads_updates(cell.protection):
-        parts.append(f"unprotected, {cell.bits} bits" if cell.bits else "unprotected")
+        parts.append("unprotected" + (f", {cell.coded_bits} bits" if cell.coded_bits else ""))
     else:
         parts += [cell.protection, f"cohort of {cell.cohort}"]
     if cell.noise is not None:
@@ -129,9 +129,8 @@ def finding(attack: Attack[Any], rows: Sequence[Row]) -> str | None:
     if best is None or (best.success_rate or 0.0) < attack.finding.least:
         return None
     lies = [row.refused for row in rows if row.attack == attack.name and row.refused is not None]
-    return attack.finding.sentence.format(
-        **asdict(best), success=100 * (best.success_rate or 0.0), refused=sum(lies), tried=len(lies)
-    )
+    facts = asdict(best) | {"refused": sum(lies), "tried": len(lies)}
+    return attack.finding.sentence.format(**facts | {"success": 100 * (best.success_rate or 0.0)})
 
 
 def _best(rows: Sequence[Row], **wanted: object) -> Row | None:

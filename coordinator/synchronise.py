@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from federation.cohort import cohort
 from federation.effects import Effect, Send
-from federation.messages import StateGrant, StateRequest, Synchronise, Synchronised
+from federation.messages import StateAnswer, StateRequest, Synchronise, Synchronised
+from federation.types import Digest, KeyIdentifier
 
 
 @dataclass
@@ -26,11 +27,11 @@ class Peer:
     connected: bool = False
     applied: int = -1
     epoch: int = -1
-    group_key: bytes = b""
-    model: bytes = b""
+    group_key: KeyIdentifier | None = None
+    model: Digest | None = None
     code: str = ""
-    accuracy: float = -1.0
-    clipped: int = -1
+    accuracy: float | None = None
+    clipped: int | None = None
     late: int = 0
     """How often in a row it did not answer in time when it was told to synchronise: after the
     second time it is not waited for.
@@ -107,7 +108,7 @@ class Synchroniser:
             peer.late = 0
             self._answered.add(who)
 
-    def relays(self, message: StateRequest | StateGrant, now: float) -> bool:
+    def relays(self, message: StateRequest | StateAnswer, now: float) -> bool:
         """Whether this request or answer passes: it is what its asker was told to ask, or waits
         for. Nobody is sent another's.
         """
@@ -158,7 +159,7 @@ class Synchroniser:
         """The largest group that holds one key of this epoch and one model of this round; the
         maker's where two are as large.
         """
-        groups: dict[tuple[bytes, bytes], list[int]] = {}
+        groups: dict[tuple[KeyIdentifier | None, Digest | None], list[int]] = {}
         for who, peer in enumerate(self.peers):
             if peer.connected and (peer.epoch, peer.applied) == (self.epoch, self.applied):
                 groups.setdefault((peer.group_key, peer.model), []).append(who)
@@ -272,8 +273,8 @@ class Synchroniser:
                     epoch=self.epoch,
                     source=self.maker,
                     applied=self.applied,
-                    group_key=b"",
-                    model=b"",
+                    group_key=None,
+                    model=None,
                 ),
                 self.maker,
             )

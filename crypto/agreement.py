@@ -1,5 +1,7 @@
 """X25519 key agreement (RFC 7748)."""
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
@@ -17,10 +19,10 @@ class KeyPair:
     public: bytes
 
 
-def generate() -> KeyPair:
-    """A fresh pair from the operating system's randomness."""
-    private = X25519PrivateKey.generate()
-    return KeyPair(private.private_bytes_raw(), private.public_key().public_bytes_raw())
+def generate(random: Callable[[int], bytes] = os.urandom) -> KeyPair:
+    """A fresh pair whose private key is `random(32)`."""
+    private = random(KEY_BYTES)
+    return KeyPair(private, public_of(private))
 
 
 def _load(private: bytes) -> X25519PrivateKey:
@@ -41,6 +43,19 @@ def shared_secret(private: bytes, public: bytes) -> bytes:
     low order, so that anybody knows the "secret" (RFC 7748, section 6.1).
     """
     return _exchange(_load(private), public)
+
+
+def usable(public: bytes) -> bool:
+    """Return True if this public key gives a shared secret.
+
+    The answer is the same for every private key: they are multiples of the cofactor 8 (RFC 7748,
+    section 5), so exactly the points of low order give zero.
+    """
+    try:
+        shared_secret(bytes(KEY_BYTES), public)
+    except CryptoError:
+        return False
+    return True
 
 
 class Agreements:

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from crypto.kdf import digest
+from federation.types import HospitalNumber
 
 
-def cohort(seed: int, round_: int, ids: Sequence[str], size: int) -> tuple[int, ...]:
-    """`min(size, len(ids))` hospital numbers, ascending: those whose hash comes first. `ids`: the
-    roster's, in its order.
+def cohort(seed: int, round_: int, ids: Sequence[str], size: int) -> tuple[HospitalNumber, ...]:
+    """Return `min(size, len(ids))` hospital numbers, ascending: those whose hash is smallest.
+
+    `ids` are the roster's, in its order.
 
     Sorting by SHA-256 draws without replacement, uniformly in the random-oracle model, and needs no
     generator that two library versions could implement differently. Ids, not keys, go in: the same
@@ -22,8 +24,8 @@ def cohort(seed: int, round_: int, ids: Sequence[str], size: int) -> tuple[int, 
 
 
 @lru_cache(maxsize=16)  # a simulation's hundred hospitals all ask for the same one
-def _drawn(seed: int, round_: int, ids: tuple[str, ...], size: int) -> tuple[int, ...]:
+def _drawn(seed: int, round_: int, ids: tuple[str, ...], size: int) -> tuple[HospitalNumber, ...]:
     order = sorted(
         range(len(ids)), key=lambda number: digest("cohort", seed, round_, len(ids), ids[number])
     )
-    return tuple(sorted(order[:size]))
+    return tuple(HospitalNumber(number) for number in sorted(order[:size]))

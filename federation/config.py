@@ -14,6 +14,7 @@ from crypto.errors import ConfigOverflow
 from crypto.kdf import digest
 from crypto.packing import Packing
 from federation.errors import ConfigError
+from federation.types import Digest
 
 T = TypeVar("T")
 Algorithm = Literal["flop", "fedavg"]
@@ -193,9 +194,9 @@ class FederationConfig(Table, frozen=True, forbid_unknown_fields=True, kw_only=T
     protection: Protection = Protection()
 
     @property
-    def digest(self) -> bytes:
+    def digest(self) -> Digest:
         """32 bytes that stand for every key and value; all parties compare it."""
-        return digest("federation-config", msgspec.msgpack.encode(self))
+        return Digest(digest("federation-config", msgspec.msgpack.encode(self)))
 
     @property
     def threshold(self) -> int:

@@ -20,6 +20,7 @@ from crypto import agreement, signing
 from crypto.kdf import Part, derive, digest
 from federation.config import decode_toml, read_bytes, write_text
 from federation.errors import ConfigError
+from federation.types import SealingKey, SigningKey
 
 Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Role = Literal["hospital", "coordinator"]
@@ -67,12 +68,12 @@ class Secrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     own: Hex32
 
     @property
-    def signing_key(self) -> bytes:
-        return bytes.fromhex(self.signing)
+    def signing_key(self) -> SigningKey:
+        return SigningKey(bytes.fromhex(self.signing))
 
     @property
-    def sealing_key(self) -> bytes:
-        return bytes.fromhex(self.sealing)
+    def sealing_key(self) -> SealingKey:
+        return SealingKey(bytes.fromhex(self.sealing))
 
     @property
     def own_secret(self) -> bytes:

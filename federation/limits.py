@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from federation.codec import Limits
+from federation.coding import Coding
 from federation.config import FederationConfig
 from federation.layout import Layout
-from federation.plan import Coding
 
 
 def _bodies(hospitals: int, cohort: int) -> tuple[int, int]:

@@ -1,36 +1,46 @@
-"""Every message there is. Frozen, validated strictly, known by a small number; no type name is ever
-on the wire.
+"""All messages. Each is frozen, validated strictly, and known on the wire by a small number only.
 
-Hospitals are spoken of by roster number, rounds count from 1. Lengths that depend on the run (d, n)
-are checked by the codec's limits and by the protection's steps; the fixed ones are checked here.
-docs/protocol.md lists each with its length.
+Hospitals are named by their roster number; rounds count from 1. Fixed lengths are part of the types
+here. Lengths that depend on the run (d, n) are checked by the codec's limits and by the protection's
+steps. A field that may be absent is `None`. docs/protocol.md lists every message with its length.
+
+A changed field needs a new `codec.PROTOCOL_VERSION`: tests/vectors/protocol/messages.json holds the
+fields and the bytes of every message.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar
 
-from msgspec import Meta, Struct, inspect
+from msgspec import Meta, Struct
 
-Number = Annotated[int, Meta(ge=0, lt=65_536)]
+from federation import types
+
+Number = Annotated[types.HospitalNumber, Meta(ge=0, lt=65_536)]
+Numbers = Annotated[tuple[Number, ...], Meta(max_length=4096)]
 Round = Annotated[int, Meta(ge=0, lt=2**31)]
-Bytes16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
-Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-Bytes64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
-MaybeBytes32 = Annotated[bytes, Meta(max_length=32)]
-MaybeBytes16 = Annotated[bytes, Meta(max_length=16)]
+RunId = Annotated[types.RunId, Meta(min_length=16, max_length=16)]
+SessionId = Annotated[types.SessionId, Meta(min_length=16, max_length=16)]
+Digest = Annotated[types.Digest, Meta(min_length=32, max_length=32)]
+KeyIdentifier = Annotated[types.KeyIdentifier, Meta(min_length=32, max_length=32)]
+PublicKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Commitment = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Commitments = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Signature = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Share = Annotated[bytes, Meta(min_length=33, max_length=33)]
-Numbers = Annotated[tuple[Number, ...], Meta(max_length=4096)]
-# shown in terminals: nothing that steers one
+Salt = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Tag = Annotated[bytes, Meta(min_length=8, max_length=8)]
+Sealed = Annotated[bytes, Meta(min_length=1, max_length=4096)]
+# Shown in terminals, so letters only: no control sequences.
 Code = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[a-z]+\Z")]
-Sealed = Annotated[bytes, Meta(max_length=4096)]
-# bytes-like frames, put there by the codec and measured by it; never decoded from a body
+# Bytes-like frames, appended by the codec and measured by it; never decoded from a body.
 Buffers = tuple[Any, ...]
+
+Signatures = Annotated[tuple[Signature, ...], Meta(max_length=4096)]
 
 
 class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all messages. `buffers` travel as raw frames behind the body and are not part of it."""
+    """Base of all messages. `buffers` travel as raw frames after the body and are no part of it."""
 
     kind: ClassVar[int] = 0
     buffers_allowed: ClassVar[int] = 0
@@ -40,56 +50,56 @@ class Message(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, 
 
 
 class Hello(Message, frozen=True):
-    """A hospital is here. `session` is new at each start of its process; `run` is empty before its
-    first run.
+    """Hospital: I am connected. `session` is new each time the process starts; `run` is None before
+    the first run; `applied` is the round of its shared model.
     """
 
     kind = 1
-    config: Bytes32
-    roster: Bytes32
-    session: Bytes16
-    run: MaybeBytes16
+    config: Digest
+    roster: Digest
+    session: SessionId
+    run: RunId | None
     applied: Round
 
 
 class Welcome(Message, frozen=True):
-    """The run that the coordinator leads, and the next round."""
+    """Coordinator: the run in progress, and how many rounds it has."""
 
     kind = 2
-    run: Bytes16
-    next_round: Round
+    run: RunId
     rounds: Round
 
 
 class Rejected(Message, frozen=True):
-    """The coordinator turns a hospital away (another version, config or roster)."""
+    """Coordinator: this hospital may not join (another protocol version, config or roster)."""
 
     kind = 3
     code: Code
 
 
-# ---- group key and state, from hospital to hospital ----------------------------------
+# ---- group key and model, from hospital to hospital ----------------------------------
 
 
 class Synchronise(Message, frozen=True):
-    """Coordinator: get epoch `epoch`'s group key (and the model of round `applied`, where you stand
-    elsewhere) from hospital `source`.
+    """Coordinator: get the group key of `epoch` from hospital `source`, and the model of round
+    `applied` if yours is another one.
 
-    `source` equal to the receiver: make the key if you hold none. `group_key`: the identifier that
-    most hold, `model`: where they stand, as in the context that they sign; empty if nobody does.
+    If `source` is the receiver, it makes the key unless it holds one. `group_key` and `model` are
+    what most hospitals have, as they sign them in a round's context; None if no hospital has them.
     """
 
     kind = 4
     epoch: Round
     source: Number
     applied: Round
-    group_key: MaybeBytes32
-    model: MaybeBytes32 = b""
+    group_key: KeyIdentifier | None
+    model: Digest | None = None
 
 
 class StateRequest(Message, frozen=True):
-    """A hospital asks a peer for key and state. `public` is an X25519 key made for this one
-    request.
+    """Hospital `asker` asks hospital `source` for key and model.
+
+    `public` is an X25519 key made for this one request.
     """
 
     kind = 5
@@ -97,43 +107,42 @@ class StateRequest(Message, frozen=True):
     asker: Number
     source: Number
     applied: Round
-    public: Bytes32
+    public: PublicKey
     signature: Signature
 
 
-class StateGrant(Message, frozen=True):
-    """The answer, sealed to the request's key: buffer 0 is the sealed state."""
+class StateAnswer(Message, frozen=True):
+    """The answer, sealed to the request's key: buffer 0 is the sealed key and model."""
 
     kind = 6
     buffers_allowed = 1
     epoch: Round
     asker: Number
     source: Number
-    public: Bytes32
+    public: PublicKey
     signature: Signature
     buffers: Buffers = ()
 
 
 class Synchronised(Message, frozen=True):
-    """A hospital holds the epoch's key (`group_key` is its one-way identifier) and stands at round
-    `applied`.
+    """Hospital: I hold the epoch's key and the model of round `applied`.
 
-    `model` is what it signs for it: a digest, or under ckks a MAC of the digest under the group's
-    key.
+    `model` is what it signs for the model: its digest, or under ckks a MAC of the digest under the
+    group key.
     """
 
     kind = 7
     epoch: Round
     applied: Round
-    group_key: Bytes32
-    model: Bytes32
+    group_key: KeyIdentifier
+    model: Digest
 
 
 # ---- a round -------------------------------------------------------------------------
 
 
 class StartRound(Message, frozen=True):
-    """Train. The cohort is stated only to be compared with what the hospital computes itself."""
+    """Coordinator: train. A hospital computes the cohort itself and compares it with this one."""
 
     kind = 10
     round: Round
@@ -141,8 +150,9 @@ class StartRound(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """Hundredths of the training that are done, so that a deadline can be a deadline on progress.
-    Not steps: they would count images.
+    """Hospital: per cent of the training that are done, so that the deadline is one on progress.
+
+    Per cent and not steps, because steps would count images.
     """
 
     kind = 11
@@ -151,99 +161,99 @@ class Progress(Message, frozen=True):
 
 
 class Ready(Message, frozen=True):
-    """Trained. The signed binding that opens a round without masks."""
+    """Hospital: trained. Its signed binding opens a round without masks."""
 
     kind = 12
     round: Round
-    model: Bytes32
-    group_key: MaybeBytes32
+    model: Digest
+    group_key: KeyIdentifier | None
     signature: Signature
 
 
 class AdvertiseKeys(Message, frozen=True):
-    """Trained; the round's public keys. Signed over the context: run, round, config, roster,
-    cohort, model, group key.
-    """
+    """Hospital: trained; the round's public keys, signed over the round's context."""
 
     kind = 13
     round: Round
     sender: Number
-    model: Bytes32
-    group_key: Bytes32
-    mask_key: Bytes32
-    channel_key: Bytes32
+    model: Digest
+    group_key: KeyIdentifier
+    mask_key: PublicKey
+    channel_key: PublicKey
     holders: Numbers
     signature: Signature
 
 
 class KeyList(Message, frozen=True):
-    """The advertisements of the receiver's neighbours, and a digest of every one, in the order of
-    the numbers.
+    """The advertisements of the receiver's neighbours, and a digest of every advertisement, in the
+    order of `numbers`.
     """
 
     kind = 14
     round: Round
     advertised: Annotated[tuple[AdvertiseKeys, ...], Meta(max_length=4096)]
     numbers: Numbers
-    digests: Annotated[tuple[Bytes32, ...], Meta(max_length=4096)]
+    digests: Annotated[tuple[Digest, ...], Meta(max_length=4096)]
 
 
 class ShareKeys(Message, frozen=True):
-    """Sealed shares of both secrets, in the order of the sender's holders (empty for itself and for
-    those that are gone), with a signed commitment (32 bytes for the self-mask share, 32 for the
-    mask-key share) for each holder.
+    """Sealed shares of both secrets, in the order of the sender's holders.
+
+    None for the sender itself and for holders that have left. `commitments`: 32 bytes for the
+    self-mask share and 32 for the mask-key share of each holder.
     """
 
     kind = 15
     round: Round
-    sealed: Annotated[tuple[Sealed, ...], Meta(max_length=4096)]
-    commitments: Annotated[tuple[Bytes64, ...], Meta(max_length=4096)]
-    signatures: Annotated[tuple[Signature, ...], Meta(max_length=4096)]
-    seed_commitment: Bytes32
+    sealed: Annotated[tuple[Sealed | None, ...], Meta(max_length=4096)]
+    commitments: Annotated[tuple[Commitments, ...], Meta(max_length=4096)]
+    signatures: Signatures
+    seed_commitment: Commitment
 
 
 class Delivery(Message, frozen=True):
-    """To one holder: who has shared (`U2`), and what each dealer sealed for it. Parallel tuples, by
-    dealer.
+    """To one holder: who has shared its keys (`members`, U2 in Bonawitz et al. 2017), and what each
+    dealer sealed for this holder. Parallel tuples, by dealer.
     """
 
     kind = 16
     round: Round
     members: Numbers
     dealers: Numbers
-    sealed: Annotated[tuple[Sealed, ...], Meta(max_length=4096)]
-    commitments: Annotated[tuple[Bytes64, ...], Meta(max_length=4096)]
-    seed_commitments: Annotated[tuple[Bytes32, ...], Meta(max_length=4096)]
-    signatures: Annotated[tuple[Signature, ...], Meta(max_length=4096)]
+    sealed: Annotated[tuple[Sealed | None, ...], Meta(max_length=4096)]
+    commitments: Annotated[tuple[Commitments, ...], Meta(max_length=4096)]
+    seed_commitments: Annotated[tuple[Commitment, ...], Meta(max_length=4096)]
+    signatures: Signatures
 
 
 class Grant(Message, frozen=True):
-    """Upload now."""
+    """Coordinator: upload now."""
 
     kind = 17
     round: Round
 
 
 class Update(Message, frozen=True):
-    """The protected vector: buffer 0 (plain, masked) or ciphertexts (ckks). `tag` is empty under
-    plain.
+    """The protected vector: buffer 0 (plain, masked) or ciphertexts (ckks).
+
+    `tag` is None under plain; `signature` is None unless ciphertexts are signed.
     """
 
     kind = 18
     buffers_allowed = 65_536
     round: Round
-    tag: Annotated[bytes, Meta(max_length=8)]
-    signature: Annotated[bytes, Meta(max_length=64)]
+    tag: Tag | None
+    signature: Signature | None
     buffers: Buffers = ()
 
 
 class Survivors(Message, frozen=True):
-    """Whose updates were counted; to be signed."""
+    """The hospitals whose updates were counted; each of them signs this set."""
 
     kind = 19
     round: Round
     survivors: Numbers
-    transcript: Bytes32
+    transcript: Digest
 
 
 class Consistency(Message, frozen=True):
@@ -261,7 +271,7 @@ class UnmaskRequest(Message, frozen=True):
     round: Round
     survivors: Numbers
     signers: Numbers
-    signatures: Annotated[tuple[Signature, ...], Meta(max_length=4096)]
+    signatures: Signatures
 
 
 class RevealedShare(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -269,12 +279,13 @@ class RevealedShare(Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     owner: Number
     share: Share
-    salt: Bytes16
+    salt: Salt
 
 
 class UnmaskShares(Message, frozen=True):
-    """Self-mask shares of survivors, mask-key shares of dropouts; never both of one hospital.
-    `bad_dealers`: unusable shares.
+    """Self-mask shares of survivors and mask-key shares of dropouts; never both of one hospital.
+
+    `bad_dealers`: whose shares this holder could not use.
     """
 
     kind = 22
@@ -285,41 +296,45 @@ class UnmaskShares(Message, frozen=True):
 
 
 class Aggregate(Message, frozen=True):
-    """The sum over the survivors, with what proves it. Buffers: the sum's ring elements, or
-    ciphertexts.
+    """The sum over the survivors, with what proves it. Buffers: ring elements or ciphertexts.
+
+    Under plain nothing proves it: `transcript` and `tag` are None, and no survivor signs.
     """
 
     kind = 23
     buffers_allowed = 65_536
     round: Round
     survivors: Numbers
-    transcript: MaybeBytes32
+    transcript: Digest | None
     signers: Numbers
-    signatures: Annotated[tuple[Signature, ...], Meta(max_length=4096)]
-    tag: Annotated[bytes, Meta(max_length=8)]
+    signatures: Signatures
+    tag: Tag | None
     buffers: Buffers = ()
 
 
 class RoundReport(Message, frozen=True):
-    """A hospital applied the aggregate and stands at `model` (as in Synchronised). The score only
-    where its policy shares it, else -1.
+    """Hospital: the aggregate is applied; `model` as in Synchronised, None without a group key.
+
+    `accuracy` (0 to 1) and `clipped` (elements) are None unless the hospital's policy shares them.
     """
 
     kind = 24
     round: Round
-    model: MaybeBytes32
-    accuracy: Annotated[float, Meta(ge=-1.0, le=1.0)]
-    clipped: Annotated[int, Meta(ge=-1, lt=2**48)]
+    model: Digest | None
+    accuracy: Annotated[float, Meta(ge=0.0, le=1.0)] | None
+    clipped: Annotated[int, Meta(ge=0, lt=2**48)] | None
 
 
 class AbortRound(Message, frozen=True):
+    """Coordinator: this round ends without a result."""
+
     kind = 25
     round: Round
     code: Code
 
 
 class Refusal(Message, frozen=True):
-    """A hospital takes no further part in this round; the text stays with its operator."""
+    """Hospital: I leave this round. The text of the reason is shown to its operator only."""
 
     kind = 26
     round: Round
@@ -327,26 +342,11 @@ class Refusal(Message, frozen=True):
 
 
 class Finish(Message, frozen=True):
-    """The run is over."""
+    """Coordinator: the run is over. `code` is the reason if it ended early, else None."""
 
     kind = 27
     completed: Round
-    code: Annotated[str, Meta(max_length=16, pattern=r"\A[a-z]*\Z")] = ""
+    code: Code | None = None
 
 
 KINDS: dict[int, type[Message]] = {kind.kind: kind for kind in Message.__subclasses__()}
-
-
-def _whole_or_empty(kind: type[Message]) -> dict[str, int]:
-    """Byte strings that may be left out, but not be cut short: those with a largest length only."""
-    fields = {field.name: field.type for field in inspect.type_info(kind).fields}  # type: ignore[attr-defined]
-    return {
-        name: found.max_length
-        for name, found in fields.items()
-        if isinstance(found, inspect.BytesType) and found.max_length and not found.min_length
-    }
-
-
-WHOLE_OR_EMPTY: dict[type[Message], dict[str, int]] = {
-    kind: _whole_or_empty(kind) for kind in KINDS.values()
-}

@@ -21,6 +21,7 @@ from federation.config import FederationConfig, read_bytes
 from federation.errors import ConfigError
 from federation.files import write_whole
 from federation.layout import Layout, Vector
+from federation.types import Digest
 
 LAST_ROUND = 2**31
 BUFFERS = ("running_mean", "running_var")
@@ -39,14 +40,14 @@ class SharedModel:
     round: int = 0
 
     @property
-    def digest(self) -> bytes:
+    def digest(self) -> Digest:
         """32 bytes over layout, round, parameters and clips: two hospitals with the same digest
         quantise and train alike.
         """
         vector, clips = (
             np.ascontiguousarray(array, "<f4").data for array in (self.vector, self.clips)
         )
-        return digest("model", self.layout.digest, self.round, vector, clips)
+        return Digest(digest("model", self.layout.digest, self.round, vector, clips))
 
     def apply(self, total: Sum, coding: Coding, config: FederationConfig, round_: int) -> None:
         """`M_s ← M_s + β · mean(update)`, update = local − global (FLOP, Algorithm 1, with the sign

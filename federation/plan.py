@@ -1,4 +1,4 @@
-"""What everybody knows about a round before it begins, and the digest that binds every key, mask
+"""What every party knows about a round before it begins, and the digest that binds every key, mask
 and signature to it.
 """
 
@@ -15,96 +15,82 @@ from federation.cohort import cohort
 from federation.config import FederationConfig
 from federation.layout import Layout
 from federation.roster import Roster
+from federation.types import Digest, HospitalNumber, KeyIdentifier, RunId
 
 
 @dataclass(frozen=True)
 class Binding:
-    """Where a hospital stands: a digest of its shared model, and an identifier of its group key.
+    """What a hospital brings to a round: a digest of its shared model, and its group key's identifier.
 
     Under ckks, where the coordinator must not learn the model, `model` is a MAC of the digest under
-    the group's key.
+    the group key. `group_key` is None under plain, which has no group key.
     """
 
-    model: bytes
-    group_key: bytes
+    model: Digest
+    group_key: KeyIdentifier | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One round. `cohort` holds roster numbers, ascending; `threshold` is t of Bonawitz et al.
-    2017.
+    """One round. Every party computes it from what all have agreed on.
+
+    `own_minimum` is the smallest cohort that this party accepts; it only ever raises the config's.
     """
 
-    run: bytes
+    config: FederationConfig
+    roster: Roster
+    layout: Layout
+    run: RunId
     round: int
-    config: bytes
-    roster: bytes
-    cohort: tuple[int, ...]
-    threshold: int
-    min_cohort: int
-    graph: str
-    corrupt: float
-    dropouts: float
-    verify_keys: tuple[bytes, ...]
-    coding: Coding
+    own_minimum: int = 1
 
-    @classmethod
-    def of(
-        cls,
-        config: FederationConfig,
-        roster: Roster,
-        layout: Layout,
-        run: bytes,
-        round_: int,
-        min_cohort: int | None = None,
-    ) -> Plan:
-        """The plan of a round. A hospital gives its own `min_cohort`, never lower than the
-        config's.
-        """
-        settings = config.federation
-        members = cohort(
-            settings.seed, round_, [party.id for party in roster.hospitals], settings.cohort
-        )
-        return cls(
-            run=run,
-            round=round_,
-            config=config.digest,
-            roster=roster.digest,
-            cohort=members,
-            threshold=config.threshold,
-            min_cohort=max(settings.min_cohort, min_cohort or 0),
-            graph=config.protection.graph,
-            corrupt=config.protection.corrupt,
-            dropouts=config.protection.dropouts,
-            verify_keys=roster.verify_keys,
-            coding=Coding.of(config, layout),
-        )
+    @cached_property
+    def cohort(self) -> tuple[HospitalNumber, ...]:
+        """Numbers of the hospitals that are asked this round, ascending."""
+        settings = self.config.federation
+        ids = [party.id for party in self.roster.hospitals]
+        return cohort(settings.seed, self.round, ids, settings.cohort)
 
-    def context(self, binding: Binding) -> bytes:
-        """32 bytes: run, round, config, roster, cohort, model before the round, group key. Every
-        signature needs it: it is kept.
+    @property
+    def threshold(self) -> int:
+        """t of Bonawitz et al. 2017: shares that give a secret, signatures that fix the survivors."""
+        return self.config.threshold
+
+    @property
+    def min_cohort(self) -> int:
+        """With fewer hospitals than this, nobody takes part."""
+        return max(self.config.federation.min_cohort, self.own_minimum)
+
+    @cached_property
+    def coding(self) -> Coding:
+        """How updates become integers in this round."""
+        return Coding.of(self.config, self.layout)
+
+    def context(self, binding: Binding) -> Digest:
+        """Digest of run, round, config, roster, cohort and binding. Every signature needs it, so it
+        is computed once for each binding.
         """
         if binding not in self._contexts:
             parts: tuple[Part, ...] = (
                 self.run,
                 self.round,
-                self.config,
-                self.roster,
+                self.config.digest,
+                self.roster.digest,
                 *self.cohort,
                 binding.model,
-                binding.group_key,
+                binding.group_key or b"",
             )
-            self._contexts[binding] = digest("context", *parts)
+            self._contexts[binding] = Digest(digest("context", *parts))
         return self._contexts[binding]
 
     @cached_property
-    def _contexts(self) -> dict[Binding, bytes]:
+    def _contexts(self) -> dict[Binding, Digest]:
         return {}
 
-    def verify(self, who: int, signature: bytes, domain: str, *parts: Part) -> bool:
-        """Whether hospital `who` signed this."""
+    def verify(self, who: HospitalNumber, signature: bytes, domain: str, *parts: Part) -> bool:
+        """Return True if hospital `who` signed exactly these parts for this domain."""
         try:
-            signing.verify(self.verify_keys[who], signature, domain, *parts)
+            signing.verify(self.roster.verify_keys[who], signature, domain, *parts)
         except InvalidSignature:
             return False
         return True

@@ -18,6 +18,7 @@ from crypto.kdf import digest
 from federation.config import decode_toml, read_bytes, write_text
 from federation.errors import ConfigError
 from federation.keys import PublicKeys, readable
+from federation.types import Digest, HospitalNumber
 
 
 class _RosterFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,21 +48,20 @@ class Roster:
             raise ConfigError("roster: only one party may have the role of coordinator")
 
     @cached_property
-    def digest(self) -> bytes:
+    def digest(self) -> Digest:
         """32 bytes that stand for all ids and keys, in the order of their ids."""
-        return digest(
-            "roster",
-            *(msgspec.msgpack.encode(party) for party in (self.coordinator, *self.hospitals)),
-        )
+        parties = (self.coordinator, *self.hospitals)
+        return Digest(digest("roster", *(msgspec.msgpack.encode(party) for party in parties)))
 
     @property
     def fingerprint(self) -> str:
         return readable(self.digest)
 
     @cached_property
-    def _numbers(self) -> dict[bytes, int]:
+    def _numbers(self) -> dict[bytes, HospitalNumber]:
         return {
-            bytes.fromhex(party.transport): number for number, party in enumerate(self.hospitals)
+            bytes.fromhex(party.transport): HospitalNumber(number)
+            for number, party in enumerate(self.hospitals)
         }
 
     @cached_property
@@ -69,17 +69,17 @@ class Roster:
         """Ed25519 public keys, by hospital number."""
         return tuple(bytes.fromhex(party.signing) for party in self.hospitals)
 
-    def number_of(self, transport: bytes) -> int | None:
+    def number_of(self, transport: bytes) -> HospitalNumber | None:
         """The number of the hospital with this CURVE key (the frame's authenticated user id), or
         None.
         """
         return self._numbers.get(transport)
 
-    def number_named(self, identifier: str) -> int:
+    def number_named(self, identifier: str) -> HospitalNumber:
         """Raises ConfigError where no hospital has this id."""
         for number, party in enumerate(self.hospitals):
             if party.id == identifier:
-                return number
+                return HospitalNumber(number)
         raise ConfigError(
             f"roster: has no hospital {identifier!r}; it has"
             f" {', '.join(p.id for p in self.hospitals) or 'none'}"

@@ -51,7 +51,7 @@ from federation.messages import (
     Rejected,
     RoundReport,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Survivors,
     Synchronise,
@@ -62,6 +62,7 @@ from federation.model import SharedModel
 from federation.plan import Plan
 from federation.protections.base import LocalInputs, State, step
 from federation.roster import Roster
+from federation.types import RunId
 from hospital_node.standing import Memory, Standing
 from hospital_node.stopwatch import Stopwatch
 
@@ -103,8 +104,8 @@ class Session:
         """
         self.protecting = Stopwatch()
         """Runs while this hospital checks, codes, masks or encrypts."""
-        self.clipped = -1
-        """Clipped elements of this hospital's last update; -1 where it made none."""
+        self.clipped: int | None = None
+        """Clipped elements of this hospital's last update; None if it made none."""
 
     @property
     def shared(self) -> SharedModel:
@@ -124,7 +125,7 @@ class Session:
             config=self.config.digest,
             roster=self.roster.digest,
             session=self.session_id,
-            run=self.memory.run,
+            run=RunId(self.memory.run) or None,
             applied=self.shared.round,
         )
 
@@ -205,9 +206,9 @@ class Session:
         """After `Applied`: tell the coordinator, with the score only where this hospital's policy
         shares it.
         """
-        clipped, self.clipped = self.clipped, -1
-        score = accuracy if share and 0 <= accuracy <= 1 else -1.0
-        told = clipped if share else -1
+        clipped, self.clipped = self.clipped, None
+        score = accuracy if share and 0 <= accuracy <= 1 else None
+        told = clipped if share else None
         return [
             Send(
                 RoundReport(
@@ -234,7 +235,7 @@ class Session:
                 return self.standing.synchronise(message)
             case StateRequest():
                 return self.standing.grant(message)
-            case StateGrant():
+            case StateAnswer():
                 return self._moved(self.standing.accept(message))
             case StartRound():
                 return self._start(message)
@@ -245,7 +246,7 @@ class Session:
             case AbortRound():
                 return self._abort(message)
             case Finish():
-                return [*self._drop(), Finished(message.completed, message.code)]
+                return [*self._drop(), Finished(message.completed, message.code or "")]
         raise FaultyCoordinator(
             f"sent {type(message).__name__}, which is a hospital's to send", Reason.UNEXPECTED
         )
@@ -277,6 +278,16 @@ class Session:
             else effects
         )
 
+    def _plan(self, round_: int) -> Plan:
+        return Plan(
+            config=self.config,
+            roster=self.roster,
+            layout=self.shared.layout,
+            run=RunId(self.memory.run),
+            round=round_,
+            own_minimum=self.min_cohort,
+        )
+
     def _start(self, message: StartRound) -> list[Effect]:
         round_ = message.round
         if (
@@ -291,9 +302,7 @@ class Session:
             raise FaultyCoordinator(
                 f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED
             )
-        plan = Plan.of(
-            self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort
-        )
+        plan = self._plan(round_)
         if message.cohort != plan.cohort or self.number not in plan.cohort:
             raise FaultyCoordinator(
                 "names another cohort than the agreed function gives", Reason.COHORT
@@ -351,9 +360,7 @@ class Session:
                 "sent an aggregate under a group key that this hospital does not hold",
                 Reason.CONTEXT,
             )
-        plan = Plan.of(
-            self.config, self.roster, self.shared.layout, self.memory.run, round_, self.min_cohort
-        )
+        plan = self._plan(round_)
         binding = self.protection.bind(self.standing.digest, group)
         try:
             total = self.protection.open_aggregate(plan, binding, group, message, signed)

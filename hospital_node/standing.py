@@ -15,9 +15,10 @@ from federation.errors import FaultyCoordinator, FaultyHospital, LocalProtocolEr
 from federation.groupkey import GroupKey
 from federation.keys import Secrets
 from federation.layout import Vector
-from federation.messages import StateGrant, StateRequest, Synchronise, Synchronised
+from federation.messages import StateAnswer, StateRequest, Synchronise, Synchronised
 from federation.model import SharedModel
 from federation.roster import Roster
+from federation.types import Digest, RunId
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Memory:
 
 
 class Standing:
-    """Answers `Synchronise`, `StateRequest` and `StateGrant`. Raises FaultyCoordinator or
+    """Answers `Synchronise`, `StateRequest` and `StateAnswer`. Raises FaultyCoordinator or
     FaultyHospital for what cannot be.
     """
 
@@ -61,7 +62,7 @@ class Standing:
         self._asking: groupkey.Asking | None = None
         self._wanted: Synchronise | None = None
         """What the coordinator told this hospital to come to."""
-        self._hashed: tuple[Vector, bytes] | None = None
+        self._hashed: tuple[Vector, Digest] | None = None
 
     def begin(self, start: SharedModel) -> None:
         """A new run: the start of the model, and no key yet."""
@@ -84,15 +85,15 @@ class Standing:
         )
 
     @property
-    def digest(self) -> bytes:
+    def digest(self) -> Digest:
         """The model's. Hashing a large one takes as long as masking: once for every vector is
         enough, as a new model has a new one.
         """
         return self._digest(self.shared)
 
     @property
-    def stand(self) -> bytes:
-        """Where this hospital stands, as it signs it in every round; empty without a key."""
+    def stand(self) -> Digest | None:
+        """Where this hospital stands, as it signs it in every round; None without a key."""
         return self._stand(self.shared, self.group)
 
     # ---- messages --------------------------------------------------------------------
@@ -131,13 +132,19 @@ class Standing:
         state = model.to_bytes(self.shared) if behind else b""
         return [
             Send(
-                groupkey.grant(
-                    self.memory.run, self.roster, request, self.group, state, self.keys.signing_key
+                groupkey.answer(
+                    RunId(self.memory.run),
+                    self.roster,
+                    request,
+                    self.group,
+                    state,
+                    signing_key=self.keys.signing_key,
+                    random=self.random,
                 )
             )
         ]
 
-    def accept(self, answer: StateGrant) -> list[Effect]:
+    def accept(self, answer: StateAnswer) -> list[Effect]:
         """Take over what a peer has sealed, if it is what most hold. With `Applied`, the model is
         another one.
         """
@@ -148,13 +155,13 @@ class Standing:
             )
         try:  # whatever else is delivered in an answer's place, the question stays open
             key, state = groupkey.accept(
-                self.memory.run, self.roster, asking, answer, self.keys.sealing_key
+                RunId(self.memory.run), self.roster, asking, answer, self.keys.sealing_key
             )
         except FaultyHospital:
             self._asking = None
             raise
         self._asking = None
-        if wanted.group_key not in (b"", key.identifier):
+        if wanted.group_key not in (None, key.identifier):
             raise FaultyHospital(
                 wanted.source,
                 "sealed another group key than the one that most hold",
@@ -166,7 +173,7 @@ class Standing:
             if (
                 fresh is None
                 or fresh.round != wanted.applied
-                or wanted.model not in (b"", self._stand(fresh, key))
+                or wanted.model not in (None, self._stand(fresh, key))
             ):
                 raise FaultyHospital(
                     wanted.source,
@@ -186,9 +193,9 @@ class Standing:
         current = (
             self.group is not None
             and self.group.epoch == wanted.epoch
-            and wanted.group_key in (b"", self.group.identifier)
+            and wanted.group_key in (None, self.group.identifier)
         )
-        elsewhere = current and wanted.model not in (b"", self.stand)
+        elsewhere = current and wanted.model not in (None, self.stand)
         lacking = wanted.applied > self.shared.round or (
             0 < wanted.applied == self.shared.round and elsewhere
         )
@@ -197,20 +204,21 @@ class Standing:
         stands = min(self.shared.round, wanted.applied - 1) if lacking else self.shared.round
         self._wanted = wanted
         self._asking = groupkey.ask(
-            self.memory.run,
+            RunId(self.memory.run),
             self.roster,
-            self.number,
-            wanted.source,
-            wanted.epoch,
-            stands,
-            self.keys.signing_key,
+            me=self.number,
+            source=wanted.source,
+            epoch=wanted.epoch,
+            applied=stands,
+            signing_key=self.keys.signing_key,
+            random=self.random,
         )
         return [Send(self._asking.request)]
 
-    def _stand(self, shared: SharedModel, group: GroupKey | None) -> bytes:
-        return b"" if group is None else self._bind(self._digest(shared), group).model
+    def _stand(self, shared: SharedModel, group: GroupKey | None) -> Digest | None:
+        return None if group is None else self._bind(self._digest(shared), group).model
 
-    def _digest(self, shared: SharedModel) -> bytes:
+    def _digest(self, shared: SharedModel) -> Digest:
         if self._hashed is None or self._hashed[0] is not shared.vector:
             self._hashed = shared.vector, shared.digest
         return self._hashed[1]
@@ -237,6 +245,6 @@ class Standing:
                 epoch=self.group.epoch,
                 applied=self.shared.round,
                 group_key=self.group.identifier,
-                model=self.stand,
+                model=self._bind(self.digest, self.group).model,
             )
         )

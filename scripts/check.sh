@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
-# What is checked without running anything: style, types, import rules, known-answer vectors.
+# What is checked without running the program: format, style, spelling, types, import rules, and what is generated.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/venv.sh"
 cd "$root"
-"$python" -m ruff check .
-"$python" -m mypy crypto federation coordinator
-"$python" -m pytest -q tests/test_imports.py
+
+strict=(crypto coordinator)  # rooms without an error under mypy --strict
+
+"$python" -m ruff format --check --quiet .
+"$python" -m ruff check --quiet .
+"$python" -m codespell_lib
+"$python" -m mypy --strict --follow-imports=silent "${strict[@]}"
+"$python" -m pytest tests/test_imports.py
 "$python" scripts/make_vectors.py --check

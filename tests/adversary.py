@@ -154,9 +154,9 @@ class LyingCoordinator:
         """All hold one group key."""
         self.applied = max(session.shared.round for session in self.sessions.values())
         for who in self.sessions:
-            self.say(who, Welcome(run=RUN, next_round=1, rounds=9))
+            self.say(who, Welcome(run=RUN, rounds=9))
         (made,) = self.say(
-            maker, Synchronise(epoch=epoch, source=maker, applied=self.applied, group_key=b"")
+            maker, Synchronise(epoch=epoch, source=maker, applied=self.applied, group_key=None)
         )
         for who in sorted(among if among is not None else set(self.sessions)):
             ask = Synchronise(
@@ -173,7 +173,7 @@ class LyingCoordinator:
             assert isinstance(answer, Synchronised)
 
     def plan(self, round_: int) -> Plan:
-        return Plan.of(self.rig.config, self.rig.roster, self.rig.layout, RUN, round_)
+        return self.rig.plan(round_)
 
     def advertise(self, round_: int, dead: Iterable[int] = ()) -> dict[int, Any]:
         """StartRound; the advertisements are in `self.state`, of all but the dead."""

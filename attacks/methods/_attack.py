@@ -75,7 +75,7 @@ class Change(TypedDict, total=False):
 
     algorithm: str
     protection: str
-    bits: int
+    bits: int | None
     adversary: str
     cut: int
     state: int

@@ -95,7 +95,7 @@ def plant(channels: int, size: int, brightness: np.ndarray) -> nn.Module:
     return ImprintBlock(channels, size, BINS, brightness)
 
 
-_SUM: Change = {"protection": "masked", "bits": 12, "cohort": 5}
+_SUM: Change = {"protection": "masked", "cohort": 5}
 ATTACK = Attack(
     "imprint",
     "imprint block (Robbing the Fed)",

@@ -10,6 +10,7 @@ from federation.groupkey import GroupKey
 from federation.messages import Aggregate, Message
 from federation.plan import Binding, Plan
 from federation.protections.base import Gathering, LocalInputs, State, Steps
+from federation.types import Digest, HospitalNumber
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Protection:
     kind: str
     begin: Callable[[Plan, LocalInputs], tuple[State, Message]]
     steps: Steps
-    bind: Callable[[bytes, GroupKey | None], Binding]
+    bind: Callable[[Digest, GroupKey | None], Binding]
     open_aggregate: Callable[
-        [Plan, Binding, GroupKey | None, Aggregate, tuple[int, ...] | None], Sum
+        [Plan, Binding, GroupKey | None, Aggregate, tuple[HospitalNumber, ...] | None], Sum
     ]
     open_round: Callable[[Plan], Gathering]
     hidden: bool

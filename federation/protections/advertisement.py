@@ -9,9 +9,10 @@ from federation.errors import FaultyHospital, Reason
 from federation.messages import AdvertiseKeys
 from federation.plan import Binding, Plan
 from federation.protections import graph
+from federation.types import Digest
 
 
-def signed_parts(context: bytes, advert: AdvertiseKeys) -> tuple[Part, ...]:
+def signed_parts(context: Digest, advert: AdvertiseKeys) -> tuple[Part, ...]:
     """What a hospital signs when it advertises keys."""
     return (
         context,
@@ -23,17 +24,19 @@ def signed_parts(context: bytes, advert: AdvertiseKeys) -> tuple[Part, ...]:
     )
 
 
-def digest_of(advert: AdvertiseKeys) -> bytes:
-    return digest(
-        "advert",
-        advert.sender,
-        advert.model,
-        advert.group_key,
-        advert.mask_key,
-        advert.channel_key,
-        len(advert.holders),
-        *advert.holders,
-        advert.signature,
+def digest_of(advert: AdvertiseKeys) -> Digest:
+    return Digest(
+        digest(
+            "advert",
+            advert.sender,
+            advert.model,
+            advert.group_key,
+            advert.mask_key,
+            advert.channel_key,
+            len(advert.holders),
+            *advert.holders,
+            advert.signature,
+        )
     )
 
 

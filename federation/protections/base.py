@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from crypto import signing
 from crypto.errors import CryptoError
-from federation.coding import Contribution, Sum
+from federation.coding import Coding, Contribution, Sum
 from federation.errors import (
     FaultyCoordinator,
     FaultyHospital,
@@ -28,6 +28,7 @@ from federation.errors import (
 from federation.groupkey import GroupKey
 from federation.messages import Aggregate, Consistency, Message, Survivors, Update
 from federation.plan import Binding, Plan
+from federation.types import Digest, HospitalNumber, SigningKey
 
 # ---- a hospital ----------------------------------------------------------------------
 
@@ -38,10 +39,10 @@ class LocalInputs:
     digest, the group's key.
     """
 
-    number: int
-    signing_key: bytes
+    number: HospitalNumber
+    signing_key: SigningKey
     contribution: Contribution
-    model_digest: bytes
+    model_digest: Digest
     group: GroupKey | None
 
     def __repr__(self) -> str:
@@ -65,7 +66,7 @@ class State:
         self.spent = True
 
     @property
-    def context(self) -> bytes:
+    def context(self) -> Digest:
         return self.plan.context(self.binding)
 
 
@@ -88,7 +89,10 @@ def step(steps: Steps, state: State, received: Message) -> tuple[State, Message 
 
 
 def check_survivors(
-    plan: Plan, members: tuple[int, ...], survivors: tuple[int, ...], me: int | None
+    plan: Plan,
+    members: tuple[HospitalNumber, ...],
+    survivors: tuple[HospitalNumber, ...],
+    me: HospitalNumber | None,
 ) -> None:
     """Survivors are an ascending part of the members, at least `threshold` and the hospital's own
     minimum, and hold `me`.
@@ -106,7 +110,7 @@ def check_survivors(
 
 
 def survivors_parts(
-    context: bytes, transcript: bytes, survivors: tuple[int, ...]
+    context: Digest, transcript: Digest, survivors: tuple[HospitalNumber, ...]
 ) -> tuple[bytes | int, ...]:
     """What a survivor signs."""
     return (context, transcript, len(survivors), *survivors)
@@ -114,10 +118,10 @@ def survivors_parts(
 
 def check_signatures(
     plan: Plan,
-    context: bytes,
-    transcript: bytes,
-    survivors: tuple[int, ...],
-    signers: tuple[int, ...],
+    context: Digest,
+    transcript: Digest,
+    survivors: tuple[HospitalNumber, ...],
+    signers: tuple[HospitalNumber, ...],
     signatures: tuple[bytes, ...],
 ) -> None:
     """At least `threshold` of the survivors signed exactly this set. Raises FaultyCoordinator."""
@@ -133,7 +137,7 @@ def check_signatures(
         )
     parts = survivors_parts(context, transcript, survivors)
     signed = [
-        (plan.verify_keys[who], signature)
+        (plan.roster.verify_keys[who], signature)
         for who, signature in zip(signers, signatures, strict=True)
     ]
     place = signing.first_invalid(signed, "survivors", *parts)
@@ -143,7 +147,9 @@ def check_signatures(
         )
 
 
-def sign_survivors(state: State, transcript: bytes, survivors: tuple[int, ...]) -> Consistency:
+def sign_survivors(
+    state: State, transcript: Digest, survivors: tuple[HospitalNumber, ...]
+) -> Consistency:
     signature = signing.sign(
         state.own.signing_key, "survivors", *survivors_parts(state.context, transcript, survivors)
     )
@@ -165,23 +171,23 @@ class Gathering:
     """Whether hospitals send only when granted, in the order of `awaited`."""
 
     plan: Plan
-    awaited: tuple[int, ...]
-    received: dict[int, Any] = field(default_factory=dict)
+    awaited: tuple[HospitalNumber, ...]
+    received: dict[HospitalNumber, Any] = field(default_factory=dict)
     faults: list[FaultyHospital] = field(default_factory=list)
     """Who broke the protocol without ending the round."""
 
-    def accept(self, who: int, message: Any) -> None:
+    def accept(self, who: HospitalNumber, message: Any) -> None:
         """Check and keep one message of an awaited hospital. Raises FaultyHospital."""
         raise NotImplementedError
 
-    def close(self) -> tuple[Gathering | Outcome, dict[int, Message]]:
+    def close(self) -> tuple[Gathering | Outcome, dict[HospitalNumber, Message]]:
         """All that will come has come: the next state, and what to send to whom. Raises
         RoundAborted.
         """
         raise NotImplementedError
 
     @property
-    def present(self) -> tuple[int, ...]:
+    def present(self) -> tuple[HospitalNumber, ...]:
         return tuple(sorted(self.received))
 
     @property
@@ -213,19 +219,19 @@ class Signatures(Gathering):
     phase = "consistency"
     expects = Consistency
 
-    context: bytes
-    transcript: bytes
-    survivors: tuple[int, ...]
-    proceed: Callable[[Signatures], tuple[Gathering | Outcome, dict[int, Message]]]
+    context: Digest
+    transcript: Digest
+    survivors: tuple[HospitalNumber, ...]
+    proceed: Callable[[Signatures], tuple[Gathering | Outcome, dict[HospitalNumber, Message]]]
 
     @classmethod
     def ask(
         cls,
         before: Gathering,
-        context: bytes,
-        transcript: bytes,
-        proceed: Callable[[Signatures], tuple[Gathering | Outcome, dict[int, Message]]],
-    ) -> tuple[Gathering, dict[int, Message]]:
+        context: Digest,
+        transcript: Digest,
+        proceed: Callable[[Signatures], tuple[Gathering | Outcome, dict[HospitalNumber, Message]]],
+    ) -> tuple[Gathering, dict[HospitalNumber, Message]]:
         """From uploads to signatures: whoever uploaded is a survivor."""
         survivors = before.present
         before.require(len(survivors), before.phase)
@@ -241,7 +247,7 @@ class Signatures(Gathering):
         )
         return state, {who: request for who in survivors}
 
-    def accept(self, who: int, message: Consistency) -> None:
+    def accept(self, who: HospitalNumber, message: Consistency) -> None:
         if not self.plan.verify(
             who,
             message.signature,
@@ -251,44 +257,43 @@ class Signatures(Gathering):
             raise FaultyHospital(who, "did not sign the survivors", Reason.SIGNATURE)
         self.received[who] = message.signature
 
-    def close(self) -> tuple[Gathering | Outcome, dict[int, Message]]:
+    def close(self) -> tuple[Gathering | Outcome, dict[HospitalNumber, Message]]:
         self.require(len(self.received), self.phase)
         return self.proceed(self)
 
 
-def most_common_binding(claims: Mapping[int, Binding]) -> tuple[Binding, list[int]]:
-    """The binding that most hospitals stand at (the lowest number decides a tie), and who stands
-    elsewhere. An empty one of nobody.
+def most_common_binding(
+    claims: Mapping[HospitalNumber, Binding],
+) -> tuple[Binding, list[HospitalNumber]]:
+    """Return the binding that most hospitals have, and the hospitals that have another one.
+
+    The lowest number decides a tie. Needs at least one claim.
     """
-    if not claims:
-        return Binding(b"", b""), []
-    groups: dict[Binding, list[int]] = {}
+    groups: dict[Binding, list[HospitalNumber]] = {}
     for who in sorted(claims):
         groups.setdefault(claims[who], []).append(who)
     best = max(groups, key=lambda binding: (len(groups[binding]), -groups[binding][0]))
     return best, sorted(set(claims) - set(groups[best]))
 
 
-def vector_buffer(plan: Plan, who: int, message: Update) -> Any:
+def vector_buffer(coding: Coding, who: HospitalNumber, message: Update) -> Any:
     """The one buffer of an upload, exactly as long as a coded vector. Raises FaultyHospital."""
-    if len(message.buffers) != 1 or len(message.buffers[0]) != plan.coding.wire_bytes:
+    if len(message.buffers) != 1 or len(message.buffers[0]) != coding.wire_bytes:
         raise FaultyHospital(
             who,
-            f"uploaded something else than one vector of {plan.coding.wire_bytes} bytes",
+            f"uploaded something else than one vector of {coding.wire_bytes} bytes",
             Reason.MALFORMED,
         )
     return message.buffers[0]
 
 
-def signed_sum(plan: Plan, received: Aggregate) -> NDArray[Any]:
+def signed_sum(coding: Coding, received: Aggregate) -> NDArray[Any]:
     """The ring elements of an aggregate as signed integers. Raises FaultyCoordinator for another
     length.
     """
     try:
         (buffer,) = received.buffers
-        return plan.coding.ring_type.signed(
-            plan.coding.ring_type.from_wire(buffer, plan.coding.elements)
-        )
+        return coding.ring_type.signed(coding.ring_type.from_wire(buffer, coding.elements))
     except (CryptoError, ValueError):
         raise FaultyCoordinator(
             "sent an aggregate of another length than the agreed one", Reason.MALFORMED

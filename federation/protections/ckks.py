@@ -37,6 +37,7 @@ from federation.protections.base import (
 )
 from federation.protections.derivations import tag_context
 from federation.protections.plain import Announcements, ready
+from federation.types import Digest, HospitalNumber
 
 
 def packing(bits: int, cohort: int, masked: bool = False) -> Packing:
@@ -61,7 +62,7 @@ def make_key(config: FederationConfig) -> bytes:
     )
 
 
-def bind(model_digest: bytes, group: GroupKey | None) -> Binding:
+def bind(model_digest: Digest, group: GroupKey | None) -> Binding:
     """The coordinator must not be able to test guesses of the model, so its digest goes under the
     group's key.
     """
@@ -72,12 +73,12 @@ def bind(model_digest: bytes, group: GroupKey | None) -> Binding:
     return Binding(group.hide(model_digest), group.identifier)
 
 
-def _transcript(context: bytes) -> bytes:
-    return digest("ckks-transcript", context)
+def _transcript(context: Digest) -> Digest:
+    return Digest(digest("ckks-transcript", context))
 
 
 def _update_parts(
-    transcript: bytes, who: int, word: bytes, blobs: tuple[Any, ...]
+    transcript: Digest, who: HospitalNumber, word: bytes, blobs: tuple[Any, ...]
 ) -> tuple[bytes | int, ...]:
     """What a hospital signs; the transcript holds run, round and all that this round stands on."""
     return (transcript, who, word, digest("ciphertexts", len(blobs), *blobs))
@@ -98,7 +99,7 @@ class Encrypted(State):
 
 @dataclass
 class Signed(State):
-    survivors: tuple[int, ...]
+    survivors: tuple[HospitalNumber, ...]
 
 
 def announce(plan: Plan, own: LocalInputs) -> tuple[Announced, Message]:
@@ -128,7 +129,7 @@ def encrypt(state: Announced, received: Grant) -> tuple[Encrypted, Update]:
 
 
 def signed_update(
-    plan: Plan, own: LocalInputs, transcript: bytes, word: bytes, blobs: tuple[bytes, ...]
+    plan: Plan, own: LocalInputs, transcript: Digest, word: bytes, blobs: tuple[bytes, ...]
 ) -> Update:
     """The upload, signed for this run, round and hospital."""
     signature = signing.sign(
@@ -156,7 +157,7 @@ def open_aggregate(
     binding: Binding,
     group: GroupKey | None,
     received: Aggregate,
-    signed: tuple[int, ...] | None,
+    signed: tuple[HospitalNumber, ...] | None,
 ) -> Sum:
     """Decrypt the sum; it counts only if its tag says that it is the signed survivors'. Raises
     FaultyCoordinator.
@@ -171,8 +172,8 @@ def open_sum(
     binding: Binding,
     group: GroupKey | None,
     received: Aggregate,
-    signed: tuple[int, ...] | None,
-    transcript: bytes,
+    signed: tuple[HospitalNumber, ...] | None,
+    transcript: Digest,
 ) -> Sum:
     """What is public first: who survived, and who signed that. Then the ciphertexts and the tag,
     which depend on the key.
@@ -213,14 +214,12 @@ def open_sum(
 # ---- coordinator ---------------------------------------------------------------------
 
 
-def add_signed(plan: Plan, adder: Adder, who: int, message: Update, transcript: bytes) -> None:
+def add_signed(
+    plan: Plan, adder: Adder, who: HospitalNumber, message: Update, transcript: Digest
+) -> None:
     """Add one hospital's ciphertexts, all or none. Raises FaultyHospital."""
-    if not plan.verify(
-        who,
-        message.signature,
-        "ckks-update",
-        *_update_parts(transcript, who, message.tag, message.buffers),
-    ):
+    parts = _update_parts(transcript, who, message.tag or b"", message.buffers)
+    if message.signature is None or not plan.verify(who, message.signature, "ckks-update", *parts):
         raise FaultyHospital(who, "did not sign its ciphertexts for this round", Reason.SIGNATURE)
     try:
         adder.add(message.buffers)
@@ -235,21 +234,21 @@ class Uploads(Gathering):
     phase = "update"
     expects = Update
     granted = True
-    context: bytes
+    context: Digest
     adder: Adder
     word: int = 0
 
-    def accept(self, who: int, message: Update) -> None:
-        if len(message.tag) != 8:
+    def accept(self, who: HospitalNumber, message: Update) -> None:
+        if message.tag is None:
             raise FaultyHospital(who, "uploaded no tag", Reason.MALFORMED)
         add_signed(self.plan, self.adder, who, message, _transcript(self.context))
         self.word = (self.word + int.from_bytes(message.tag, "little")) % 2**64
         self.received[who] = None
 
-    def close(self) -> tuple[Gathering | Outcome, dict[int, Message]]:
+    def close(self) -> tuple[Gathering | Outcome, dict[HospitalNumber, Message]]:
         return Signatures.ask(self, self.context, _transcript(self.context), self._finish)
 
-    def _finish(self, signed: Signatures) -> tuple[Outcome, dict[int, Message]]:
+    def _finish(self, signed: Signatures) -> tuple[Outcome, dict[HospitalNumber, Message]]:
         aggregate = Aggregate(
             round=self.plan.round,
             survivors=signed.survivors,

@@ -5,6 +5,7 @@ use it; docs/protocol.md lists it.
 from __future__ import annotations
 
 from crypto.kdf import Part, derive, digest
+from federation.types import Digest, HospitalNumber
 
 SHARE_BYTES = 33
 SALT_BYTES = 16
@@ -13,56 +14,70 @@ BOX_BYTES = 2 * (SHARE_BYTES + SALT_BYTES)
 
 
 def transcript(
-    context: bytes, numbers: tuple[int, ...], digests: tuple[bytes, ...], members: tuple[int, ...]
-) -> bytes:
+    context: Digest,
+    numbers: tuple[HospitalNumber, ...],
+    digests: tuple[Digest, ...],
+    members: tuple[HospitalNumber, ...],
+) -> Digest:
     """All that was advertised, and U2: who has shared. Masks, the survivors' signatures and the tag
     are bound to it.
     """
-    return digest("transcript", context, len(numbers), *numbers, *digests, len(members), *members)
+    return Digest(
+        digest("transcript", context, len(numbers), *numbers, *digests, len(members), *members)
+    )
 
 
 def commitment(
-    context: bytes, what: str, dealer: int, holder: int, share: bytes, salt: bytes
+    context: Digest,
+    what: str,
+    dealer: HospitalNumber,
+    holder: HospitalNumber,
+    share: bytes,
+    salt: bytes,
 ) -> bytes:
     """A salted hash of one share; `what` is `self` or `key`."""
     return digest("share-commitment", context, what, dealer, holder, share, salt)
 
 
-def seed_commitment(context: bytes, dealer: int, seed: bytes) -> bytes:
+def seed_commitment(context: Digest, dealer: HospitalNumber, seed: bytes) -> bytes:
     """Needs no salt: the seed has 256 bits of entropy."""
     return digest("seed-commitment", context, dealer, seed)
 
 
 def share_parts(
-    context: bytes, dealer: int, holder: int, commitments: bytes, seed: bytes
+    context: Digest, dealer: HospitalNumber, holder: HospitalNumber, commitments: bytes, seed: bytes
 ) -> tuple[Part, ...]:
     """What a dealer signs for each holder: both commitments, and that of its seed."""
     return (context, dealer, holder, commitments, seed)
 
 
-def channel_key(context: bytes, secret: bytes, dealer: int, holder: int) -> bytes:
+def channel_key(
+    context: Digest, secret: bytes, dealer: HospitalNumber, holder: HospitalNumber
+) -> bytes:
     """One key per direction, round and pair, so that it seals once: the context holds run and
     round. `secret`: of their channel keys.
     """
     return derive(secret, "share-channel", context, dealer, holder)
 
 
-def pair_stream(secret: bytes, transcript_: bytes, one: int, other: int, stream: str) -> bytes:
+def pair_stream(
+    secret: bytes, transcript_: Digest, one: HospitalNumber, other: HospitalNumber, stream: str
+) -> bytes:
     """The key of a pair's stream (`vector`, `parts` or `tag`), the same for both. `secret`: of
     their mask keys.
     """
     return derive(secret, "pairwise-mask", transcript_, min(one, other), max(one, other), stream)
 
 
-def pair_sign(who: int, other: int) -> int:
+def pair_sign(who: HospitalNumber, other: HospitalNumber) -> int:
     """The lower number adds the pair's mask, the higher one subtracts it."""
     return 1 if who < other else -1
 
 
-def self_stream(seed: bytes, transcript_: bytes, who: int, stream: str) -> bytes:
+def self_stream(seed: bytes, transcript_: Digest, who: HospitalNumber, stream: str) -> bytes:
     return derive(seed, "self-mask", transcript_, who, stream)
 
 
-def tag_context(context: bytes, transcript_: bytes) -> bytes:
+def tag_context(context: Digest, transcript_: Digest) -> bytes:
     """What the aggregate's tag is bound to, besides the group's key."""
     return digest("tag-context", context, transcript_)

@@ -19,6 +19,7 @@ from scipy.stats import hypergeom
 
 from federation.errors import FaultyHospital, Reason
 from federation.plan import Plan
+from federation.types import HospitalNumber
 
 SECURITY = 2.0**-40
 """Chance, over all hospitals together, that one's corrupt neighbours alone reach its share
@@ -54,9 +55,10 @@ def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | No
 
 
 def _sparse(plan: Plan) -> tuple[int, int] | None:
+    settings = plan.config.protection
     return (
-        sparse_size(len(plan.cohort), plan.corrupt, plan.dropouts)
-        if plan.graph == "sparse"
+        sparse_size(len(plan.cohort), settings.corrupt, settings.dropouts)
+        if settings.graph == "sparse"
         else None
     )
 
@@ -67,7 +69,7 @@ def share_threshold(plan: Plan) -> int:
     return plan.threshold if size is None else size[1]
 
 
-def holders(plan: Plan, me: int) -> tuple[int, ...]:
+def holders(plan: Plan, me: HospitalNumber) -> tuple[HospitalNumber, ...]:
     """Who will hold this hospital's shares, itself included, ascending."""
     size = _sparse(plan)
     if size is None:
@@ -76,7 +78,7 @@ def holders(plan: Plan, me: int) -> tuple[int, ...]:
     return tuple(sorted([me, *secrets.SystemRandom().sample(others, size[0])]))
 
 
-def check_holders(plan: Plan, who: int, claimed: tuple[int, ...]) -> None:
+def check_holders(plan: Plan, who: HospitalNumber, claimed: tuple[HospitalNumber, ...]) -> None:
     """Raises FaultyHospital unless these can be the holders that hospital `who` drew."""
     size = _sparse(plan)
     expected = len(plan.cohort) if size is None else size[0] + 1
@@ -92,8 +94,10 @@ def check_holders(plan: Plan, who: int, claimed: tuple[int, ...]) -> None:
 
 
 def neighbours(
-    me: int, members: tuple[int, ...], holders_of: Mapping[int, tuple[int, ...]]
-) -> list[int]:
+    me: HospitalNumber,
+    members: tuple[HospitalNumber, ...],
+    holders_of: Mapping[HospitalNumber, tuple[HospitalNumber, ...]],
+) -> list[HospitalNumber]:
     """Those of `members` that mask with `me`: an edge in either direction. `holders_of` must have
     `me` and all its neighbours.
     """

@@ -56,12 +56,13 @@ from federation.protections.base import (
     sign_survivors,
     signed_sum,
 )
+from federation.types import Digest, HospitalNumber
 
 TAG_RING = Ring(64)
-Bind = Callable[[bytes, GroupKey | None], Binding]
+Bind = Callable[[Digest, GroupKey | None], Binding]
 
 
-def bind(model_digest: bytes, group: GroupKey | None) -> Binding:
+def bind(model_digest: Digest, group: GroupKey | None) -> Binding:
     """Under masks the coordinator may know the model: its digest stands in the context as it is."""
     if group is None:
         raise FaultyCoordinator(
@@ -80,7 +81,7 @@ class _Keys:
     mask: agreement.KeyPair
     channel: agreement.KeyPair
     seed: bytes
-    holders: tuple[int, ...]
+    holders: tuple[HospitalNumber, ...]
 
     @cached_property
     def masks(self) -> agreement.Agreements:
@@ -97,11 +98,11 @@ class _Held:
     transcript.
     """
 
-    members: tuple[int, ...]
-    transcript: bytes
-    self_shares: dict[int, RevealedShare]
-    key_shares: dict[int, RevealedShare]
-    bad_dealers: tuple[int, ...]
+    members: tuple[HospitalNumber, ...]
+    transcript: Digest
+    self_shares: dict[HospitalNumber, RevealedShare]
+    key_shares: dict[HospitalNumber, RevealedShare]
+    bad_dealers: tuple[HospitalNumber, ...]
 
 
 @dataclass
@@ -112,16 +113,16 @@ class Advertised(State):
 @dataclass
 class Shared(State):
     keys: _Keys
-    adverts: dict[int, AdvertiseKeys]
-    numbers: tuple[int, ...]
-    digests: tuple[bytes, ...]
+    adverts: dict[HospitalNumber, AdvertiseKeys]
+    numbers: tuple[HospitalNumber, ...]
+    digests: tuple[Digest, ...]
     own_shares: tuple[RevealedShare, RevealedShare]
 
 
 @dataclass
 class Keyed(State):
     keys: _Keys
-    adverts: dict[int, AdvertiseKeys]
+    adverts: dict[HospitalNumber, AdvertiseKeys]
     held: _Held
 
 
@@ -134,14 +135,14 @@ class Masked(State):
 @dataclass
 class Signed(State):
     held: _Held
-    survivors: tuple[int, ...]
+    survivors: tuple[HospitalNumber, ...]
 
 
 @dataclass
 class Unmasked(State):
     """Waits for the aggregate. Every secret of the round is gone."""
 
-    survivors: tuple[int, ...]
+    survivors: tuple[HospitalNumber, ...]
 
 
 def advertise_keys(
@@ -191,7 +192,7 @@ def share_keys(state: Advertised, received: KeyList) -> tuple[Shared, ShareKeys]
             f"listed keys of {len(numbers)} hospitals, too few or without ours", Reason.THRESHOLD
         )
     listed = dict(zip(numbers, digests, strict=True))
-    adverts: dict[int, AdvertiseKeys] = {}
+    adverts: dict[HospitalNumber, AdvertiseKeys] = {}
     for advert in received.advertised:
         if advert.sender in adverts or listed.get(advert.sender) != advertisement.digest_of(advert):
             raise FaultyCoordinator("relayed keys that are not the listed ones", Reason.UNEXPECTED)
@@ -219,7 +220,7 @@ def share_keys(state: Advertised, received: KeyList) -> tuple[Shared, ShareKeys]
 
 
 def _deal(
-    state: Advertised, adverts: dict[int, AdvertiseKeys]
+    state: Advertised, adverts: dict[HospitalNumber, AdvertiseKeys]
 ) -> tuple[tuple[RevealedShare, RevealedShare], ShareKeys]:
     """Shares of the self-mask seed and of the mask key: one for each holder, committed to and
     sealed. The first pair is our own.
@@ -245,7 +246,7 @@ def _deal(
         )
         if holder == me or holder not in adverts:
             # our own stays here; that of a hospital that is gone already is lost
-            sealed.append(b"")
+            sealed.append(None)
             continue
         try:
             key = derive.channel_key(
@@ -266,7 +267,9 @@ def _deal(
     return dealt[me], message
 
 
-def _commitments(context: bytes, holder: int, one: RevealedShare, two: RevealedShare) -> bytes:
+def _commitments(
+    context: Digest, holder: HospitalNumber, one: RevealedShare, two: RevealedShare
+) -> bytes:
     return derive.commitment(
         context, "self", one.owner, holder, one.share, one.salt
     ) + derive.commitment(context, "key", two.owner, holder, two.share, two.salt)
@@ -323,8 +326,10 @@ def receive_shares(state: Shared, received: Delivery) -> tuple[Keyed, None]:
 
 
 def _open_share(
-    state: Shared, dealer: int, box: bytes
+    state: Shared, dealer: HospitalNumber, box: bytes | None
 ) -> tuple[RevealedShare, RevealedShare] | None:
+    if box is None:
+        return None
     try:
         secret = state.keys.channels.secret(state.adverts[dealer].channel_key)
         key = derive.channel_key(state.context, secret, dealer, state.own.number)
@@ -350,7 +355,7 @@ def protect(state: Keyed, received: Grant) -> tuple[Masked, Update]:
     message = Update(
         round=state.plan.round,
         tag=masked_tag(state, tagger),
-        signature=b"",
+        signature=None,
         buffers=(protected.wire,),
     )
     return Masked(state.plan, state.own, state.binding, state.held, protected.clipped), message
@@ -445,7 +450,7 @@ def open_aggregate(
     binding: Binding,
     group: GroupKey | None,
     received: Aggregate,
-    signed: tuple[int, ...] | None,
+    signed: tuple[HospitalNumber, ...] | None,
 ) -> Sum:
     """The sum, if at least `threshold` survivors signed for it and its tag says that it is theirs.
     Raises FaultyCoordinator.
@@ -462,6 +467,8 @@ def open_aggregate(
             "sent an aggregate over another survivor set than the one signed", Reason.AGGREGATE
         )
     check_survivors(plan, plan.cohort, received.survivors, None)
+    if received.transcript is None:
+        raise FaultyCoordinator("sent an aggregate without a transcript", Reason.MALFORMED)
     context = plan.context(binding)
     check_signatures(
         plan,
@@ -471,7 +478,7 @@ def open_aggregate(
         received.signers,
         received.signatures,
     )
-    values = signed_sum(plan, received)
+    values = signed_sum(plan.coding, received)
     tag = expected(
         group.secret, derive.tag_context(context, received.transcript), received.survivors, values
     )

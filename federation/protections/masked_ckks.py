@@ -23,7 +23,7 @@ from crypto.ckks import Adder, Encryptor
 from crypto.packing import Packing
 from crypto.ring import Ring
 from federation.coding import Sum
-from federation.errors import LocalProtocolError
+from federation.errors import FaultyCoordinator, LocalProtocolError, Reason
 from federation.groupkey import GroupKey
 from federation.messages import AdvertiseKeys, Aggregate, Grant, Update
 from federation.plan import Binding, Plan
@@ -38,6 +38,7 @@ from federation.protections.masked import (
     masked_tag,
     new_tagger,
 )
+from federation.types import Digest, HospitalNumber
 
 STREAM = "parts"
 WORDS = Ring(64)
@@ -84,11 +85,13 @@ def open_aggregate(
     binding: Binding,
     group: GroupKey | None,
     received: Aggregate,
-    signed: tuple[int, ...] | None,
+    signed: tuple[HospitalNumber, ...] | None,
 ) -> Sum:
     """Decrypt the sum; it counts only if its tag says that it is the signed survivors'. Raises
     FaultyCoordinator.
     """
+    if received.transcript is None:
+        raise FaultyCoordinator("sent an aggregate without a transcript", Reason.MALFORMED)
     return open_sum(
         packing_of(plan, masked=True), plan, binding, group, received, signed, received.transcript
     )
@@ -106,7 +109,7 @@ class CipherTotal:
         self.plan, self.how = plan, packing_of(plan, masked=True)
         self.adder = Adder(self.how, plan.coding.elements)
 
-    def add(self, who: int, message: Update, transcript: bytes) -> None:
+    def add(self, who: HospitalNumber, message: Update, transcript: Digest) -> None:
         add_signed(self.plan, self.adder, who, message, transcript)
 
     def unmask(self, streams: Iterable[tuple[bytes, int]]) -> None:

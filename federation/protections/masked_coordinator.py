@@ -17,7 +17,7 @@ import numpy as np
 
 from crypto import agreement, keystream, sealing, sharing
 from crypto.errors import CryptoError
-from federation.coding import Sum
+from federation.coding import Coding, Sum
 from federation.errors import FaultyHospital, Reason, RoundAborted
 from federation.messages import (
     AdvertiseKeys,
@@ -43,6 +43,7 @@ from federation.protections.base import (
     vector_buffer,
 )
 from federation.protections.masked import TAG_RING
+from federation.types import Digest, HospitalNumber
 
 
 class Total(Protocol):
@@ -51,7 +52,7 @@ class Total(Protocol):
     stream: str
     """Which of a hospital's mask streams lies over it."""
 
-    def add(self, who: int, message: Update, transcript: bytes) -> None:
+    def add(self, who: HospitalNumber, message: Update, transcript: Digest) -> None:
         """One hospital's upload, whole or not at all. Raises FaultyHospital."""
 
     def unmask(self, streams: Iterable[tuple[bytes, int]]) -> None:
@@ -69,12 +70,12 @@ class RingTotal:
 
     stream = "vector"
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.ring = plan, plan.coding.ring_type
-        self.elements = np.zeros(plan.coding.elements, self.ring.dtype)
+    def __init__(self, coding: Coding) -> None:
+        self.coding, self.ring = coding, coding.ring_type
+        self.elements = np.zeros(coding.elements, self.ring.dtype)
 
-    def add(self, who: int, message: Update, transcript: bytes) -> None:
-        self.ring.add_into(self.elements, vector_buffer(self.plan, who, message))
+    def add(self, who: HospitalNumber, message: Update, transcript: Digest) -> None:
+        self.ring.add_into(self.elements, vector_buffer(self.coding, who, message))
 
     def unmask(self, streams: Iterable[tuple[bytes, int]]) -> None:
         keystream.apply(self.elements, streams, self.ring)
@@ -83,31 +84,31 @@ class RingTotal:
         return (self.ring.to_wire(self.elements),)
 
     def read(self, aggregate: Aggregate) -> Sum:
-        return self.plan.coding.decode(signed_sum(self.plan, aggregate), len(aggregate.survivors))
+        return self.coding.decode(signed_sum(self.coding, aggregate), len(aggregate.survivors))
 
 
 @dataclass(frozen=True, repr=False)
 class _Round:
     """What the coordinator remembers of a round's keys and commitments."""
 
-    context: bytes
-    transcript: bytes
-    adverts: dict[int, AdvertiseKeys]
-    dealt: dict[int, ShareKeys]
+    context: Digest
+    transcript: Digest
+    adverts: dict[HospitalNumber, AdvertiseKeys]
+    dealt: dict[HospitalNumber, ShareKeys]
 
 
 @dataclass(kw_only=True)
 class Keys(Gathering):
     phase = "advertise_keys"
     expects = AdvertiseKeys
-    carrier: Callable[[Plan], Total] = RingTotal
+    carrier: Callable[[Plan], Total]
     probe: agreement.Agreements = field(
         default_factory=lambda: agreement.Agreements(agreement.generate().private), repr=False
     )
     """Agrees with every advertised key, so that one that agrees with nobody stops its owner only.
     """
 
-    def accept(self, who: int, message: AdvertiseKeys) -> None:
+    def accept(self, who: HospitalNumber, message: AdvertiseKeys) -> None:
         if message.sender != who:
             raise FaultyHospital(who, "advertised keys in another's name", Reason.MALFORMED)
         advertisement.check(self.plan, Binding(message.model, message.group_key), message)
@@ -118,7 +119,8 @@ class Keys(Gathering):
             raise FaultyHospital(who, "advertised an unusable key", Reason.MALFORMED) from None
         self.received[who] = message
 
-    def close(self) -> tuple[Gathering, dict[int, Message]]:
+    def close(self) -> tuple[Gathering, dict[HospitalNumber, Message]]:
+        self.require(len(self.received), self.phase)
         binding, strangers = most_common_binding(
             {who: Binding(m.model, m.group_key) for who, m in self.received.items()}
         )
@@ -133,7 +135,7 @@ class Keys(Gathering):
         self.require(len(numbers), "advertise_keys")
         digests = tuple(advertisement.digest_of(self.received[who]) for who in numbers)
         holders_of = {who: self.received[who].holders for who in numbers}
-        messages: dict[int, Message] = {}
+        messages: dict[HospitalNumber, Message] = {}
         for who in numbers:
             near = sorted([who, *graph.neighbours(who, numbers, holders_of)])
             messages[who] = KeyList(
@@ -160,10 +162,10 @@ class Shares(Gathering):
     expects = ShareKeys
     carrier: Callable[[Plan], Total]
     binding: Binding
-    adverts: dict[int, AdvertiseKeys]
-    digests: tuple[bytes, ...]
+    adverts: dict[HospitalNumber, AdvertiseKeys]
+    digests: tuple[Digest, ...]
 
-    def accept(self, who: int, message: ShareKeys) -> None:
+    def accept(self, who: HospitalNumber, message: ShareKeys) -> None:
         count = len(self.adverts[who].holders)
         if any(
             len(column) != count
@@ -173,18 +175,21 @@ class Shares(Gathering):
                 who, "did not deal exactly one share to each of its holders", Reason.MALFORMED
             )
         # larger ones burst a Delivery
-        if any(len(box) not in (0, derive.BOX_BYTES + sealing.OVERHEAD) for box in message.sealed):
+        if any(
+            box is not None and len(box) != derive.BOX_BYTES + sealing.OVERHEAD
+            for box in message.sealed
+        ):
             raise FaultyHospital(who, "sealed something else than shares", Reason.MALFORMED)
         self.received[who] = message
 
-    def close(self) -> tuple[Gathering, dict[int, Message]]:
+    def close(self) -> tuple[Gathering, dict[HospitalNumber, Message]]:
         members = self.present
         self.require(len(members), "share_keys")
         place = {
             who: {holder: at for at, holder in enumerate(self.adverts[who].holders)}
             for who in members
         }
-        messages: dict[int, Message] = {}
+        messages: dict[HospitalNumber, Message] = {}
         for holder in members:
             dealers = tuple(who for who in members if who != holder and holder in place[who])
             rows = [(self.received[who], place[who][holder]) for who in dealers]
@@ -228,15 +233,15 @@ class Uploads(Gathering):
     total: Total
     word: int = 0
 
-    def accept(self, who: int, message: Update) -> None:
-        if len(message.tag) != 8:
+    def accept(self, who: HospitalNumber, message: Update) -> None:
+        if message.tag is None:
             raise FaultyHospital(who, "uploaded no tag", Reason.MALFORMED)
         self.total.add(who, message, self.known.transcript)
         self.word = (self.word + int.from_bytes(message.tag, "little")) % 2**64
         self.received[who] = None
 
-    def close(self) -> tuple[Gathering, dict[int, Message]]:
-        def proceed(signed: Signatures) -> tuple[Gathering, dict[int, Message]]:
+    def close(self) -> tuple[Gathering, dict[HospitalNumber, Message]]:
+        def proceed(signed: Signatures) -> tuple[Gathering, dict[HospitalNumber, Message]]:
             request = UnmaskRequest(
                 round=self.plan.round,
                 survivors=signed.survivors,
@@ -265,14 +270,14 @@ class Unmasking(Gathering):
     total: Total
     word: int
     request: UnmaskRequest
-    self_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
-    key_shares: dict[int, dict[int, bytes]] = field(default_factory=dict)
-    complaints: dict[int, list[int]] = field(default_factory=dict)
+    self_shares: dict[HospitalNumber, dict[HospitalNumber, bytes]] = field(default_factory=dict)
+    key_shares: dict[HospitalNumber, dict[HospitalNumber, bytes]] = field(default_factory=dict)
+    complaints: dict[HospitalNumber, list[HospitalNumber]] = field(default_factory=dict)
     """Dealer → who could not use what it sealed for them. Nobody else can see which of the two is
     at fault.
     """
 
-    def accept(self, who: int, message: UnmaskShares) -> None:
+    def accept(self, who: HospitalNumber, message: UnmaskShares) -> None:
         alive, bad = set(self.request.survivors), set(message.bad_dealers)
         dealers = {owner for owner in self.known.dealt if who in self.known.adverts[owner].holders}
         if not bad <= dealers - {who}:
@@ -299,13 +304,15 @@ class Unmasking(Gathering):
             self.complaints.setdefault(dealer, []).append(who)
         self.received[who] = None
 
-    def _committed(self, what: str, share: RevealedShare, holder: int) -> bool:
+    def _committed(self, what: str, share: RevealedShare, holder: HospitalNumber) -> bool:
         owner = share.owner
         both = self.known.dealt[owner].commitments[self.known.adverts[owner].holders.index(holder)]
         found = derive.commitment(self.known.context, what, owner, holder, share.share, share.salt)
         return found == (both[:32] if what == "self" else both[32:])
 
-    def _secret(self, shares: dict[int, dict[int, bytes]], owner: int) -> bytes:
+    def _secret(
+        self, shares: dict[HospitalNumber, dict[HospitalNumber, bytes]], owner: HospitalNumber
+    ) -> bytes:
         threshold = graph.share_threshold(self.plan)
         held = shares.get(owner, {})
         if len(held) < threshold:
@@ -318,7 +325,7 @@ class Unmasking(Gathering):
         except CryptoError:
             raise self._inconsistent(owner) from None
 
-    def _inconsistent(self, owner: int) -> RoundAborted:
+    def _inconsistent(self, owner: HospitalNumber) -> RoundAborted:
         self.faults.append(
             FaultyHospital(
                 owner, "dealt shares that do not give the secret it committed to", Reason.SHARE
@@ -327,7 +334,10 @@ class Unmasking(Gathering):
         return RoundAborted(f"unmask: hospital {owner} dealt inconsistent shares", Reason.SHARE)
 
     def _streams(
-        self, name: str, seeds: dict[int, bytes], dropouts: dict[int, agreement.Agreements]
+        self,
+        name: str,
+        seeds: dict[HospitalNumber, bytes],
+        dropouts: dict[HospitalNumber, agreement.Agreements],
     ) -> list[tuple[bytes, int]]:
         """Everything that is still in the sum, with the sign that takes it out."""
         transcript, members = self.known.transcript, tuple(sorted(self.known.dealt))
@@ -349,7 +359,7 @@ class Unmasking(Gathering):
                     keys.append((key, -derive.pair_sign(other, gone)))
         return keys
 
-    def close(self) -> tuple[Outcome, dict[int, Message]]:
+    def close(self) -> tuple[Outcome, dict[HospitalNumber, Message]]:
         for dealer, holders in sorted(self.complaints.items()):
             text = f"dealt what hospitals {holders} could not use: either it or they are at fault"
             self.faults.append(FaultyHospital(dealer, text, Reason.SHARE))
@@ -385,6 +395,8 @@ class Unmasking(Gathering):
         return Outcome(aggregate, total), {}
 
 
-def open_round(plan: Plan, carrier: Callable[[Plan], Total] = RingTotal) -> Keys:
+def open_round(plan: Plan, carrier: Callable[[Plan], Total] | None = None) -> Keys:
     """The state in which a masked round begins."""
-    return Keys(plan=plan, awaited=plan.cohort, carrier=carrier)
+    return Keys(
+        plan=plan, awaited=plan.cohort, carrier=carrier or (lambda plan: RingTotal(plan.coding))
+    )

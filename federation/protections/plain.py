@@ -40,10 +40,11 @@ from federation.protections.base import (
     signed_sum,
     vector_buffer,
 )
+from federation.types import Digest, HospitalNumber
 
 
-def bind(model_digest: bytes, group: GroupKey | None) -> Binding:
-    return Binding(model_digest, b"")
+def bind(model_digest: Digest, group: GroupKey | None) -> Binding:
+    return Binding(model_digest, None)
 
 
 # ---- hospital ------------------------------------------------------------------------
@@ -76,7 +77,7 @@ def ready(plan: Plan, own: LocalInputs, binding: Binding) -> Ready:
 def upload(state: Announced, received: Grant) -> tuple[Uploaded, Update]:
     """The coded vector as it is."""
     protected = state.plan.coding.protect(state.own.contribution)
-    message = Update(round=state.plan.round, tag=b"", signature=b"", buffers=(protected.wire,))
+    message = Update(round=state.plan.round, tag=None, signature=None, buffers=(protected.wire,))
     return Uploaded(state.plan, state.own, state.binding, protected.clipped), message
 
 
@@ -88,7 +89,7 @@ def open_aggregate(
     binding: Binding,
     group: GroupKey | None,
     received: Aggregate,
-    signed: tuple[int, ...] | None,
+    signed: tuple[HospitalNumber, ...] | None,
 ) -> Sum:
     """The sum, if it can be one. Under `plain` nothing proves that it is. Raises FaultyCoordinator."""
     check_survivors(plan, plan.cohort, received.survivors, None)
@@ -97,7 +98,7 @@ def open_aggregate(
 
 def _sum(plan: Plan, received: Aggregate) -> Sum:
     if plan.coding.bits:
-        values = signed_sum(plan, received)
+        values = signed_sum(plan.coding, received)
     elif len(received.buffers) == 1 and len(received.buffers[0]) == plan.coding.wire_bytes:
         values = np.frombuffer(received.buffers[0], "<f4")
     else:
@@ -125,7 +126,7 @@ class Announcements(Gathering):
     expects = Ready
     proceed: Callable[[Announcements, Binding], Gathering]
 
-    def accept(self, who: int, message: Ready) -> None:
+    def accept(self, who: HospitalNumber, message: Ready) -> None:
         binding = Binding(message.model, message.group_key)
         if not self.plan.verify(who, message.signature, "ready", self.plan.context(binding)):
             raise FaultyHospital(
@@ -133,7 +134,8 @@ class Announcements(Gathering):
             )
         self.received[who] = binding
 
-    def close(self) -> tuple[Gathering, dict[int, Message]]:
+    def close(self) -> tuple[Gathering, dict[HospitalNumber, Message]]:
+        self.require(len(self.received), self.phase)
         binding, strangers = most_common_binding(self.received)
         for who in strangers:
             del self.received[who]
@@ -153,8 +155,8 @@ class Uploads(Gathering):
     granted = True
     total: NDArray[Any] | None = None
 
-    def accept(self, who: int, message: Update) -> None:
-        buffer, coding = vector_buffer(self.plan, who, message), self.plan.coding
+    def accept(self, who: HospitalNumber, message: Update) -> None:
+        buffer, coding = vector_buffer(self.plan.coding, who, message), self.plan.coding
         if self.total is None:
             self.total = np.zeros(coding.elements, coding.ring_type.dtype if coding.bits else "<f4")
         if coding.bits:
@@ -163,7 +165,7 @@ class Uploads(Gathering):
             self.total += np.frombuffer(buffer, "<f4")
         self.received[who] = None
 
-    def close(self) -> tuple[Outcome, dict[int, Message]]:
+    def close(self) -> tuple[Outcome, dict[HospitalNumber, Message]]:
         survivors, coding = self.present, self.plan.coding
         self.require(len(survivors), self.phase)
         if self.total is None:
@@ -174,10 +176,10 @@ class Uploads(Gathering):
         aggregate = Aggregate(
             round=self.plan.round,
             survivors=survivors,
-            transcript=b"",
+            transcript=None,
             signers=(),
             signatures=(),
-            tag=b"",
+            tag=None,
             buffers=(wire,),
         )
         try:

@@ -19,12 +19,17 @@ import numpy as np
 
 from crypto import signing
 from federation import protections
-from federation.coding import Coding, Contribution
+from federation.coding import Contribution
+from federation.config import FederationConfig, Model, Protection, Rounds
 from federation.groupkey import GroupKey
+from federation.keys import PublicKeys, Role
+from federation.layout import Layout
 from federation.messages import Delivery, Grant, KeyList, Survivors, UnmaskRequest
 from federation.plan import Plan
 from federation.protections import graph
 from federation.protections.base import LocalInputs, Outcome, step
+from federation.roster import Roster
+from federation.types import RunId
 
 BONAWITZ = {500: {"0 %": 2.0, "30 %": 143.0}, 1000: {"0 %": 4.9, "30 %": 414.0}}
 """Server seconds for 100,000 entries in Bonawitz et al. 2017, as the literature recalls them;
@@ -88,33 +93,27 @@ def run(
     d, gone = int(params), int(dropouts * hospitals)
     keys = [signing.generate() for _ in range(hospitals)]
     bits = ring - (hospitals - 1).bit_length()
-    coding = Coding(
-        bits=min(bits, 16),
-        ring=ring,
-        parties=hospitals,
-        lengths=(d,),
-        confusion=0,
-        max_examples=1,
-        weighted=False,
+    protection = Protection(
+        bits=min(bits, 16), ring=ring, graph=neighbours, corrupt=corrupt, dropouts=dropouts
     )
     plan = Plan(
-        run=bytes(16),
+        config=FederationConfig(
+            federation=Rounds(cohort=hospitals),
+            model=Model(classes=("a", "b"), start_digest="0" * 64),
+            protection=protection,
+        ),
+        roster=_roster([pair.public for pair in keys]),
+        layout=Layout(("weight",), ((d,),)),
+        run=RunId(bytes(16)),
         round=1,
-        config=bytes(32),
-        roster=bytes(32),
-        cohort=tuple(range(hospitals)),
-        threshold=2 * hospitals // 3 + 1,
-        min_cohort=3,
-        graph=neighbours,
-        corrupt=corrupt,
-        dropouts=dropouts,
-        verify_keys=tuple(pair.public for pair in keys),
-        coding=coding,
     )
+    coding = plan.coding
     group = GroupKey(0, bytes(range(32)))
     update = np.random.default_rng(0).uniform(-0.2, 0.2, d).astype(np.float32)
     given = [
-        Contribution(update, 1 + who, 1, (), np.full(1, 0.25, np.float32), who.to_bytes(32, "big"))
+        Contribution(
+            update, 1 + who, 1, (0,) * 4, np.full(1, 0.25, np.float32), who.to_bytes(32, "big")
+        )
         for who in range(hospitals)
     ]
     masked = protections.get("masked")
@@ -149,6 +148,24 @@ def run(
         "signatures_verified": int(clock["verify"] + clock["first_invalid"]),
         "bonawitz_2017_server_seconds": BONAWITZ.get(hospitals),
     }
+
+
+def _roster(verify_keys: list[bytes]) -> Roster:
+    """A roster of hospitals with these Ed25519 keys, in this order; the other keys are made up."""
+
+    def party(place: int, signing_key: bytes, role: Role = "hospital") -> PublicKeys:
+        made_up = place.to_bytes(32, "big").hex()
+        return PublicKeys(
+            id=f"{role}-{place:05}",
+            role=role,
+            address="" if role == "hospital" else "127.0.0.1:1",
+            transport=made_up,
+            signing=signing_key.hex(),
+            sealing=made_up,
+        )
+
+    hospitals = [party(place, key) for place, key in enumerate(verify_keys)]
+    return Roster(party(len(hospitals), bytes(32), "coordinator"), hospitals)
 
 
 def _round(

@@ -29,13 +29,11 @@ from federation.config import (
     Model,
     Protection,
     Rounds,
-    default_threshold,
     validate,
 )
 from federation.layout import Layout
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
-from federation.plan import Plan
 from federation.protections.masked_coordinator import RingTotal
 from federation.transport.packets import CHUNK
 from hospital_node.learner import ROOM
@@ -97,7 +95,7 @@ def run(
         np.zeros(coding.elements, coding.ring_type.dtype),
         coding.ring_type.from_wire(wire, coding.elements).copy(),
     )
-    total = RingTotal(_plan(coding, cohort))
+    total = RingTotal(coding)
     message = _update(wire)
     left = _left_after_dropout(cohort, pairs, selves)
     tagger_key = os.urandom(32)
@@ -201,7 +199,7 @@ def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
     left = [(bytes(32), 1), (bytes(32), -1)] * (cohort - 1)
     tracemalloc.start()
     try:
-        total = RingTotal(_plan(coding, cohort))
+        total = RingTotal(coding)
         flying: list[bytes] = []
         for who in range(cohort):
             flying.append(bytes(wire))
@@ -214,10 +212,10 @@ def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
         aggregate = Aggregate(
             round=1,
             survivors=tuple(range(cohort)),
-            transcript=b"",
+            transcript=None,
             signers=(),
             signatures=(),
-            tag=b"",
+            tag=None,
             buffers=total.wire(),
         )
         model.apply(total.read(aggregate), coding, config, 1)
@@ -236,7 +234,7 @@ def _exact(
     """Everybody uploads but the last hospital; every upload codes the same integers, so their sum
     is known.
     """
-    total = RingTotal(_plan(coding, cohort))
+    total = RingTotal(coding)
     for who in range(cohort - 1):
         total.add(who, _update(upload(who)), b"")
     total.unmask(left)
@@ -273,7 +271,7 @@ def _pair_keys(cohort: int) -> dict[tuple[int, int], bytes]:
 
 
 def _update(wire: bytes | memoryview) -> Update:
-    return Update(round=1, tag=bytes(8), signature=b"", buffers=(wire,))
+    return Update(round=1, tag=bytes(8), signature=None, buffers=(wire,))
 
 
 def _config(coding: Coding, cohort: int) -> FederationConfig:
@@ -283,11 +281,4 @@ def _config(coding: Coding, cohort: int) -> FederationConfig:
             model=Model(classes=("a", "b"), start_digest="0" * 64),
             protection=Protection(bits=coding.bits, ring=coding.ring),
         )
-    )
-
-
-def _plan(coding: Coding, cohort: int) -> Plan:
-    members, threshold = tuple(range(cohort)), default_threshold(cohort)
-    return Plan(
-        bytes(16), 1, bytes(32), bytes(32), members, threshold, 1, "complete", 0.1, 0.3, (), coding
     )

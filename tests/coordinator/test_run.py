@@ -4,6 +4,7 @@ coordinator that is restarted; the end.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,10 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from coordinator.checkpoint import Checkpoint
 from coordinator.run import Phase, Run
 from federation import groupkey
-from federation.effects import Finished, Recorded, Send
+from federation.effects import Finished, Send
 from federation.errors import Reason
 from federation.messages import (
     AdvertiseKeys,
@@ -28,7 +28,7 @@ from federation.messages import (
     RoundReport,
     ShareKeys,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Survivors,
     Synchronise,
@@ -36,6 +36,18 @@ from federation.messages import (
     Update,
     Welcome,
 )
+from federation.records.events import (
+    HospitalLost,
+    HospitalRefused,
+    HospitalRejected,
+    LateMessage,
+    RoundDiscarded,
+    RoundFailed,
+    RoundReported,
+    UnreadableMessage,
+    tag,
+)
+from federation.records.state import RunProgress
 from federation.roster import Roster
 from simulation.run.memory import MemoryFederation
 from tests.adversary import Rewrite, put
@@ -79,10 +91,9 @@ def test_an_undisturbed_run_ends_with_one_model_and_no_word_of_trouble(kind: str
     assert rig.run.completed == 3 and rig.run.phase == Phase.FINISHED
     one_model(rig)
     assert not rig.federation.notes
-    assert {event.what for event in rig.federation.events} == {
+    assert {tag(event) for event in rig.federation.events} == {
         "joined",
         "begin",
-        "round",
         "phase",
         "reported",
     }
@@ -108,7 +119,7 @@ def test_keys_are_made_by_different_hospitals_at_different_epochs() -> None:
     makers: set[int] = set()
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, Synchronise) and message.group_key == b"":
+        if isinstance(message, Synchronise) and message.group_key is None:
             makers.add(who)
         return ((0.0, message),)
 
@@ -138,7 +149,7 @@ def test_at_the_end_everybody_hears_of_it_and_so_does_who_comes_later() -> None:
     rig = Rig(config("masked", 3, rounds=1), fault=wire).play()
     assert wire.changed == 3 and rig.federation.finished == Finished(1, "")
     answer = rig.run.receive(0, rig.sessions[0].hello(), 1.0)
-    assert answer == [Send(Finish(completed=1, code=""), 0)]
+    assert answer == [Send(Finish(completed=1), 0)]
 
 
 def test_a_run_can_be_stopped_at_any_time_once() -> None:
@@ -212,8 +223,8 @@ def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_o
 ) -> None:
     wire = Rewrite(Hello, put(**{field: bytes(32)}), only=4)
     rig = Rig(config("masked", 5, rounds=2), fault=wire).play()
-    turned = rig.events("turned")[0]
-    assert (turned["hospital"], turned["code"]) == (4, code) and advice in turned["text"]
+    turned = rig.events(HospitalRejected)[0]
+    assert (rig.who(turned), turned.code) == (4, code) and advice in turned.text
     note = next(note for who, note in rig.federation.notes if who == 4)
     assert note.error and "turned this hospital away" in note.text and advice in note.text
     assert rig.run.completed == 2 and rig.stands[4].trained == []
@@ -223,7 +234,7 @@ def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_o
 def test_who_was_not_let_in_is_not_listened_to() -> None:
     rig = Rig(config("masked", 3, rounds=1))
     for message in (
-        RoundReport(round=0, model=b"", accuracy=0.1, clipped=0),
+        RoundReport(round=0, model=None, accuracy=0.1, clipped=0),
         Refusal(round=0, code="x"),
     ):
         assert rig.run.receive(1, message, 0.0) == []
@@ -235,7 +246,7 @@ def test_nobody_can_claim_a_round_that_has_not_been(applied: int) -> None:
     """All would be sent to it for a model that it made up."""
     wire = Rewrite(Hello, put(run=RUN, applied=applied), only=0)
     rig = Rig(config("masked", 5, rounds=2), fault=wire).play()
-    assert rig.events("malformed")[0]["text"] == "claims a round that has not been"
+    assert rig.events(UnreadableMessage)[0].text == "claims a round that has not been"
     assert rig.run.completed == 2
     one_model(rig, without=[0])
 
@@ -261,7 +272,7 @@ def test_a_hospital_that_restarts_in_a_round_is_out_of_it_and_in_the_next(
     assert rig.stands[2].counted == [True, False, True] and rig.stands[2].private == [1, 3]
     assert rig.federation.now == 0.0  # nobody waited for a process that is gone
     if before is not Aggregate:
-        assert "was restarted" in [event["text"] for event in rig.events("lost")]
+        assert "was restarted" in [event.text for event in rig.events(HospitalLost)]
 
 
 def again(rig: Rig, last_begun: int, applied: int, completed: int) -> Rig:
@@ -270,7 +281,13 @@ def again(rig: Rig, last_begun: int, applied: int, completed: int) -> Rig:
     """
     old = rig.federation
     rig.run = Run(
-        rig.config, rig.roster, rig.layout, Checkpoint(RUN, last_begun, applied, completed), old.now
+        rig.config,
+        rig.roster,
+        rig.layout,
+        RunProgress.of(
+            RUN, rig.config.digest, last_begun=last_begun, applied=applied, completed=completed
+        ),
+        old.now,
     )
     rig.federation = MemoryFederation(rig.config, rig.layout, rig.run, old.hospitals)
     rig.federation.now = old.now
@@ -343,7 +360,7 @@ def test_a_coordinator_that_dies_before_anybody_has_the_aggregate_takes_it_back(
     rig = stopped_at(Aggregate, 2, lost=True)
     assert {session.shared.round for session in rig.sessions.values()} == {1}
     again(rig, last_begun=2, applied=2, completed=2).play()
-    assert rig.events("discarded") == [{"round": 2}]
+    assert rig.events(RoundDiscarded) == [RoundDiscarded(2)]
     assert rig.run.completed == 3
     one_model(rig)
     assert [stand.private for stand in rig.stands.values()] == [[1, 3, 4]] * 5
@@ -352,7 +369,13 @@ def test_a_coordinator_that_dies_before_anybody_has_the_aggregate_takes_it_back(
 def test_a_new_run_starts_from_the_agreed_start_and_forgets_the_old_key() -> None:
     rig = Rig(config("masked", 3, rounds=2)).play()
     old = rig.federation
-    rig.run = Run(rig.config, rig.roster, rig.layout, Checkpoint(b"another run 0000"), old.now)
+    rig.run = Run(
+        rig.config,
+        rig.roster,
+        rig.layout,
+        RunProgress.of(b"another run 0000", rig.config.digest),
+        old.now,
+    )
     rig.federation = MemoryFederation(rig.config, rig.layout, rig.run, old.hospitals)
     rig.play()
     assert rig.run.completed == 2
@@ -377,11 +400,7 @@ def test_a_hospital_that_missed_aggregates_catches_up_and_nothing_of_the_model_p
     wire = Rewrite(Message, away, only=3)
 
     def watch(effect: Any, run: Run) -> None:
-        if (
-            isinstance(effect, Recorded)
-            and effect.what == "reported"
-            and effect.facts["round"] == 3
-        ):
+        if isinstance(effect, RoundReported) and effect.round == 3:
             rig.federation.at(rig.federation.now, lambda: rig.federation.connect(3))
             wire.change = lambda message: message
 
@@ -403,7 +422,7 @@ def test_a_key_maker_that_never_answers_is_replaced() -> None:
     makers: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, Synchronise) and message.group_key == b"":
+        if isinstance(message, Synchronise) and message.group_key is None:
             makers.append(who)
             if len(makers) == 1:
                 return ()
@@ -451,7 +470,7 @@ def test_a_source_that_keeps_the_key_to_itself_is_passed_over() -> None:
     sources: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up":
+        if isinstance(message, StateAnswer) and direction == "up":
             sources.append(who)
             if who == sources[0]:
                 return ()
@@ -462,7 +481,7 @@ def test_a_source_that_keeps_the_key_to_itself_is_passed_over() -> None:
     one_model(rig)
 
 
-def spoilt(message: StateGrant) -> StateGrant:
+def spoilt(message: StateAnswer) -> StateAnswer:
     return replace(message, buffers=(bytes(len(message.buffers[0])),))
 
 
@@ -472,7 +491,7 @@ def test_a_source_that_hands_on_rubbish_is_passed_over_and_named() -> None:
     first: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up":
+        if isinstance(message, StateAnswer) and direction == "up":
             first.append(who)
             if who == first[0]:
                 message = spoilt(message)
@@ -501,7 +520,7 @@ def test_a_false_model_from_a_peer_is_refused_by_what_most_stand_at_and_another_
                 shared = rig.sessions[who].shared
                 rig.true = shared.vector  # type: ignore[attr-defined]
                 shared.vector = shared.vector + np.float32(0.5)
-        elif sent and isinstance(message, StateGrant) and direction == "up" and who == sent[0]:
+        elif sent and isinstance(message, StateAnswer) and direction == "up" and who == sent[0]:
             rig.sessions[who].shared.vector = rig.true  # type: ignore[attr-defined]
         return ((0.0, message),)
 
@@ -568,7 +587,7 @@ def test_a_forged_grant_is_not_relayed() -> None:
     forged: list[int] = []
 
     def fault(who: int, direction: str, message: Message, now: float) -> Any:
-        if isinstance(message, StateGrant) and direction == "up" and not forged:
+        if isinstance(message, StateAnswer) and direction == "up" and not forged:
             other = next(
                 number for number in range(5) if number not in (message.asker, message.source)
             )
@@ -594,21 +613,30 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
     request = StateRequest(
         epoch=1, asker=2, source=3, applied=0, public=bytes(32), signature=bytes(64)
     )
-    grant = StateGrant(
+    grant = StateAnswer(
         epoch=1, asker=2, source=3, public=bytes(32), signature=bytes(64), buffers=(b"x",)
     )
     nowhere = [(2, replace(request, source=77)), (2, replace(request, source=2))]
     for who, message in ((1, request), (3, request), (1, grant), (2, grant), *nowhere):
         (recorded,) = rig.run.receive(who, message, 0.0)
-        assert isinstance(recorded, Recorded) and recorded.what == "malformed"
+        assert isinstance(recorded, UnreadableMessage)
     (recorded,) = rig.run.receive(2, request, 0.0)  # in its own name, but not signed
     assert (
-        isinstance(recorded, Recorded)
-        and recorded.facts["text"] == "did not sign its request for key and model"
+        isinstance(recorded, UnreadableMessage)
+        and recorded.text == "did not sign its request for key and model"
     )
-    signed = groupkey.ask(RUN, rig.roster, 2, 3, 1, 0, rig.secrets[2].signing_key).request
+    signed = groupkey.ask(
+        RUN,
+        rig.roster,
+        me=2,
+        source=3,
+        epoch=1,
+        applied=0,
+        signing_key=rig.secrets[2].signing_key,
+        random=os.urandom,
+    ).request
     (recorded,) = rig.run.receive(2, signed, 0.0)  # signed, but it was not told to ask
-    assert recorded == Recorded("late", {"hospital": 2, "message": "StateRequest"})
+    assert recorded == LateMessage(rig.run.ids[2], "StateRequest")
 
 
 # ---- silence, rubbish ----------------------------------------------------------------
@@ -641,7 +669,7 @@ def test_a_cohort_that_is_not_there_costs_its_round_and_not_the_run() -> None:
     assert 0 < len(whole) < 12
     assert rig.federation.finished is not None and rig.run.completed == len(whole)
     assert rig.stands[0].applied_rounds == whole
-    assert {event["code"] for event in rig.events("aborted")} == {"threshold"}
+    assert {event.code for event in rig.events(RoundFailed)} == {"threshold"}
     one_model(rig, without=gone)
 
 
@@ -668,7 +696,7 @@ def test_rubbish_at_every_moment_never_ends_the_run(protection: str) -> None:
     rig = Rig(config(protection, 5, rounds=3), fault=fault)
     rig.play()
     assert rig.run.completed == 3
-    assert rig.events("malformed")
+    assert rig.events(UnreadableMessage)
     one_model(rig, without=[2])
 
 
@@ -737,7 +765,7 @@ def test_welcome_names_the_run_and_where_it_stands() -> None:
         for effect in rig.run.receive(1, rig.sessions[1].hello(), 0.0)
         if isinstance(effect, Send)
     ]
-    assert sends == [Welcome(run=RUN, next_round=1, rounds=7)]
+    assert sends == [Welcome(run=RUN, rounds=7)]
     turned = replace(rig.sessions[1].hello(), config=bytes(32))
     sends = [
         effect.message for effect in rig.run.receive(1, turned, 0.0) if isinstance(effect, Send)
@@ -778,7 +806,7 @@ def test_who_joined_during_a_round_is_not_sent_a_sum_that_it_cannot_open() -> No
 
     rig.federation.fault = both(wire, joined)
     rig.play()
-    assert rig.run.completed == 2 and not rig.events("refusal")
+    assert rig.run.completed == 2 and not rig.events(HospitalRefused)
     sums = sorted(
         (message.round, who) for who, _, message in wire.seen if isinstance(message, Aggregate)
     )

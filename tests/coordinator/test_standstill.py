@@ -14,7 +14,15 @@ import msgspec
 
 from crypto import signing
 from federation.groupkey import _request_parts
-from federation.messages import Message, Refusal, RoundReport, StateGrant, StateRequest, Synchronise
+from federation.messages import (
+    Message,
+    Refusal,
+    RoundReport,
+    StateAnswer,
+    StateRequest,
+    Synchronise,
+)
+from federation.records.events import HospitalLost, UnreadableMessage
 from tests.rig import RUN, Rig, config
 
 PATIENCE = 10.0
@@ -63,8 +71,11 @@ class Saboteur:
             3
         }
         assert all(
-            blamed(event["hospital"])
-            for event in self.rig.events("malformed") + self.rig.events("lost")
+            blamed(self.rig.who(event))
+            for event in [
+                *self.rig.events(UnreadableMessage),
+                *self.rig.events(HospitalLost),
+            ]
         )
 
 
@@ -82,7 +93,7 @@ def test_who_is_started_again_and_again_while_the_others_wait_is_waited_for_thri
 def test_who_asks_again_instead_of_saying_that_it_has_the_key_loses_its_time() -> None:
     class Loop(Saboteur):
         def down(self, message: Message) -> Any:
-            if isinstance(message, StateGrant):
+            if isinstance(message, StateAnswer):
                 self.say(self.request, PATIENCE / 2)
                 return []
             return [(0.0, message)]

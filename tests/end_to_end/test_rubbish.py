@@ -27,7 +27,7 @@ def truncated(hello: list[Any]) -> list[bytes]:
 
 def other_version(hello: list[Any]) -> list[bytes]:
     header = bytearray(hello[0])
-    header[2:4] = (codec.VERSION + 1).to_bytes(2, "big")
+    header[2:4] = (codec.PROTOCOL_VERSION + 1).to_bytes(2, "big")
     return [bytes(header), bytes(hello[1])]
 
 

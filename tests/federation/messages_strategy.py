@@ -35,8 +35,6 @@ def value(kind: inspect.Type) -> st.SearchStrategy[Any]:
                 kind.min_length or 0,
                 (kind.max_length if kind.max_length is not None else 64),
             )
-            if not least and most <= 64:
-                return st.just(b"") | st.binary(min_size=most, max_size=most)  # whole or left out
             return st.binary(min_size=least, max_size=max(least, min(most, 64)))
         case inspect.StrType():
             if kind.pattern is not None:
@@ -47,6 +45,10 @@ def value(kind: inspect.Type) -> st.SearchStrategy[Any]:
                 min_size=kind.min_length or 0,
                 max_size=kind.max_length if kind.max_length is not None else 16,
             )
+        case inspect.NoneType():
+            return st.none()
+        case inspect.UnionType():
+            return st.one_of([value(one) for one in kind.types])
         case inspect.VarTupleType():
             return st.lists(
                 value(kind.item_type), min_size=kind.min_length or 0, max_size=MOST

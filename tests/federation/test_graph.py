@@ -4,7 +4,6 @@ dropouts.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 import pytest
@@ -14,15 +13,12 @@ from federation.errors import FaultyHospital
 from federation.plan import Plan
 from federation.protections import graph
 from simulation.bench import crowd
-from tests.rig import RUN, Rig, config
+from tests.rig import Rig, config
 
 
 def sparse_plan(hospitals: int = 100) -> Plan:
-    rig = Rig(config("masked", cohort=3))
-    plan = Plan.of(rig.config, rig.roster, rig.layout, RUN, 1)
-    return dataclasses.replace(
-        plan, cohort=tuple(range(hospitals)), graph="sparse", corrupt=0.1, dropouts=0.3
-    )
+    agreed = config("masked", hospitals, ring=24, graph="sparse", corrupt=0.1, dropouts=0.3)
+    return Rig(agreed).plan()
 
 
 @pytest.mark.parametrize(("corrupt", "k"), [(0.1, 88), (1 / 3, 246)])
@@ -54,8 +50,7 @@ def test_small_cohorts_stay_complete_and_one_corrupt_hospital_is_always_reckoned
         for corrupt in (0.0, 0.1, 0.3)
     )
     assert all((graph.sparse_size(n, 0.0, 0.1) or (0, 2))[1] >= 2 for n in range(3, 60))
-    plan = dataclasses.replace(sparse_plan(), cohort=tuple(range(5)))
-    assert graph.holders(plan, 2) == (0, 1, 2, 3, 4)
+    assert graph.holders(sparse_plan(5), 2) == (0, 1, 2, 3, 4)
 
 
 def test_holders_are_drawn_afresh_and_checked() -> None:

@@ -18,7 +18,7 @@ from federation.messages import (
     Message,
     RevealedShare,
     ShareKeys,
-    StateGrant,
+    StateAnswer,
     UnmaskRequest,
     UnmaskShares,
 )
@@ -114,7 +114,7 @@ def test_a_sealed_state_fits(kind: str) -> None:
 
         ckks = make_key(settings)
     state = len(model.to_bytes(shared)) + len(GroupKey(1, KEY, ckks).ckks) + 32
-    grant = StateGrant(
+    grant = StateAnswer(
         epoch=ROUND,
         asker=FAR,
         source=FAR,

@@ -31,6 +31,7 @@ from federation.messages import (
 )
 from federation.model import SharedModel
 from federation.protections.ckks import packing_of
+from federation.records.events import HospitalLost, RoundDiscarded, RoundFailed
 from tests.rig import RUN, Rig, config, default_update, start_model
 
 KINDS = ["ckks", "masked+ckks"]
@@ -183,7 +184,7 @@ def test_ten_rounds_end_in_the_same_bytes_as_plain(bits: int, ring: int) -> None
         for kind, rig in ends.items()
     }
     assert len(set.union(*digests.values())) == 1
-    assert all(rig.run.completed == 10 and not rig.events("discarded") for rig in ends.values())
+    assert all(rig.run.completed == 10 and not rig.events(RoundDiscarded) for rig in ends.values())
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_too_many_dropouts_reveal_nothing_and_the_next_round_succeeds() -> None:
 
     rig = Rig(config("masked+ckks", 5, rounds=2), fault=Wire(UnmaskShares, change))
     rig.federation.play(until=500)
-    assert [event["code"] for event in rig.events("aborted")] == ["threshold"]
+    assert [event.code for event in rig.events(RoundFailed)] == ["threshold"]
     assert {tuple(stand.applied_rounds) for stand in rig.stands.values()} == {(2,)}
 
 
@@ -257,7 +258,7 @@ def test_an_upload_counts_only_if_its_sender_signed_it_for_this_round(kind: str,
             case "unsigned":
                 return msgspec.structs.replace(update, signature=bytes(64))
             case "no tag":
-                return msgspec.structs.replace(update, tag=b"")
+                return msgspec.structs.replace(update, tag=None)
             case "one ciphertext too few":
                 return msgspec.structs.replace(update, buffers=update.buffers[1:])
         return msgspec.structs.replace(
@@ -265,7 +266,7 @@ def test_an_upload_counts_only_if_its_sender_signed_it_for_this_round(kind: str,
         )
 
     rig = Rig(config(kind, 5, rounds=3), fault=Wire(Update, change)).play()
-    assert [(event["hospital"], event["phase"]) for event in rig.events("lost")] == [
+    assert [(rig.who(event), event.phase) for event in rig.events(HospitalLost)] == [
         (4, "update" if kind == "ckks" else "masked_update")
     ]
     assert (
@@ -312,7 +313,7 @@ def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
             aggregate, buffers=aggregate.buffers * 2
         ),
         "another tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=bytes(8)),
-        "no tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=b""),
+        "no tag": lambda aggregate: msgspec.structs.replace(aggregate, tag=None),
     }
 
 
@@ -370,7 +371,7 @@ def test_after_a_refusal_the_true_sum_comes_too_late_and_the_old_key_is_not_take
         assert code(session.receive(ask)) == [Reason.AGGREGATE]
         assert code(session.receive(msgspec.structs.replace(ask, source=1))) == [Reason.AGGREGATE]
         assert session.group is None
-    made = victim.receive(Synchronise(epoch=2, source=1, applied=0, group_key=b""))
+    made = victim.receive(Synchronise(epoch=2, source=1, applied=0, group_key=None))
     assert [effect.message.epoch for effect in made if isinstance(effect, Send)] == [2]
     assert victim.group is not None and victim.group.ckks != old.ckks
 
@@ -399,7 +400,7 @@ def test_a_sum_that_all_refuse_is_no_round_and_the_run_goes_on(kind: str) -> Non
 
     rig = Rig(config(kind, 3, rounds=3), fault=Wire(Aggregate, change))
     rig.federation.play(until=1000)
-    assert rig.events("discarded") == [{"round": 1}]
+    assert rig.events(RoundDiscarded) == [RoundDiscarded(1)]
     assert {tuple(stand.applied_rounds) for stand in rig.stands.values()} == {(2, 3)}
     assert rig.run.completed == 2
 

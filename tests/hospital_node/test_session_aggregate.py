@@ -82,12 +82,12 @@ def test_rounds_only_go_forward_and_end() -> None:
 def test_a_run_that_is_over_is_not_taken_up_again() -> None:
     hub = liar()
     hub.usable(1)
-    hub.say(0, Welcome(run=b"n" * 16, next_round=1, rounds=9))
+    hub.say(0, Welcome(run=b"n" * 16, rounds=9))
     assert hub.sessions[0].shared.round == 0
     refuses(
         hub,
         0,
-        Welcome(run=bytes(range(16)), next_round=1, rounds=9),
+        Welcome(run=bytes(range(16)), rounds=9),
         "replay",
         "leads a run that is over",
     )
@@ -95,7 +95,7 @@ def test_a_run_that_is_over_is_not_taken_up_again() -> None:
     refuses(
         hub,
         0,
-        Welcome(run=bytes(range(16)), next_round=1, rounds=9),
+        Welcome(run=bytes(range(16)), rounds=9),
         "replay",
         "leads a run that is over",
     )
@@ -129,7 +129,7 @@ def forgeries(hub: LyingCoordinator, honest: Aggregate) -> dict[str, Aggregate]:
         "one element off by half the ring": of(wrapped),
         "twice": of(2 * total),
         "another tag": replace(honest, tag=bytes(8)),
-        "no tag": replace(honest, tag=b""),
+        "no tag": replace(honest, tag=None),
     }
 
 

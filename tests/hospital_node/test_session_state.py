@@ -21,7 +21,7 @@ from federation.messages import (
     Refusal,
     Rejected,
     StartRound,
-    StateGrant,
+    StateAnswer,
     StateRequest,
     Synchronise,
     Synchronised,
@@ -36,7 +36,7 @@ replace = msgspec.structs.replace
 
 def asks(hub: LyingCoordinator, who: int, source: int, epoch: int = 2) -> StateRequest:
     """Hospital `who` is told to get a new epoch's key from `source`, which has made one."""
-    (made,) = hub.say(source, Synchronise(epoch=epoch, source=source, applied=0, group_key=b""))
+    (made,) = hub.say(source, Synchronise(epoch=epoch, source=source, applied=0, group_key=None))
     (request,) = hub.say(
         who,
         Synchronise(
@@ -51,14 +51,14 @@ def test_whatever_is_delivered_in_a_grants_place_the_question_stays_open() -> No
     hub = liar()
     request = asks(hub, 3, 0)
     (true,) = hub.say(0, request)
-    assert isinstance(true, StateGrant)
+    assert isinstance(true, StateAnswer)
     for forged, reason in (
         (replace(true, source=1), "unexpected"),
         (replace(true, epoch=7), "unexpected"),
         (replace(true, signature=bytes(64)), "signature"),
         (replace(true, buffers=(bytes(len(true.buffers[0])),)), "signature"),
     ):
-        refuses(hub, 3, forged, reason, "refused StateGrant: coordinator")
+        refuses(hub, 3, forged, reason, "refused StateAnswer: coordinator")
     assert isinstance(hub.say(3, true)[0], Synchronised)
     assert hub.sessions[3].group.identifier == hub.sessions[0].group.identifier  # type: ignore[union-attr]
     refuses(hub, 3, true, "unexpected", "delivered a group key that nobody asked for")
@@ -67,7 +67,7 @@ def test_whatever_is_delivered_in_a_grants_place_the_question_stays_open() -> No
 def test_another_key_than_the_one_that_most_hold_is_not_taken() -> None:
     """The source has another one than the coordinator was told by the others."""
     hub = liar()
-    hub.say(0, Synchronise(epoch=2, source=0, applied=0, group_key=b""))
+    hub.say(0, Synchronise(epoch=2, source=0, applied=0, group_key=None))
     (request,) = hub.say(3, Synchronise(epoch=2, source=0, applied=0, group_key=b"x" * 32))
     (grant,) = hub.say(0, request)
     before = hub.sessions[3].group
@@ -123,7 +123,7 @@ def test_an_older_key_is_not_taken_again_nor_made_again() -> None:
         refuses(
             hub,
             0,
-            Synchronise(epoch=4, source=source, applied=0, group_key=b""),
+            Synchronise(epoch=4, source=source, applied=0, group_key=None),
             "replay",
             "has been replaced or given up",
         )
@@ -136,7 +136,7 @@ def test_an_answer_kept_back_does_not_bring_an_older_key_back() -> None:
     """
     hub = liar()
     (kept,) = hub.say(0, asks(hub, 3, 0, epoch=2))
-    hub.say(3, Synchronise(epoch=3, source=3, applied=0, group_key=b""))
+    hub.say(3, Synchronise(epoch=3, source=3, applied=0, group_key=None))
     assert [type(effect) for effect in hub.effects[3][-2:]] == [Remember, Send] and hub.sessions[
         3
     ].memory.least_epoch == 3
@@ -149,7 +149,7 @@ def test_synchronising_with_nobody_is_refused(source: int) -> None:
     refuses(
         liar(),
         0,
-        Synchronise(epoch=2, source=source, applied=0, group_key=b""),
+        Synchronise(epoch=2, source=source, applied=0, group_key=None),
         "unexpected",
         "or with nobody",
     )
@@ -158,14 +158,14 @@ def test_synchronising_with_nobody_is_refused(source: int) -> None:
 def test_nothing_begins_before_the_run() -> None:
     rig = Rig(config("masked", 5))
     for message in (
-        Synchronise(epoch=1, source=0, applied=0, group_key=b""),
+        Synchronise(epoch=1, source=0, applied=0, group_key=None),
         StartRound(round=1, cohort=EVERYBODY),
     ):
         effects = rig.sessions[0].receive(message)
         assert [type(effect) for effect in effects] == [Note, Send] and isinstance(
             effects[1].message, Refusal
         )  # type: ignore[union-attr]
-    rig.sessions[0].receive(Welcome(run=RUN, next_round=1, rounds=1))
+    rig.sessions[0].receive(Welcome(run=RUN, rounds=1))
     effects = rig.sessions[0].receive(StartRound(round=1, cohort=EVERYBODY))
     assert "before its group key is agreed" in effects[0].text  # type: ignore[union-attr]
 
@@ -194,7 +194,7 @@ def test_a_hospital_is_not_taken_for_further_than_it_is() -> None:
     refuses(
         liar(),
         0,
-        Synchronise(epoch=1, source=0, applied=4, group_key=b""),
+        Synchronise(epoch=1, source=0, applied=4, group_key=None),
         "unexpected",
         "further than it is",
     )
@@ -217,7 +217,7 @@ def test_a_new_run_discards_the_round_and_starts_from_the_agreed_start() -> None
     hub = liar()
     hub.usable(1)
     hub.advertise(2)
-    hub.say(0, Welcome(run=b"another run 0000", next_round=1, rounds=5))
+    hub.say(0, Welcome(run=b"another run 0000", rounds=5))
     session = hub.sessions[0]
     assert hub.discarded(0, 2) and session.current is None and session.group is None
     assert session.shared.digest == session.start.digest and session.memory.answered == 0
@@ -243,9 +243,9 @@ def test_the_end_of_the_run_discards_a_round_in_progress() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Hello(config=bytes(32), roster=bytes(32), session=bytes(16), run=b"", applied=0),
-        Ready(round=1, model=bytes(32), group_key=b"", signature=bytes(64)),
-        Update(round=1, tag=b"", signature=b""),
+        Hello(config=bytes(32), roster=bytes(32), session=bytes(16), run=None, applied=0),
+        Ready(round=1, model=bytes(32), group_key=None, signature=bytes(64)),
+        Update(round=1, tag=None, signature=None),
         Refusal(round=1, code="policy"),
         Synchronised(epoch=1, applied=0, group_key=bytes(32), model=bytes(32)),
     ],
@@ -293,12 +293,12 @@ def test_a_score_is_told_only_where_the_policy_shares_it() -> None:
     session = hub.sessions[0]
     for accuracy, share, told in (
         (0.7, True, 0.7),
-        (0.7, False, -1.0),
-        (-1.0, True, -1.0),
-        (float("nan"), True, -1.0),
-        (1.5, True, -1.0),
+        (0.7, False, None),
+        (-1.0, True, None),
+        (float("nan"), True, None),
+        (1.5, True, None),
     ):
         session.clipped = 12
         (sent,) = session.report(accuracy, share)
         assert isinstance(sent, Send)
-        assert (sent.message.accuracy, sent.message.clipped) == (told, 12 if share else -1)  # type: ignore[attr-defined]
+        assert (sent.message.accuracy, sent.message.clipped) == (told, 12 if share else None)  # type: ignore[attr-defined]
