@@ -18,8 +18,9 @@ from rich.live import Live
 from coordinator.status import draw
 from federation.records.state import Status
 from learning import device as devices
+from learning.data import Dataset
 from simulation.report.report import write_report
-from simulation.run.alone import Alone
+from simulation.run.alone import Unfederated
 from simulation.run.federate import Federation, Stopped, read_json
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, prepare
@@ -59,7 +60,10 @@ class Stop:
 
 
 def simulate(
-    options: Options, console: Console | None = None, watch: Watch | None = None
+    options: Options,
+    console: Console | None = None,
+    watch: Watch | None = None,
+    dataset: Dataset | None = None,
 ) -> dict[str, Any]:
     """Run a federation and write its run directory.
 
@@ -70,6 +74,7 @@ def simulate(
         options: What is asked for.
         console: Where progress is shown; by default nowhere.
         watch: Called with a snapshot of the federation whenever something has happened.
+        dataset: The data, if it is not what `options.data` names; in memory only.
 
     Returns:
         The content of summary.json.
@@ -84,7 +89,7 @@ def simulate(
     fresh = not options.out.exists()
     try:
         with Stop() as stop:
-            return _simulate(options, console or Console(quiet=True), watch, stop)
+            return _simulate(options, console or Console(quiet=True), watch, stop, dataset)
     except BaseException:
         if fresh:
             _clean(options.out)
@@ -92,10 +97,14 @@ def simulate(
 
 
 def _simulate(
-    options: Options, console: Console, watch: Watch | None, stop: Stop
+    options: Options,
+    console: Console,
+    watch: Watch | None,
+    stop: Stop,
+    dataset: Dataset | None,
 ) -> dict[str, Any]:
     began = time.monotonic()
-    prepared = prepare(options)
+    prepared = prepare(options, dataset)
     play = _alone if options.alone else _memory if options.transport == "memory" else _zmq
     with _Shown(console, watch) as show:
         hospitals, coordinator = play(prepared, stop, show, console)
@@ -161,13 +170,13 @@ def _memory(
         console.print("stopped")
     federation.save()
     coordinator = federation.coordinator_summary()
-    return federation.summaries(prepared.options.baselines, stop), coordinator
+    return federation.summaries(), coordinator
 
 
 def _alone(
     prepared: Prepared, stop: Stop, watch: Watch, console: Console
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    alone = Alone(prepared, stop, watch)
+    alone = Unfederated(prepared, stop, watch)
     try:
         alone.play()
     except Stopped:
