@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.live import Live
 
 from coordinator.status import draw
+from federation.records.state import Status
 from learning import device as devices
 from simulation.run.federate import Federation, Stopped, read_json
 from simulation.run.options import Options, Prepared, prepare
 from simulation.run.summary import global_test, merge, round_metrics, sentences
 
 sim_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[[Status], None]
 
 
 @sim_app.command()
@@ -259,17 +260,15 @@ class _shown:
         if self.live is not None:
             self.live.__exit__(*error)
 
-    def _show(self, shot: dict[str, Any]) -> None:
+    def _show(self, shot: Status) -> None:
         if self.live is not None:
             self.live.update(draw(shot))
-        elif shot["completed"] > self.told and shot["accuracy"] is not None:
-            self.told = shot["completed"]
-            left = (
-                "" if shot["seconds_left"] is None else f", about {shot['seconds_left']:.0f} s left"
-            )
+        elif shot.completed > self.told and shot.accuracy is not None:
+            self.told = shot.completed
+            left = "" if shot.seconds_left is None else f", about {shot.seconds_left:.0f} s left"
             self.console.print(
-                f"round {shot['round']}/{shot['rounds']}: mean local test"
-                f" {100 * shot['accuracy']:.1f} %{left}",
+                f"round {shot.round}/{shot.rounds}: mean local test"
+                f" {100 * shot.accuracy:.1f} %{left}",
                 highlight=False,
             )
 
