@@ -180,7 +180,10 @@ def curves(run: RunView) -> bytes | None:
             ]
             if scores:
                 axes.axhline(
-                    float(np.mean(scores)), color=colour, linewidth=1.1, linestyle=(0, (5, 3))
+                    float(np.mean([score for score in scores if score is not None])),
+                    color=colour,
+                    linewidth=1.1,
+                    linestyle=(0, (5, 3)),
                 )
                 handles.append(
                     Line2D([], [], color=colour, linewidth=1.1, linestyle=(0, (5, 3)), label=label)
