@@ -25,10 +25,10 @@ from federation.transport.link import (
     Connected,
     CoordinatorLink,
     CurveKeys,
+    Denied,
     Disconnected,
-    Malformed,
     Received,
-    Refused,
+    Violation,
 )
 
 Tell = Callable[[str], None]
@@ -150,11 +150,11 @@ class Coordinator:
                 who = self.roster.number_of(peer)
                 if who is not None:
                     self._perform(self.run.disconnected(who, reason, now))
-            case Malformed(peer=peer, reason=reason):
+            case Violation(peer=peer, reason=reason):
                 who = self.roster.number_of(peer)
                 if who is not None:
                     self._perform(self.run.malformed(who, reason, now))
-            case Refused(peer=peer, reason=reason):
+            case Denied(peer=peer, reason=reason):
                 self.keeper.refused(peer if isinstance(peer, str) else peer.hex(), reason)
             case Connected():
                 pass
