@@ -27,7 +27,12 @@ METRICS = "metrics"
 
 def encode(record: msgspec.Struct) -> bytes:
     """One line of JSON; a number that is not finite becomes null."""
-    return msgspec.json.format(msgspec.json.encode(_spread(msgspec.to_builtins(record))), indent=0)
+    return msgspec.json.format(msgspec.json.encode(to_dict(record)), indent=0)
+
+
+def to_dict(record: msgspec.Struct) -> dict[str, Any]:
+    """What is on disk, as plain objects."""
+    return dict(_spread(msgspec.to_builtins(record)))
 
 
 def decode(content: bytes | str, kind: type[T]) -> T:

@@ -29,7 +29,7 @@ Cell = str | int | float | PlusMinus | None
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """`rows` have as many cells as `head`. `note` stands below."""
 
     title: str

@@ -18,9 +18,19 @@ from tests.learning.data_files import manifest
 
 def federation(root: Path, hospitals: int, **change: object) -> Federation:
     options = Options(
-        data=str(root / "set"), image_size=28, algorithm="flop", protection="plain", hospitals=hospitals, rounds=2, batch_size=4,
-        partition="by:site", transport="memory", baselines=False, out=root / "run", **change,
-    )  # fmt: skip
+        data=str(root / "set"),
+        image_size=28,
+        algorithm="flop",
+        protection="plain",
+        hospitals=hospitals,
+        rounds=2,
+        batch_size=4,
+        partition="by:site",
+        transport="memory",
+        baselines=False,
+        out=root / "run",
+        **change,
+    )
     return Federation(prepare(options))
 
 
