@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from learning.evaluation import wilson
+from learning.metrics import wilson
 from simulation.papers.paper import COLUMNS, FRAMEWORKS
 from simulation.papers.studies import Scale, Study
 from simulation.papers.tables import PaperTable, PlusMinus, proportion

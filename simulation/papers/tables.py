@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learning.evaluation import normal_half_width
+from learning.metrics import normal_half_width
 
 
 @dataclass(frozen=True)

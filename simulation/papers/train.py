@@ -101,7 +101,7 @@ def with_data(prepared: Prepared, run: StudyRun, cache: Path) -> Prepared:
 
 
 def subset(index: Index, count: int) -> Index:
-    """About `count` images, with the set's class shares and whole groups; the same for every seed."""
+    """About `count` images with the set's class shares, groups whole; the same for every seed."""
     _, unit = np.unique(
         np.arange(len(index)) if index.groups is None else index.groups, return_inverse=True
     )

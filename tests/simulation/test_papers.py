@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from federation.errors import ConfigError
 from hospital_node.learner import Learner
 from learning.data import DataError, open_dataset
-from learning.evaluation import normal_half_width
+from learning.metrics import normal_half_width
 from simulation.papers import paper, runner
 from simulation.papers.command import experiment_app
 from simulation.papers.declared import STUDIES
