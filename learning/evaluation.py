@@ -1,4 +1,4 @@
-"""What a model gets right on images: its loss, its probabilities, and the confusion counts from which
+"""What a model gets right: its loss, its probabilities, and the confusion counts from which
 every metric of `learning/metrics.py` follows.
 """
 
