@@ -34,7 +34,7 @@ COMMANDS = {
 }
 """Name: the module that holds the typer app `NAME_app`, and a line of help."""
 
-NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {"attack": "attacks.front"}
 """What `import flop` offers: a name, and the module of ours that defines it."""
 
 __all__ = [*NAMES, "__version__"]

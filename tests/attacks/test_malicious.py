@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from attacks import cells, malicious, matrix, report
+from attacks import malicious, observation, words
 from attacks.cells import Cell
+from attacks.measure import measure
 from attacks.pictures import take
 from simulation.run.options import Options
 
@@ -48,10 +49,10 @@ def test_under_plain_it_is_believed() -> None:
 @pytest.mark.parametrize(
     ("adversary", "protection", "verdict"),
     [
-        (cells.OTHER_LAYERS, "masked", "holds"),
-        (cells.OTHER_START, "masked", "holds"),
-        (cells.OTHER_AGGREGATE, "masked", "holds"),
-        (cells.OTHER_AGGREGATE, "plain", "partly"),
+        (observation.OTHER_LAYERS, "masked", "holds"),
+        (observation.OTHER_START, "masked", "holds"),
+        (observation.OTHER_AGGREGATE, "masked", "holds"),
+        (observation.OTHER_AGGREGATE, "plain", "partly"),
     ],
 )
 def test_the_rows_say_what_the_hospitals_said(
@@ -65,12 +66,14 @@ def test_the_rows_say_what_the_hospitals_said(
         image_size=28,
         images=2,
     )
-    row, panel = matrix.run(cell)
-    assert panel is None and row["psnr_median"] is None
-    assert report.verdict(row) == verdict
-    assert report.sentence(row).startswith("The hospitals")
+    row, panel = measure(cell)
+    assert panel is None and row.psnr_median is None
+    assert words.verdict(row) == verdict
+    assert words.sentence(row).startswith("The hospitals")
 
 
 def test_where_nothing_is_checked_the_block_reads_the_images() -> None:
-    row, _ = matrix.run(Cell(attack="imprint", adversary=cells.UNCHECKED, image_size=28, images=4))
-    assert row["psnr_median"] > row["control_psnr"] + 10
+    row, _ = measure(
+        Cell(attack="imprint", adversary=observation.UNCHECKED, image_size=28, images=4)
+    )
+    assert row.psnr_median > row.control_psnr + 10
