@@ -15,7 +15,7 @@ import sys
 COMMANDS = {
     "sim": ("simulation.run.command", "run a whole federation on this machine"),
     "init": (
-        "hospital_node.commands",
+        "hospital_node.founding",
         "begin a federation: federation.toml and the start of the shared model",
     ),
     "keygen": ("hospital_node.commands", "make one party's keys"),

@@ -118,7 +118,7 @@ class StudyRun:
 
         `min_cohort` is the paper's cohort of two, which the product's default refuses.
         """
-        return Options(
+        return Options.of(
             data=self.data,
             image_size=self.image_size,
             model=self.model,

@@ -30,7 +30,7 @@ from hospital_node.summary import figures
 from learning import models, parameters
 from learning.evaluation import evaluate
 from learning.metrics import METRICS, percent, sentence
-from simulation.run.options import Prepared
+from simulation.run.prepare import Prepared
 
 MOST_SKIPPED = 200
 """Skipped images that the merged summary names."""
