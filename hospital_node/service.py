@@ -44,7 +44,7 @@ from hospital_node.storage import Storage
 from hospital_node.summary import about, figures
 from hospital_node.worker import BaselinesDone, Failed, Result, Tested, TrainingDone, Worker
 from learning import device
-from learning.evaluation import metrics
+from learning.metrics import measure, sentence
 
 PROGRESS_S = 1.0
 HELLO_S = 10.0
@@ -72,8 +72,8 @@ class Node:
             raise ConfigError(f"{hospital.path}: hospital.device: {error}") from None
         self.start = model.read_start(hospital.start_path, config)
         self.data = local_data.load(hospital.settings.data, config, hospital.out / "images.cache")
-        for sentence in self.data.skipped[:20]:
-            tell(f"skipped an image: {sentence}")
+        for skipped in self.data.skipped[:20]:
+            tell(f"skipped an image: {skipped}")
         if not len(self.data.train):
             raise ConfigError(
                 f"{hospital.path}: data: no image is left to train on; lower data.test_fraction or"
@@ -236,20 +236,17 @@ class Node:
                 )
             case Tested(round=round_, scores=scores):
                 self.confusion = scores.confusion
-                found = metrics(scores.confusion)
                 line = self._line(round_)
                 line["protect_seconds"] = session.protecting.lap()
                 line |= {
-                    "accuracy": found.accuracy,
-                    "balanced_accuracy": found.balanced_accuracy,
+                    **measure(scores.confusion),
                     "test_loss": _finite(scores.loss),
                 }
                 if session.clipped is not None:
                     line["clipped"] = session.clipped
                 self.storage.add_metrics(line)
-                score = (
-                    "" if found.accuracy is None else f": local test {100 * found.accuracy:.1f} %"
-                )
+                told = sentence(measure(scores.confusion))
+                score = f": local test {told}" if told else ""
                 self.tell(
                     f"round {round_} of {self.hospital.config.federation.rounds} is done{score}"
                 )

@@ -24,6 +24,8 @@ from federation.errors import ConfigError
 from federation.files import write_whole
 from federation.layout import Layout
 from federation.model import SharedModel
+from federation.records import files
+from federation.records.summary import HospitalSummary, MetricsLine
 from hospital_node.standing import Memory
 
 try:
@@ -136,12 +138,13 @@ class Storage:
         self.write_memory(memory)
 
     def add_metrics(self, line: dict[str, Any]) -> None:
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        """Append a round's line to metrics.jsonl."""
+        files.append(self.folder / "metrics.jsonl", files.from_dict(line, MetricsLine))
 
     def metrics(self) -> list[dict[str, Any]]:
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """Return the lines of metrics.jsonl."""
+        lines = files.read_lines(self.folder / "metrics.jsonl", MetricsLine)
+        return [files.to_dict(line) for line in lines]
 
     def finished(self, run: bytes) -> bool:
         """Whether this run's summary says that it is over."""
@@ -152,4 +155,6 @@ class Storage:
         return bool(run) and summary.get("run") == run.hex() and summary.get("finished") is True
 
     def write_summary(self, summary: dict[str, Any]) -> None:
-        write_whole(self.folder / "summary.json", json.dumps(summary, indent=1), durable=True)
+        """Write summary.json; it is on the disk when this returns."""
+        found = files.from_dict({"kind": "hospital", **summary}, HospitalSummary)
+        files.write(self.folder / "summary.json", found, durable=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from federation.config import FederationConfig
-from federation.records.summary import Figures, HospitalSummary, MetricsLine
+from federation.records.summary import Figures
 from hospital_node.learner import Learner
 from hospital_node.session import Session
+from hospital_node.storage import Storage
 from learning.metrics import accuracy_interval, measure, sensitivity
 
 
@@ -32,37 +33,28 @@ def about(
     config: FederationConfig,
     session: Session,
     learner: Learner,
-    lines: Sequence[MetricsLine],
-    confusion: ArrayLike,
-    baselines: Mapping[str, ArrayLike],
-    finished: bool,
-) -> HospitalSummary:
-    """Return the summary of a hospital's run.
-
-    Args:
-        lines: Its metrics.jsonl.
-        confusion: Counts of the last local test.
-        baselines: Their counts, by name.
-    """
+    storage: Storage,
+    confusion: np.ndarray,
+) -> dict[str, Any]:
+    """Everything but the baselines and whether the run was finished."""
     train, test = learner.data.class_counts(learner.classes)
-    return HospitalSummary(
-        id=identifier,
-        run=session.memory.run.hex(),
-        algorithm=config.federation.algorithm,
-        protection=config.protection.kind,
-        model=config.model.name,
-        classes=list(config.model.classes),
-        round=session.shared.round,
-        train_examples=train,
-        test_examples=test,
-        shared_parameters=session.shared.layout.size,
-        private_parameters=int(sum(tensor.size for tensor in learner.private.values())),
-        local_test=figures(confusion),
-        baselines={name: figures(counts) for name, counts in baselines.items()},
-        skipped_images=list(learner.data.skipped),
-        partition_notes=list(learner.data.notes),
-        train_seconds=sum(line.train_seconds or 0.0 for line in lines),
-        protect_seconds=sum(line.protect_seconds or 0.0 for line in lines),
-        device=str(learner.device),
-        finished=finished,
-    )
+    lines = storage.metrics()
+    return {
+        "id": identifier,
+        "run": session.memory.run.hex(),
+        "algorithm": config.federation.algorithm,
+        "protection": config.protection.kind,
+        "model": config.model.name,
+        "classes": list(config.model.classes),
+        "round": session.shared.round,
+        "train_examples": train,
+        "test_examples": test,
+        "shared_parameters": session.shared.layout.size,
+        "private_parameters": int(sum(tensor.size for tensor in learner.private.values())),
+        "local_test": figures(confusion),
+        "skipped_images": list(learner.data.skipped),
+        "partition_notes": list(learner.data.notes),
+        "train_seconds": sum(line.get("train_seconds", 0.0) for line in lines),
+        "protect_seconds": sum(line.get("protect_seconds", 0.0) for line in lines),
+        "device": str(learner.device),
+    }

@@ -42,7 +42,12 @@ def decode(content: bytes | str, kind: type[T]) -> T:
         msgspec.ValidationError: If it is JSON, but not such a record.
         msgspec.DecodeError: If it is not JSON.
     """
-    return msgspec.convert(_gather(msgspec.json.decode(content), inspect.type_info(kind)), kind)
+    return from_dict(msgspec.json.decode(content), kind)
+
+
+def from_dict(value: Any, kind: type[T]) -> T:
+    """The inverse of `to_dict`. Raises msgspec.ValidationError."""
+    return msgspec.convert(_gather(value, inspect.type_info(kind)), kind)
 
 
 def write(path: Path, record: msgspec.Struct, *, durable: bool = False) -> None:

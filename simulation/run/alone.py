@@ -21,7 +21,8 @@ from hospital_node.storage import Storage
 from hospital_node.summary import figures
 from learning import device
 from learning.data import LocalData
-from learning.evaluation import evaluate, metrics
+from learning.evaluation import evaluate
+from learning.metrics import measure
 from simulation.run.federate import Stop, Stopped, load_divided
 from simulation.run.prepare import Prepared
 from simulation.run.seeds import own_secret, run_id
@@ -96,12 +97,7 @@ class Alone:
                 learner.model, data.images, data.labels, classes, self.where, rows=data.test
             )
             self.confusions[number] = scores.confusion
-            found = metrics(scores.confusion)
-            line = {
-                "round": round_,
-                "accuracy": found.accuracy,
-                "balanced_accuracy": found.balanced_accuracy,
-            }
+            line = {"round": round_, **measure(scores.confusion)}
             line["train_loss"] = losses[number if len(losses) > 1 else 0]
             self.storages[number].add_metrics(
                 {**line, "test_loss": None if np.isnan(scores.loss) else scores.loss}
@@ -139,6 +135,16 @@ class Alone:
             train, test = data.class_counts(len(self.prepared.config.model.classes))
             summary = {
                 "id": self.prepared.ids[number],
+                "run": run.hex(),
+                "algorithm": self.prepared.options.algorithm,
+                "protection": "none",
+                "model": self.prepared.config.model.name,
+                "classes": list(self.prepared.config.model.classes),
+                "round": self.prepared.options.rounds,
+                "shared_parameters": 0,
+                "private_parameters": 0,
+                "train_seconds": 0.0,
+                "protect_seconds": 0.0,
                 "train_examples": train,
                 "test_examples": test,
                 "local_test": figures(self.confusions[number]),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 
@@ -22,6 +19,7 @@ from federation.effects import Applied, Effect
 from federation.errors import ConfigError
 from federation.records.events import Logged
 from federation.records.state import RunProgress, Status
+from federation.records.summary import CoordinatorSummary
 from hospital_node.learner import Learner, accuracy
 from hospital_node.local_data import divide
 from hospital_node.session import Session
@@ -30,7 +28,7 @@ from hospital_node.storage import Storage
 from hospital_node.summary import about, figures
 from learning import device
 from learning.data import Dataset, LocalData, load_parts
-from learning.evaluation import metrics
+from learning.metrics import measure
 from simulation.run.memory import MemoryFederation
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, admit
@@ -107,12 +105,10 @@ class LearnerBody:
         self.learner.adopt(session.shared.vector, effect.counted)
         scores = self.learner.test()
         self.confusion = scores.confusion
-        found = metrics(scores.confusion)
         line = self.line if self.line.get("round") == effect.round else {"round": effect.round}
         line |= {
             "counted": effect.counted,
-            "accuracy": found.accuracy,
-            "balanced_accuracy": found.balanced_accuracy,
+            **measure(scores.confusion),
         }
         line["protect_seconds"] = session.protecting.lap()
         line["test_loss"] = None if np.isnan(scores.loss) else scores.loss
@@ -234,17 +230,12 @@ class Federation:
         if self.watch is not None:
             self.watch(self.keeper.snapshot(time.monotonic() - self.began))
 
-    def coordinator_summary(self) -> dict[str, Any]:
+    def coordinator_summary(self) -> CoordinatorSummary:
         """What the coordinator's process would write."""
         seconds = time.monotonic() - self.began
-        found = self.keeper.summary(seconds, self.bus.aggregating.lap())
-        return dict(msgspec.to_builtins(found))
+        return self.keeper.summary(seconds, self.bus.aggregating.lap())
 
 
 def _unused_transport() -> tuple[bytes, bytes]:
     """In memory nobody connects; the roster still wants keys that differ."""
     return secrets.token_bytes(32), secrets.token_bytes(32)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}

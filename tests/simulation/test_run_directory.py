@@ -44,7 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(
-            METRICS, "kappa", Metric("kappa", "agreement beyond chance", kappa, text="{:.2f}".format)
+            METRICS,
+            "kappa",
+            Metric("kappa", "agreement beyond chance", kappa, text="{:.2f}".format),
         )
         said = run(out, record=True)
     (out / "said.txt").write_text("\n".join(said))
