@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from federation.config import FederationConfig
-from federation.records.summary import Figures
-from hospital_node.learner import Learner
-from hospital_node.session import Session
-from hospital_node.storage import Storage
+from federation.model import SharedModel
+from federation.records.summary import Figures, HospitalSummary, MetricsLine
+from hospital_node.work import LearnerFacts
 from learning.metrics import accuracy_interval, measure, sensitivity
 
 
@@ -28,33 +27,48 @@ def figures(confusion: ArrayLike) -> Figures:
     )
 
 
-def about(
+def summarise(
     identifier: str,
+    run: bytes,
     config: FederationConfig,
-    session: Session,
-    learner: Learner,
-    storage: Storage,
-    confusion: np.ndarray,
-) -> dict[str, Any]:
-    """Everything but the baselines and whether the run was finished."""
-    train, test = learner.data.class_counts(learner.classes)
-    lines = storage.metrics()
-    return {
-        "id": identifier,
-        "run": session.memory.run.hex(),
-        "algorithm": config.federation.algorithm,
-        "protection": config.protection.kind,
-        "model": config.model.name,
-        "classes": list(config.model.classes),
-        "round": session.shared.round,
-        "train_examples": train,
-        "test_examples": test,
-        "shared_parameters": session.shared.layout.size,
-        "private_parameters": int(sum(tensor.size for tensor in learner.private.values())),
-        "local_test": figures(confusion),
-        "skipped_images": list(learner.data.skipped),
-        "partition_notes": list(learner.data.notes),
-        "train_seconds": sum(line.get("train_seconds", 0.0) for line in lines),
-        "protect_seconds": sum(line.get("protect_seconds", 0.0) for line in lines),
-        "device": str(learner.device),
-    }
+    shared: SharedModel,
+    learner: LearnerFacts,
+    lines: Sequence[MetricsLine],
+    confusion: ArrayLike,
+    baselines: Mapping[str, ArrayLike],
+    finished: bool,
+    alone: str = "",
+) -> HospitalSummary:
+    """Return the summary of a run.
+
+    Args:
+        identifier: The hospital's.
+        run: The run's id.
+        shared: The shared model as it is now.
+        lines: The hospital's metrics.jsonl.
+        confusion: Counts of the last local test.
+        baselines: The baselines' counts, by name.
+        finished: Whether the run is over.
+        alone: The algorithm, if there was no federation and so nothing to protect.
+    """
+    return HospitalSummary(
+        id=identifier,
+        run=run.hex(),
+        algorithm=alone or config.federation.algorithm,
+        protection="none" if alone else config.protection.kind,
+        model=config.model.name,
+        classes=list(config.model.classes),
+        round=shared.round,
+        train_examples=learner.train_examples,
+        test_examples=learner.test_examples,
+        shared_parameters=shared.layout.size,
+        private_parameters=learner.private_parameters,
+        local_test=figures(confusion),
+        baselines={name: figures(counts) for name, counts in baselines.items()},
+        skipped_images=list(learner.skipped),
+        partition_notes=list(learner.notes),
+        train_seconds=sum(line.train_seconds or 0.0 for line in lines),
+        protect_seconds=sum(line.protect_seconds or 0.0 for line in lines),
+        device=learner.device,
+        finished=finished,
+    )

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import binary_auroc
 
-from learning.metrics import measure
 from learning.training import to_input
 
 
@@ -96,15 +95,3 @@ def auroc(probabilities: np.ndarray, truth: np.ndarray | Tensor) -> float | None
         for c in defined.nonzero().flatten().tolist()
     ]
     return float(torch.stack(per_class).mean())
-
-
-@dataclass(frozen=True)
-class Metrics:
-    accuracy: float | None
-    balanced_accuracy: float | None
-
-
-def metrics(counts: np.ndarray) -> Metrics:
-    """The two headline metrics of confusion counts."""
-    found = measure(counts)
-    return Metrics(found["accuracy"], found["balanced_accuracy"])

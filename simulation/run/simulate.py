@@ -19,8 +19,9 @@ from federation.records import files
 from federation.records.state import Status
 from federation.records.summary import CoordinatorSummary, HospitalSummary, RunSummary
 from learning import device as devices
+from learning.data import Dataset
 from simulation.report.report import write_report
-from simulation.run.alone import Alone
+from simulation.run.alone import Unfederated
 from simulation.run.federate import Federation, Stopped
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, prepare
@@ -60,7 +61,10 @@ class Stop:
 
 
 def simulate(
-    options: Options, console: Console | None = None, watch: Watch | None = None
+    options: Options,
+    console: Console | None = None,
+    watch: Watch | None = None,
+    dataset: Dataset | None = None,
 ) -> RunSummary:
     """Run a federation and write its run directory.
 
@@ -71,6 +75,7 @@ def simulate(
         options: What is asked for.
         console: Where progress is shown; by default nowhere.
         watch: Called with a snapshot of the federation whenever something has happened.
+        dataset: The data, if it is not what `options.data` names; in memory only.
 
     Returns:
         What summary.json holds.
@@ -85,16 +90,22 @@ def simulate(
     fresh = not options.out.exists()
     try:
         with Stop() as stop:
-            return _simulate(options, console or Console(quiet=True), watch, stop)
+            return _simulate(options, console or Console(quiet=True), watch, stop, dataset)
     except BaseException:
         if fresh:
             _clean(options.out)
         raise
 
 
-def _simulate(options: Options, console: Console, watch: Watch | None, stop: Stop) -> RunSummary:
+def _simulate(
+    options: Options,
+    console: Console,
+    watch: Watch | None,
+    stop: Stop,
+    dataset: Dataset | None,
+) -> RunSummary:
     began = time.monotonic()
-    prepared = prepare(options)
+    prepared = prepare(options, dataset)
     play = _alone if options.alone else _memory if options.transport == "memory" else _zmq
     with _Shown(console, watch) as show:
         completed, coordinator = play(prepared, stop, show, console)
@@ -168,19 +179,19 @@ def _memory(
         console.print("stopped")
     federation.save()
     coordinator = federation.coordinator_summary()
-    federation.summaries(prepared.options.baselines, stop)
+    federation.summarise()
     return coordinator.rounds_completed, coordinator
 
 
 def _alone(
     prepared: Prepared, stop: Stop, watch: Watch, console: Console
 ) -> tuple[int, CoordinatorSummary | None]:
-    alone = Alone(prepared, stop, watch)
+    alone = Unfederated(prepared, stop, watch)
     try:
         alone.play()
     except Stopped:
         console.print("stopped")
-    alone.summaries(prepared.options.baselines and not stop())
+    alone.summarise(prepared.options.baselines and not stop())
     return 0 if stop() else prepared.options.rounds, None
 
 
