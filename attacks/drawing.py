@@ -1,4 +1,4 @@
-"""Pictures of the report. Nothing here uses pyplot, so the caller's matplotlib stays as it is."""
+"""Pictures of answers and of the report, as PNG files. The caller's matplotlib stays as it is."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from attacks.cells import Cell
 from attacks.row import Row
+from simulation.report.kit import BLUE, LIGHT_BLUE, SOFT, Drawing, colours, drawing
 
 ENLARGED = 8
 PANELS = {
@@ -40,13 +39,6 @@ AXES = (
 )
 
 
-def canvas(width: float, height: float) -> Figure:
-    """Return a figure of this size in inches that draws with Agg and is known to no pyplot."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def pixels(image: np.ndarray) -> np.ndarray:
     """(C, H, W) in [0, 1] to (H, W) or (H, W, 3), clipped."""
     shown: np.ndarray = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
@@ -62,66 +54,56 @@ def save_images(images: np.ndarray, folder: Path) -> None:
             small.resize(size, Image.Resampling.NEAREST).save(folder / f"{case}-{place}.png")
 
 
-def side_by_side(lines: Sequence[tuple[str, np.ndarray]]) -> Figure:
-    """Return a figure with one line of images (n, C, H, W) per title."""
+def side_by_side(lines: Sequence[tuple[str, np.ndarray]], dpi: int = 110) -> Drawing:
+    """Draw one line of images (n, C, H, W) per title."""
     count = len(lines[0][1])
-    figure = canvas(0.95 * count + 0.1, 1.12 * len(lines))
-    axes = figure.subplots(len(lines), count, squeeze=False)
-    for row, (label, images) in zip(axes, lines, strict=True):
-        row[0].set_title(label, fontsize=7, loc="left", pad=2)
-        for place, image in zip(row, images, strict=False):
-            place.imshow(pixels(image), cmap="gray", vmin=0, vmax=1)
-        for place in row:
-            place.set_axis_off()
-    figure.tight_layout(pad=0.2)
-    return figure
+    size = {"height": 1.12 * len(lines), "width": 0.95 * count + 0.1}
+    with drawing(**size, rows=len(lines), columns=count, dpi=dpi) as drawn:
+        for row, (label, images) in zip(drawn.panels, lines, strict=True):
+            row[0].set_title(label, fontsize=7, loc="left", pad=2)
+            for place, image in zip(row, images, strict=False):
+                place.imshow(pixels(image), cmap="gray", vmin=0, vmax=1)
+            for place in row:
+                place.set_axis_off()
+    return drawn
 
 
-def bars(values: np.ndarray, labels: Sequence[str], what: str, measure: str) -> Figure:
-    """Return a figure with one group of bars per case of `values` (cases, labels)."""
-    figure = canvas(1.5 + 0.5 * len(labels), 2.8)
-    place = figure.subplots()
+def bars(values: np.ndarray, labels: Sequence[str], what: str, measure: str) -> Drawing:
+    """Draw one group of bars per label, with a bar for each case of `values` (cases, labels)."""
     width = 0.8 / len(values)
-    for case, row in enumerate(values):
-        place.bar(
-            np.arange(len(labels)) + case * width, row, width, label=f"observation {case + 1}"
-        )
-    place.set_xticks(np.arange(len(labels)) + 0.4 - width / 2, labels)
-    place.set_xlabel(what)
-    place.set_ylabel(measure)
-    place.legend(fontsize=7)
-    figure.tight_layout()
-    return figure
+    shades = colours(len(values))
+    with drawing(2.8, 1.5 + 0.5 * len(labels)) as drawn:
+        for case, row in enumerate(values):
+            where = np.arange(len(labels)) + case * width
+            name = f"observation {case + 1}"
+            drawn.axes.bar(where, row, width, label=name, color=shades[case])
+        drawn.axes.set_xticks(np.arange(len(labels)) + 0.4 - width / 2, labels)
+        drawn.axes.set_xlabel(what)
+        drawn.axes.set_ylabel(measure)
+        drawn.axes.legend(fontsize=7)
+    return drawn
 
 
-def png(figure: Figure) -> bytes:
-    """Return the figure as a PNG file."""
-    drawn = io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=110)
-    return drawn.getvalue()
-
-
-def panel(source: Path, target: Path) -> str | None:
+def panel(source: Path) -> bytes | None:
     """Draw the pictures of a cell: originals, below them the reconstructions, below those what the
-    same attack found in another's update. Returns the file's name, None if there are no pictures.
+    same attack found in another's update. Returns None if there are no pictures.
     """
     if not source.exists():
         return None
     with np.load(source, allow_pickle=False) as arrays:
         lines = [(said, arrays[name]) for name, said in PANELS.items() if name in arrays]
-    drawn = io.BytesIO()
-    side_by_side(lines).savefig(drawn, dpi=72)
-    picture = Image.open(drawn)
+    picture = Image.open(io.BytesIO(side_by_side(lines, dpi=100).png))
     # noise does not compress: one channel if the images have one, a palette if they have three
     grey = lines[0][1].shape[1] == 1
     small = picture.convert("L") if grey else picture.convert("RGB").quantize(256)
-    small.save(target, optimize=True)
-    return target.name
+    written = io.BytesIO()
+    small.save(written, format="png", optimize=True)
+    return written.getvalue()
 
 
-def curve(cells: Sequence[Cell], rows: Sequence[Row], axis: Axis, folder: Path) -> str | None:
+def curve(cells: Sequence[Cell], rows: Sequence[Row], axis: Axis) -> bytes | None:
     """Draw the PSNR of the base cell's attack along one axis; everything else is as in the first
-    cell. Returns the file's name, None if there are fewer than two points.
+    cell. Returns None if there are fewer than two points.
     """
     base = asdict(cells[0])
     points = sorted(
@@ -140,22 +122,19 @@ def curve(cells: Sequence[Cell], rows: Sequence[Row], axis: Axis, folder: Path) 
     x, low, middle, high, control = (
         np.array(column, float) for column in zip(*points, strict=True)
     )
-    figure = canvas(4, 2.8)
-    place = figure.subplots()
-    place.plot(x, middle, "o-", color="#b03030", label="attack, median")
-    place.fill_between(x, low, high, color="#b03030", alpha=0.2, label="quartiles")
-    place.plot(x, control, "--", color="#555", label="best control")
-    if axis.scale == "log":
-        place.set_xscale("symlog", linthresh=min((v for v in x if v > 0), default=1.0))
-    else:
-        place.set_xticks(x)
-    place.set_xlabel(axis.label)
-    place.set_ylabel("PSNR, dB")
-    place.legend(fontsize=7)
-    figure.tight_layout()
-    name = f"curve-{axis.field}.png"
-    figure.savefig(folder / name, dpi=110)
-    return name
+    with drawing(2.8, 4.0, dpi=120) as drawn:
+        place = drawn.axes
+        place.plot(x, middle, "o-", color=BLUE, label="attack, median")
+        place.fill_between(x, low, high, color=LIGHT_BLUE, alpha=0.35, label="quartiles")
+        place.plot(x, control, "--", color=SOFT, label="best control")
+        if axis.scale == "log":
+            place.set_xscale("symlog", linthresh=min((v for v in x if v > 0), default=1.0))
+        else:
+            place.set_xticks(x)
+        place.set_xlabel(axis.label)
+        place.set_ylabel("PSNR, dB")
+        place.legend(fontsize=7)
+    return drawn.png
 
 
 def _only(field: str, cell: dict[str, object], base: dict[str, object]) -> bool:

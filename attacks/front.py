@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import nn
 
-from attacks import drawing, scores
+from attacks import scores
 from attacks.kinds import kind_of
 from attacks.methods import Answer, Attack, Membership, Reconstruction, Settings, find
 from attacks.methods import LabelShares as Shares
@@ -74,11 +74,11 @@ class Leak:
 
     def show(self) -> Figure:
         """Return a matplotlib figure of the answer, beside the truth if it was given."""
-        return kind_of(self.attack).figure(self.answer, self.truth)
+        return kind_of(self.attack).draw(self.answer, self.truth).figure
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows of it."""
-        return drawing.png(self.show())
+        return kind_of(self.attack).draw(self.answer, self.truth).png
 
     def __repr__(self) -> str:
         answer = self.answer

@@ -15,7 +15,7 @@ from attacks.pictures import Pictures, take
 from attacks.trials import Trial, play
 from simulation.run.options import Options
 
-ONE_STEP = Options(
+ONE_STEP = Options.of(
     image_size=32,
     rounds=1,
     batch_size=1,
@@ -26,7 +26,7 @@ ONE_STEP = Options(
     bits=0,
 )
 KNOWN = SideKnowledge(batch_size=1)
-KNOWN_STEP = replace(KNOWN, learning_rate=ONE_STEP.lr, local_steps=1)
+KNOWN_STEP = replace(KNOWN, learning_rate=ONE_STEP.agreed.training.lr, local_steps=1)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def trials(pictures: Pictures, options: Options, per_round: int) -> list[Trial]:
     for at in range(0, len(pictures.images), per_round):
         part = slice(at, at + per_round)
         count = len(pictures.images[part])
-        wanted = replace(options, hospitals=count, seed=options.seed + at, min_cohort=min(3, count))
+        wanted = options.but(hospitals=count, seed=options.seed + at, min_cohort=min(3, count))
         found += play(pictures.images[part], pictures.labels[part], pictures.classes, wanted)
     return found
 

@@ -35,8 +35,8 @@ from attacks.methods._replica import Replica
 from attacks.observation import Case
 from attacks.throughput import rate
 
-FEDAVG_LENET = replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg")
-FLOP_LENET = replace(ONE_STEP, model="lenet-dlg")
+FEDAVG_LENET = ONE_STEP.but(model="lenet-dlg", algorithm="fedavg")
+FLOP_LENET = ONE_STEP.but(model="lenet-dlg")
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def private_head(scale: Scale, model: str, threshold: float) -> Gate:
 
     def run() -> Figure:
         pictures = scale.pictures(scale.xrays)
-        found = trials(pictures, replace(ONE_STEP, model=model), 1)
+        found = trials(pictures, ONE_STEP.but(model=model), 1)
         settings = scale.settings(scale.steps, scale.restarts)
         result = varpro_method.ATTACK.run([Case(t.observation, KNOWN) for t in found], settings)
         db, best = psnrs(result.images, found), controls(found, pictures.mean)
@@ -164,7 +164,7 @@ def _advantage(scale: Scale, protection: str, hospitals: int, collude: bool = Fa
     """
     pictures = scale.pictures(scale.xrays, max(2, scale.images // hospitals) * hospitals)
     bits = 0 if protected.reads_updates(protection) else BITS
-    found = trials(pictures, replace(FLOP_LENET, protection=protection, bits=bits), hospitals)
+    found = trials(pictures, FLOP_LENET.but(protection=protection, bits=bits), hospitals)
     if collude:
         found = after_collusion(pictures, FLOP_LENET, found)
     cases = [readable(trial) for trial in found]

@@ -26,7 +26,8 @@ from federation.messages import Aggregate, Message
 from learning.randomness import seeded
 from simulation.run.federate import Federation
 from simulation.run.memory import Fault
-from simulation.run.options import Options, Prepared
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared
 
 PATIENCES = 4.0  # how long a run whose hospitals refuse is watched
 

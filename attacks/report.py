@@ -7,21 +7,24 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import jinja2
-
 from attacks import drawing, words
 from attacks.cells import Cell
 from attacks.gates import Gate
+from attacks.kinds._kind import HOLDS, LEAKS, NOT_TRIED, NOTHING, PARTLY
 from attacks.kinds.images import CLEAR
 from attacks.methods import find
 from attacks.row import COLUMNS, Row
 from federation.files import write_whole
+from simulation.report import kit
 
 GUESSES = {
     "control_grey": "mid-grey, without looking at anything",
     "control_mean": "the mean image of comparable data",
     "control_unrelated": "the same attack on another hospital's update",
 }
+
+COLOURS = {LEAKS: "bad", PARTLY: "warn", NOTHING: "fair", HOLDS: "good", NOT_TRIED: "plain"}
+"""The page kit's colour of each verdict."""
 
 
 def write(
@@ -50,26 +53,40 @@ def write(
             "theme": words.theme(cell),
             "sentence": words.sentence(row),
             "verdict": words.verdict(row),
-            "panel": drawing.panel(out / "cells" / f"{cell.key}.npz", pictures / f"{cell.key}.png"),
+            "panel": _kept(
+                pictures / f"{cell.key}.png", drawing.panel(out / "cells" / f"{cell.key}.npz")
+            ),
         }
         for cell, row in zip(cells, rows, strict=True)
     ]
-    curves = [drawing.curve(cells, rows, axis, pictures) for axis in drawing.AXES]
+    curves = [
+        (axis.label, _kept(pictures / f"curve-{axis.field}.png", drawing.curve(cells, rows, axis)))
+        for axis in drawing.AXES
+    ]
     guesses = [(said, getattr(rows[0], name)) for name, said in GUESSES.items()]
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True
-    )
-    page = environment.get_template("report.html").render(
+    page = kit.render(
+        "report.html",
+        Path(__file__).parent,
+        title="What the coordinator can reconstruct",
+        kind="Leakage matrix",
         themes=[(name, [r for r in shown if r["theme"] == name]) for name in words.THEMES],
-        guesses=[(said, figure) for said, figure in guesses if figure is not None],
+        guesses=[(said, f"{figure:.1f}") for said, figure in guesses if figure is not None],
         gates=[asdict(gate) for gate in gates],
-        curves=[name for name in curves if name],
+        curves=[(label, source) for label, source in curves if source],
         about=about,
         headline=words.headline(rows),
         clear=CLEAR,
+        colours=COLOURS,
     )
     write_whole(out / "report.html", page)
     return out / "report.html"
+
+
+def _kept(path: Path, png: bytes | None) -> str:
+    """Write the picture beside the page, for who wants to use it elsewhere; return its `src`."""
+    if png is not None:
+        path.write_bytes(png)
+    return kit.embedded(png)
 
 
 def _write_csv(path: Path, rows: Sequence[Row]) -> None:

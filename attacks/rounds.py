@@ -59,7 +59,7 @@ def options(cell: Cell, together: int, at: int) -> Options:
     """The federation of a cell: `together` hospitals with one batch each, over which they make
     `local_steps` passes a round. `at` is the first image's place and changes the seed.
     """
-    return Options(
+    return Options.of(
         image_size=cell.image_size,
         model=cell.model,
         algorithm=cell.algorithm,

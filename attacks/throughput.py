@@ -21,7 +21,7 @@ def rate(scale: Scale, count: int, together: int = 32, repeats: int = 10) -> flo
     """
     pictures = scale.pictures(scale.colour, together)
     part = replace(pictures, images=pictures.images[:1], labels=pictures.labels[:1])
-    [trial] = trials(part, replace(ONE_STEP, model="lenet-dlg", algorithm="fedavg"), 1)
+    [trial] = trials(part, ONE_STEP.but(model="lenet-dlg", algorithm="fedavg"), 1)
     replica = Replica([Case(trial.observation, KNOWN_STEP)], count, device=scale.device)
     image = replica.random_images(torch.Generator().manual_seed(0))
     labels = torch.zeros(count, 1, dtype=torch.int64, device=scale.device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,8 @@ from attacks.observation import Observation
 from attacks.recorded import load
 from learning.data import arrays
 from simulation.run.federate import Federation
-from simulation.run.options import Options, Prepared, make_config
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True)
@@ -44,13 +45,10 @@ def arrange(
     images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, folder: Path
 ) -> Prepared:
     """Prepare a recorded federation in memory on these images alone, to be started in `folder`."""
-    wanted = replace(
-        options, out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
+    wanted = options.but(
+        out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
     )
-    dataset = arrays(images, labels, classes)
-    setup = folder / "setup"
-    setup.mkdir()
-    return Prepared(wanted, setup, make_config(wanted, dataset, setup), dataset)
+    return prepare(wanted, arrays(images, labels, classes))
 
 
 def play(

@@ -11,6 +11,7 @@ from functools import reduce
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from attacks.observation import Arrays, Observation
 from attacks.trials import Trial, Truth
@@ -116,17 +117,15 @@ def play_frozen(
     start = fresh_state(
         options.model, channels=channels, image_size=size, classes=len(classes), seed=options.seed
     )
+    training = options.agreed.training
     settings = TrainSettings(
-        epochs=options.local_epochs,
-        batch_size=options.batch_size,
-        lr=options.lr,
-        optimizer=options.optimizer,
+        **structs.asdict(training),
         freeze_batchnorm=True,
     )
     head: Mapping[str, np.ndarray] = {name: start[name] for name in parts.private}
     trials = []
-    for at in range(0, len(images), options.batch_size):
-        mine, answers = (x[at : at + options.batch_size] for x in (images, labels))
+    for at in range(0, len(images), training.batch_size):
+        mine, answers = (x[at : at + training.batch_size] for x in (images, labels))
         after = train(options.model, start, mine, answers, settings, classes=len(classes))
         seen = observe(
             options.model,

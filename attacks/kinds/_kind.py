@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from attacks.cells import Cell
 from attacks.methods import Answer, Attack, Settings
@@ -17,6 +16,7 @@ from attacks.observation import Case
 from attacks.pictures import Pictures
 from attacks.row import Row
 from attacks.trials import Trial, Truth
+from simulation.report.kit import Drawing
 
 Panel = dict[str, np.ndarray]
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -59,12 +59,12 @@ class Kind(ABC, Generic[AnswerT]):
         """Return what a program may want to read of an answer, as JSON values."""
 
     @abstractmethod
-    def figure(self, answer: AnswerT, truth: Sequence[Truth] | None) -> Figure:
+    def draw(self, answer: AnswerT, truth: Sequence[Truth] | None) -> Drawing:
         """Draw the answer, beside the truth if it is known."""
 
     def save(self, answer: AnswerT, folder: Path) -> None:
         """Write the answer into a folder that exists; by default as one picture."""
-        self.figure(answer, None).savefig(folder / "answer.png", dpi=110)
+        (folder / "answer.png").write_bytes(self.draw(answer, None).png)
 
 
 def better_than_chance(figure: float | None, chance: float | None) -> str:

@@ -8,7 +8,6 @@ from dataclasses import replace as changed
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from attacks import drawing, protected, scores
@@ -17,6 +16,7 @@ from attacks.methods import Reconstruction
 from attacks.observation import Case
 from attacks.row import Row
 from attacks.trials import Truth
+from simulation.report.kit import Drawing
 
 CLEAR = 25.0  # dB: recognisable at a glance
 TOLD_APART = 0.3  # of the images, among some two hundred
@@ -76,7 +76,7 @@ class ImagesKind(Kind[Reconstruction]):
         objective = None if answer.objective is None else [float(v) for v in answer.objective]
         return {"objective": objective}
 
-    def figure(self, answer: Reconstruction, truth: Sequence[Truth] | None) -> Figure:
+    def draw(self, answer: Reconstruction, truth: Sequence[Truth] | None) -> Drawing:
         if truth is None:
             found = np.concatenate(list(answer.images))
             return drawing.side_by_side([("from the update", found)])

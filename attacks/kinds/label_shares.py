@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from attacks import drawing
@@ -14,6 +13,7 @@ from attacks.methods import LabelShares
 from attacks.row import Row
 from attacks.scores import total_variation_distance
 from attacks.trials import Truth
+from simulation.report.kit import Drawing
 
 
 class LabelSharesKind(Kind[LabelShares]):
@@ -51,6 +51,6 @@ class LabelSharesKind(Kind[LabelShares]):
     def facts(self, answer: LabelShares) -> dict[str, object]:
         return {"shares": answer.shares.tolist()}
 
-    def figure(self, answer: LabelShares, truth: Sequence[Truth] | None) -> Figure:
+    def draw(self, answer: LabelShares, truth: Sequence[Truth] | None) -> Drawing:
         labels = [str(i) for i in range(answer.shares.shape[1])]
         return drawing.bars(answer.shares, labels, "class", "estimated share of the images")

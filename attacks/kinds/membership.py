@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from attacks import drawing, scores
@@ -13,6 +12,7 @@ from attacks.kinds._kind import Kind, Panel, Scene, better_than_chance
 from attacks.methods import Membership
 from attacks.row import Row
 from attacks.trials import Truth
+from simulation.report.kit import Drawing
 
 CHANCE = 0.5
 
@@ -48,6 +48,6 @@ class MembershipKind(Kind[Membership]):
     def facts(self, answer: Membership) -> dict[str, object]:
         return {"scores": answer.scores.tolist()}
 
-    def figure(self, answer: Membership, truth: Sequence[Truth] | None) -> Figure:
+    def draw(self, answer: Membership, truth: Sequence[Truth] | None) -> Drawing:
         labels = [str(i) for i in range(answer.scores.shape[1])]
         return drawing.bars(answer.scores, labels, "candidate", "explains this part of the update")

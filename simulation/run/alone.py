@@ -23,7 +23,7 @@ from learning import device
 from learning.data import LocalData
 from learning.evaluation import evaluate, metrics
 from simulation.run.federate import Stop, Stopped, load_divided
-from simulation.run.options import Prepared
+from simulation.run.prepare import Prepared
 from simulation.run.seeds import own_secret, run_id
 
 Watch = Callable[[Status], None]

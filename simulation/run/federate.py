@@ -32,7 +32,8 @@ from learning import device
 from learning.data import Dataset, LocalData, load_parts
 from learning.evaluation import metrics
 from simulation.run.memory import MemoryFederation
-from simulation.run.options import Options, Prepared, admit
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared, admit
 from simulation.run.seeds import hospital_ids, own_secret, run_id
 
 Watch = Callable[[Status], None]

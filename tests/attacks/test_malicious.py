@@ -1,7 +1,5 @@
 """The imprint block's ways in, tried on the product's own hospitals."""
 
-from dataclasses import replace
-
 import pytest
 
 from attacks import malicious, observation, words
@@ -11,7 +9,7 @@ from attacks.pictures import take
 from simulation.run.options import Options
 
 SHOWN = take("phantom-cxr", 3, image_size=28)
-FEDERATION = Options(
+FEDERATION = Options.of(
     model="lenet-dlg",
     image_size=28,
     algorithm="flop",
@@ -37,13 +35,13 @@ def test_an_aggregate_with_one_number_changed_is_refused_because_of_its_tag(
     protection: str,
 ) -> None:
     assert "not the sum" in malicious.another_aggregate(
-        SHOWN, replace(FEDERATION, protection=protection)
+        SHOWN, FEDERATION.but(protection=protection)
     )
 
 
 def test_under_plain_it_is_believed() -> None:
     """Nothing proves a sum there: the row says so, and its colour is not green."""
-    assert malicious.another_aggregate(SHOWN, replace(FEDERATION, protection="plain")) == ""
+    assert malicious.another_aggregate(SHOWN, FEDERATION.but(protection="plain")) == ""
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Trials: rounds through the product's own sessions, and what is recorded of them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from tests.attacks.victims import SIZE, pictures
 
 CLASSES = ("a", "b", "c")
 LABELS = np.array([0, 1, 2])
-ROUND = Options(
+ROUND = Options.of(
     model="lenet-dlg",
     image_size=SIZE,
     algorithm="flop",
@@ -31,9 +30,7 @@ ROUND = Options(
 
 def test_under_plain_every_hospital_is_seen_and_under_masked_only_their_sum() -> None:
     plain = play(pictures(3), LABELS, CLASSES, ROUND)
-    [masked] = play(
-        pictures(3), LABELS, CLASSES, replace(ROUND, protection="masked", bits=16, ring=24)
-    )
+    [masked] = play(pictures(3), LABELS, CLASSES, ROUND.but(protection="masked", bits=16, ring=24))
     assert [t.observation.summed for t in plain] == [1, 1, 1] and masked.observation.summed == 3
     assert masked.truth.images.shape == (3, 1, SIZE, SIZE)
     for name, value in masked.observation.update.items():
@@ -42,7 +39,7 @@ def test_under_plain_every_hospital_is_seen_and_under_masked_only_their_sum() ->
 
 
 def test_under_ckks_there_is_ciphertext_and_nothing_else() -> None:
-    trials = play(pictures(3), LABELS, CLASSES, replace(ROUND, protection="ckks", bits=12))
+    trials = play(pictures(3), LABELS, CLASSES, ROUND.but(protection="ckks", bits=12))
     assert all(
         t.observation.update is None and t.observation.ciphertext_bytes > 10_000 for t in trials
     )
@@ -87,7 +84,7 @@ def test_a_run_without_a_recording_is_answered_with_what_to_do(tmp_path: Path) -
 def test_frozen_batchnorm_leaves_its_statistics_and_training_mode_does_not() -> None:
     from attacks.victim import play_frozen
 
-    wanted = replace(ROUND, model="resnet18", hospitals=2, min_cohort=2, batch_size=2)
+    wanted = ROUND.but(model="resnet18", hospitals=2, min_cohort=2, batch_size=2)
     images, labels = pictures(4), np.array([0, 1, 2, 0])
     for trials, moved in (
         (play_frozen(images, labels, CLASSES, wanted), False),
