@@ -11,15 +11,7 @@ from rich.console import Console
 
 from federation.errors import ConfigError
 from simulation.papers.declared import STUDIES
-<<<<<<< HEAD
-from simulation.papers.grid import Grid
-from simulation.papers.output import header, write
-from simulation.papers.runner import Results, default_jobs, train
 from simulation.papers.studies import PAPERS, SCALES, runs
-from simulation.papers.views import VIEWS, names_of
-=======
-from simulation.papers.studies import SCALES, runs
->>>>>>> main
 
 experiment_app = typer.Typer(
     add_completion=False,
@@ -104,7 +96,7 @@ def run(
     # these load torch and matplotlib, so not for a help text
     from simulation.papers.grid import Grid
     from simulation.papers.output import header, write
-    from simulation.papers.runner import Store, default_jobs, train
+    from simulation.papers.runner import Results, default_jobs, train
     from simulation.papers.views import names_of
 
     views = names_of(name)

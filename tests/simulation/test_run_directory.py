@@ -1,4 +1,4 @@
-"""The files that a run leaves are the records that `flop schema` prints, and a new metric is in all."""
+"""The files of a run are the records that `flop schema` prints, and a new metric is in all."""
 
 from __future__ import annotations
 
