@@ -30,6 +30,7 @@ from federation.transport.link import (
     Received,
     Violation,
 )
+from federation.types import HospitalNumber
 
 Tell = Callable[[str], None]
 Tap = Callable[[str, bytes, Sequence[Any]], None]
@@ -159,7 +160,7 @@ class Coordinator:
             case Connected():
                 pass
 
-    def _received(self, who: int, frames: Sequence[Any], now: float) -> None:
+    def _received(self, who: HospitalNumber, frames: Sequence[Any], now: float) -> None:
         limits = from_hospital(
             self.config, self.layout, len(self.roster), self.run.buffers_allowed(who)
         )
@@ -182,5 +183,5 @@ class Coordinator:
             if send.to is not None:
                 self._send(send.message, send.to)
 
-    def _send(self, message: Message, who: int) -> None:
+    def _send(self, message: Message, who: HospitalNumber) -> None:
         self.link.send(self.roster.transport_of(who), codec.encode(message))

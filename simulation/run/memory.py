@@ -88,7 +88,7 @@ class MemoryFederation:
         self.dead: set[int] = set()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._limits = from_coordinator(config, layout, len(run.peers))
+        self._limits = from_coordinator(config, layout, len(run.ids))
 
     def play(self, until: float = 1e9) -> None:
         """From hello to the end, or to a virtual time."""
@@ -135,7 +135,7 @@ class MemoryFederation:
         if self.tap is not None:
             self.tap(who, "up", frames)
         limits = from_hospital(
-            self.config, self.layout, len(self.run.peers), self.run.buffers_allowed(who)
+            self.config, self.layout, len(self.run.ids), self.run.buffers_allowed(who)
         )
         try:
             message = codec.decode(frames, limits)

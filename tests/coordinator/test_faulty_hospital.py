@@ -97,7 +97,7 @@ def resigned(change: Change) -> Change:
     def sign(message: AdvertiseKeys) -> AdvertiseKeys:
         rig = CURRENT[-1]
         changed = change(message)
-        context = rig.run._plan(1).context(Binding(changed.model, changed.group_key))
+        context = rig.plan(1).context(Binding(changed.model, changed.group_key))
         return replace(
             changed,
             signature=signing.sign(

@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from coordinator.run import Phase, Run
+from coordinator.phases import Phase
+from coordinator.run import Run
 from federation import groupkey
 from federation.effects import Finished, Send
 from federation.errors import Reason
@@ -134,7 +135,7 @@ def test_hospitals_outside_the_cohort_apply_every_aggregate_and_keep_their_priva
     assert all("differ only by" in note.text for _, note in rig.federation.notes)
     one_model(rig)
     for who, stand in rig.stands.items():
-        mine = [round_ for round_ in range(1, 7) if who in rig.run._plan(round_).cohort]
+        mine = [round_ for round_ in range(1, 7) if who in rig.plan(round_).cohort]
         assert stand.trained == stand.private == mine
         assert stand.applied_rounds == [1, 2, 3, 4, 5, 6]
         assert [
@@ -665,7 +666,7 @@ def test_a_cohort_that_is_not_there_costs_its_round_and_not_the_run() -> None:
         () if who in gone else ((0.0, message),)
     )
     rig.play()
-    whole = [round_ for round_ in range(1, 13) if not gone & set(rig.run._plan(round_).cohort)]
+    whole = [round_ for round_ in range(1, 13) if not gone & set(rig.plan(round_).cohort)]
     assert 0 < len(whole) < 12
     assert rig.federation.finished is not None and rig.run.completed == len(whole)
     assert rig.stands[0].applied_rounds == whole
