@@ -1,4 +1,4 @@
-"""What the coordinator's operator reads of an event: who, what happened, what follows, what to do."""
+"""What the operator reads of an event: who, what happened, what follows, what to do."""
 
 from __future__ import annotations
 

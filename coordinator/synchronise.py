@@ -82,8 +82,8 @@ class Synchroniser:
     # ---- what hospitals say ----------------------------------------------------------
 
     def synchronised(self, who: HospitalNumber, message: Synchronised) -> None:
-        """Hospital `who` says what it holds. It counts only if it was asked for, so that no hospital
-        puts a key or a model forward by itself.
+        """Hospital `who` says what it holds. It counts only if it was asked for, so that no
+        hospital puts a key or a model forward by itself.
         """
         if self.presence.on(Event.SYNCHRONISED, who) or who == self.maker:
             one = self.presence[who]

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from coordinator.service import Coordinator
+from coordinator.assemble import assemble
 from hospital_node.service import Node
 from hospital_node.settings import Hospital
 from simulation.run.options import Options, Prepared, prepare
@@ -36,7 +36,7 @@ class ZmqFederation:
         write_files(self.prepared)
         self.frames: list[tuple[str, bytes]] = []
         self.said: dict[str, list[str]] = {"coordinator": []}
-        self.coordinator = Coordinator(
+        self.coordinator = assemble(
             self.prepared.folder / "federation.toml",
             folder,
             run=run_id(self.options.seed),
