@@ -76,7 +76,7 @@ def assemble(
     )
     link = CoordinatorLink(
         bind or roster.coordinator.address,
-        CurveKeys(bytes.fromhex(keys.transport_public), bytes.fromhex(keys.transport)),
+        CurveKeys(*keys.transport_pair),
         lambda key: roster.number_of(key) is not None,
         lambda key: message_limits(keeper, roster.number_of(key)).total + OVERHEAD,
         tap,

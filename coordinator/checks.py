@@ -24,8 +24,8 @@ def other_file(config: FederationConfig, roster: Roster, hello: Hello) -> tuple[
 def receiver_of(
     who: HospitalNumber, message: StateRequest | StateAnswer, roster: Roster
 ) -> HospitalNumber | None:
-    """Return to whom a message of hospital `who` is to be relayed, None if it names another sender or
-    no other hospital.
+    """Return to whom a message of hospital `who` is to be relayed, None if it names another sender
+    or no other hospital.
     """
     sender, receiver = message.asker, message.source
     if isinstance(message, StateAnswer):

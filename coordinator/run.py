@@ -342,7 +342,7 @@ class Run:
         self._before = self.applied
         self._mark(applied=ended.plan.round, completed=self.completed + 1)
         self._to(Cause.RESULT, now)
-        effects: list[Effect] = [Applied(self.applied, counted=True, total=ended.total)]
+        effects: list[Effect] = [Applied(self.applied, ended.total)]
         for who in sorted(self.reachable):
             # the others could not open it: they are synchronised before the next round
             if self.presence[who].epoch == self.epoch:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hospital_node.local_data import divide
 from hospital_node.summary import figures
 from learning import device, parameters
 from learning.data import Images, Index, LocalData
@@ -23,9 +22,9 @@ from learning.gradcam import grad_cam_plus_plus
 from learning.models.classifier import Classifier
 from learning.training import to_input
 from simulation.papers.studies import Run
-from simulation.run.alone import Alone
+from simulation.run.alone import Unfederated
 from simulation.run.federate import Federation
-from simulation.run.options import Prepared, prepare
+from simulation.run.prepare import Prepared, prepare
 from simulation.run.summary import round_metrics
 
 MAPS_PER_CLASS = 2
@@ -120,12 +119,12 @@ def _federated(
 ) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
     federation = Federation(prepared)
     federation.play()
-    shared = federation.sessions[0].shared
+    shared = federation.hospitals[0].session.shared
     scores = []
-    for body in federation.bodies.values():
-        body.learner.adopt(shared.vector, counted=False)
-        scores.append(body.learner.test())
-    learners = [body.learner for body in federation.bodies.values()]
+    learners = federation.learners
+    for learner in learners:
+        learner.adopt(shared.vector, counted=False)
+        scores.append(learner.test())
     facts = _local(prepared, [learner.data for learner in learners], scores)
     facts["rounds_completed"] = federation.run.completed
     facts["shared_parameters"] = shared.layout.size
@@ -142,7 +141,7 @@ def _federated(
 def _central(
     prepared: Prepared, run: Run
 ) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
-    alone = Alone(prepared, lambda: False, None)
+    alone = Unfederated(prepared, lambda: False, None)
     alone.play()
     learner, locals_ = alone.learners[0], alone.divided.locals
     scores = [
@@ -191,10 +190,8 @@ def _local(
 
 def _sources(prepared: Prepared, rows: np.ndarray, data: LocalData) -> list[str]:
     """Each tested image's source; nothing where the set has none or an image was skipped."""
-    options, index = prepared.options, prepared.dataset.train
-    loaded = np.unique(
-        np.concatenate(divide(index, options.partition, options.hospitals, options.seed).parts)
-    )
+    index = prepared.dataset.train
+    loaded = np.unique(np.concatenate(prepared.division.parts))
     column = index.columns.get("source")
     return (
         [column[row] for row in loaded[rows]] if column and len(loaded) == len(data.labels) else []

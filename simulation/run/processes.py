@@ -22,7 +22,7 @@ from federation.records.state import Status
 from federation.transport.link import CurveKeys
 from hospital_node.local_data import data_root
 from learning.data import locate
-from simulation.run.options import Prepared, admit
+from simulation.run.prepare import Prepared, admit
 from simulation.run.seeds import run_id
 
 Watch = Callable[[Status], None]

@@ -104,6 +104,6 @@ def stopped_at(
         rig.play()
     while rig.federation._queue:  # what was on its way to the hospitals arrives
         _, _, act = rig.federation._queue.pop(0)
-        if "_arrive_down" in act.__code__.co_names:
+        if getattr(act, "func", None) == rig.federation._arrive_down:
             act()
     return rig

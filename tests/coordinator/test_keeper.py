@@ -205,7 +205,7 @@ def test_the_summary_says_how_the_run_ended_and_what_was_sent(tmp_path: Path) ->
     assert rig.keeper is not None
     summary = rig.keeper.summary(12.0, 3.0)
     assert (summary.rounds_completed, summary.finished, summary.stopped) == (2, True, "")
-    assert summary.mean_shared_accuracy == 0.5
+    assert summary.mean_shared_accuracy == 1.0
     assert summary.bytes.upload_per_hospital_per_round > 0
     assert (summary.seconds.total, summary.seconds.aggregate) == (12.0, 3.0)
 
@@ -226,9 +226,9 @@ def test_the_live_table_shows_every_hospital(tmp_path: Path) -> None:
     assert rig.keeper is not None
     shot = rig.keeper.snapshot(5.0)
     assert [(row.id, row.state, row.accuracy) for row in shot.hospitals] == [
-        (name, "done", 0.5) for name in rig.run.ids
+        (name, "done", 1.0) for name in rig.run.ids
     ]
-    assert (shot.completed, shot.accuracy, shot.phase) == (1, 0.5, "finished")
+    assert (shot.completed, shot.accuracy, shot.phase) == (1, 1.0, "finished")
     keeper_at(tmp_path / "other").store.write_status(shot)
     assert store.read_status(tmp_path / "other") == shot
     assert json.loads((tmp_path / "other" / "status.json").read_text())["seconds"] == 5.0

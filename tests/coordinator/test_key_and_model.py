@@ -176,7 +176,7 @@ def test_a_false_model_from_a_peer_is_refused_by_what_most_stand_at_and_another_
     rig.play()
     assert len(sent) == 1
     assert any(
-        who == 4 and "sent another model than the one that most stand at" in note.text
+        who == 4 and "sent another model than the one that most hospitals have" in note.text
         for who, note in rig.federation.notes
     )
     assert rig.run.completed == 3

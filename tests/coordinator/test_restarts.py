@@ -100,4 +100,4 @@ def test_a_new_run_starts_from_the_agreed_start_and_forgets_the_old_key() -> Non
     assert rig.run.completed == 2
     one_model(rig)
     assert [stand.private for stand in rig.stands.values()] == [[1, 2]] * 3
-    assert all(session.memory.past_runs == [RUN] for session in rig.sessions.values())
+    assert all(session.durable.past_runs == [RUN] for session in rig.sessions.values())

@@ -71,7 +71,7 @@ def test_hospitals_outside_the_cohort_apply_every_aggregate_and_keep_their_priva
     rig = Rig(config("masked", 3, rounds=6), hospitals=6).play()
     assert rig.run.completed == 6
     # cohorts of three lie close together
-    assert all("differ only by" in note.text for _, note in rig.federation.notes)
+    assert all("had the same participants except" in note.text for _, note in rig.federation.notes)
     one_model(rig)
     for who, stand in rig.stands.items():
         mine = [round_ for round_ in range(1, 7) if who in rig.plan(round_).cohort]

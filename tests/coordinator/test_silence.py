@@ -190,15 +190,7 @@ def test_who_joined_during_a_round_is_not_sent_a_sum_that_it_cannot_open() -> No
     rig = Rig(config("masked", 4, rounds=2), fault=wire)
     rig.federation.at(PATIENCE + 1, lambda: None)
     joined = late(rig, 3, at=PATIENCE + 3)
-    slow = rig.stands[0].train
-    rig.stands[0].train = lambda session, round_: (
-        rig.federation.at(PATIENCE + 5, lambda: answer(session, round_)) or []
-    )  # type: ignore[method-assign]
-
-    def answer(session: Any, round_: int) -> None:
-        rig.stands[0].train = slow  # type: ignore[method-assign]
-        rig.federation._hospital(0, slow(session, round_))
-
+    rig.stands[0].training_s = 4
     rig.federation.fault = both(wire, joined)
     rig.play()
     assert rig.run.completed == 2 and not rig.events(HospitalRefused)

@@ -17,7 +17,8 @@ import flop
 from coordinator.store import read_status
 from federation import model
 from federation.transport.link import CurveKeys
-from simulation.run.options import Options, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import prepare
 from simulation.run.processes import Processes, write_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ def federation(tmp_path: Path) -> Iterator[Callable[..., Processes]]:
     started: list[Processes] = []
 
     def start(**options: object) -> Processes:
-        prepared = prepare(Options(out=tmp_path / "run", **{**SMALL, **options}))
+        prepared = prepare(Options.of(out=tmp_path / "run", **{**SMALL, **options}))
         write_files(prepared)
         started.append(Processes(prepared))
         started[-1].start()

@@ -8,10 +8,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from coordinator.assemble import assemble
-from hospital_node.service import Node
+from coordinator.assemble import assemble as assemble_coordinator
+from hospital_node.assemble import assemble
+from hospital_node.service import Node, node
 from hospital_node.settings import Hospital
-from simulation.run.options import Options, Prepared, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared, prepare
 from simulation.run.processes import write_files
 from simulation.run.seeds import run_id
 
@@ -31,12 +33,12 @@ class ZmqFederation:
     """
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        self.options = Options(out=folder, **{**SMALL, **options})
+        self.options = Options.of(out=folder, **{**SMALL, **options})
         self.prepared: Prepared = prepare(self.options)
         write_files(self.prepared)
         self.frames: list[tuple[str, bytes]] = []
         self.said: dict[str, list[str]] = {"coordinator": []}
-        self.coordinator = assemble(
+        self.coordinator = assemble_coordinator(
             self.prepared.folder / "federation.toml",
             folder,
             run=run_id(self.options.seed),
@@ -47,7 +49,8 @@ class ZmqFederation:
         for identifier in self.prepared.ids:
             self.said[identifier] = []
             settings = Hospital(self.prepared.folder / f"{identifier}.toml")
-            self.nodes[identifier] = Node(settings, tell=self.said[identifier].append)
+            tell = self.said[identifier].append
+            self.nodes[identifier] = node(assemble(settings, tell), tell)
 
     def _tap(self, direction: str, peer: bytes, frames: Any) -> None:
         self.frames += [(direction, bytes(frame)) for frame in frames]

@@ -12,12 +12,13 @@ from PIL import Image
 
 from federation.errors import ConfigError
 from simulation.run.federate import Federation
-from simulation.run.options import Options, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import prepare
 from tests.learning.data_files import manifest
 
 
 def federation(root: Path, hospitals: int, **change: object) -> Federation:
-    options = Options(
+    options = Options.of(
         data=str(root / "set"), image_size=28, algorithm="flop", protection="plain", hospitals=hospitals, rounds=2, batch_size=4,
         partition="by:site", transport="memory", baselines=False, out=root / "run", **change,
     )  # fmt: skip
@@ -54,11 +55,11 @@ def test_odd_hospitals_take_part_and_what_cannot_be_read_is_named(tmp_path: Path
         ["d-damaged-1.png"],
     ], "each hospital hears of its own images"
     assert found.run.completed == 2
-    scores = [body.storage.metrics()[-1]["accuracy"] for body in found.bodies.values()]
+    scores = [storage.metrics()[-1]["accuracy"] for storage in found.storages]
     assert scores[0] is None and scores[1] is not None, (
         "a single image trains, and nothing is left to test on"
     )
-    assert all(np.isfinite(session.shared.vector).all() for session in found.sessions.values())
+    assert all(np.isfinite(one.session.shared.vector).all() for one in found.hospitals.values())
 
 
 def test_a_hospital_of_which_nothing_can_be_read_is_refused_by_name(tmp_path: Path) -> None:
