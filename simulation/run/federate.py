@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import torch
 
 from coordinator.keeper import Keeper
@@ -22,6 +18,7 @@ from federation.errors import ConfigError
 from federation.keys import Secrets
 from federation.records.events import Logged
 from federation.records.state import RunProgress, Status
+from federation.records.summary import CoordinatorSummary
 from hospital_node.durable import Durable
 from hospital_node.jobs import Jobs
 from hospital_node.keeper import Keeper as HospitalKeeper
@@ -151,7 +148,7 @@ class Federation:
             self.start.layout,
             own_secret(options.seed, self.prepared.ids[number]),
             self.divided.locals[number],
-            self.where,
+            device.choose_several(options.device),
             network,
         )
 
@@ -187,12 +184,10 @@ class Federation:
         shared = self.keeper.model or self.hospitals[0].session.shared
         shared.save(self.prepared.options.out / "shared.safetensors")
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """Return each hospital's own summary; one that has not begun the run has none."""
+    def summarise(self) -> None:
+        """Write each hospital's own summary; one that has not begun the run has none."""
         for hospital in self.hospitals.values():
             hospital.summarise()
-        found = [storage.read_summary() for storage in self.storages]
-        return [summary for summary in found if summary]
 
     # ---- watching --------------------------------------------------------------------
 
@@ -200,17 +195,12 @@ class Federation:
         if self.watch is not None:
             self.watch(self.keeper.snapshot(time.monotonic() - self.began))
 
-    def coordinator_summary(self) -> dict[str, Any]:
+    def coordinator_summary(self) -> CoordinatorSummary:
         """What the coordinator's process would write."""
         seconds = time.monotonic() - self.began
-        found = self.keeper.summary(seconds, self.bus.aggregating.lap())
-        return dict(msgspec.to_builtins(found))
+        return self.keeper.summary(seconds, self.bus.aggregating.lap())
 
 
 def _unused_transport() -> tuple[bytes, bytes]:
     """In memory nobody connects; the roster still wants keys that differ."""
     return secrets.token_bytes(32), secrets.token_bytes(32)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}

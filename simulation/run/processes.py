@@ -4,7 +4,6 @@ over ZeroMQ with CURVE on loopback.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -18,7 +17,9 @@ import tomli_w
 
 from coordinator.store import read_status
 from federation.errors import FederationError
+from federation.records import files
 from federation.records.state import Status
+from federation.records.summary import HospitalSummary
 from federation.transport.link import CurveKeys
 from hospital_node.local_data import data_root
 from hospital_node.settings import Share
@@ -164,9 +165,8 @@ class Processes:
         if time.monotonic() - self._ended < UNAWARE_S:
             return
         for name in self.prepared.ids:
-            summary = self.prepared.options.out / "hospitals" / name / "summary.json"
-            knows = summary.exists() and json.loads(summary.read_text()).get("finished")
-            if not knows:
+            path = self.prepared.options.out / "hospitals" / name / "summary.json"
+            if not path.exists() or not files.read(path, HospitalSummary).finished:
                 self._ask_to_stop(name)
 
     def _ask_to_stop(self, name: str) -> None:

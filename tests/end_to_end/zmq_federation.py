@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from coordinator.service import Coordinator
+from coordinator.assemble import assemble as assemble_coordinator
 from hospital_node.assemble import assemble
 from hospital_node.service import Node, node
 from simulation.run.node import read_hospital
@@ -38,7 +38,7 @@ class ZmqFederation:
         write_files(self.prepared)
         self.frames: list[tuple[str, bytes]] = []
         self.said: dict[str, list[str]] = {"coordinator": []}
-        self.coordinator = Coordinator(
+        self.coordinator = assemble_coordinator(
             self.prepared.folder / "federation.toml",
             folder,
             run=run_id(self.options.seed),
