@@ -91,7 +91,8 @@ def small(tmp_path: Path) -> Run:
 def test_a_finished_run_is_not_run_again(
     small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, told = Store(tmp_path), []
+    store = Store(tmp_path)
+    told: list[str] = []
     other = replace(small, seed=1)
     first = runner.train([small], store, "joblib", 1, told.append)
     trained = []
