@@ -19,7 +19,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from learning.data import dicom
-from learning.data.base import Dataset, Index, Source, Unreadable, encode
+from learning.data.base import Dataset, Index, Unreadable, encode
+from learning.data.source import Source
 
 SUFFIXES = {
     ".jpg",

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, Format, Source, reading
+from learning.data.base import DataError, Dataset, reading
+from learning.data.source import Format, Source
 
 
 def archive_of(path: Path) -> Archive | None:
