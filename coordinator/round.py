@@ -11,8 +11,8 @@ from federation.effects import Effect, Recorded, Send
 from federation.errors import FaultyHospital, Reason, RoundAborted
 from federation.messages import AbortRound, Aggregate, Grant, Message, Progress, Refusal, StartRound
 from federation.plan import Plan
-from federation.protections import Protection
-from federation.protections.base import Gathering, Outcome
+from federation.protections.base import Protection
+from federation.protections.gathering import AnyGathering, Outcome
 
 UPLOADS_AT_ONCE = 2
 """So that memory does not grow with the cohort. Unquantised sums take one at a time: their order
@@ -32,7 +32,7 @@ class Round:
         self, plan: Plan, protection: Protection, patience: float, upload_bytes: int
     ) -> None:
         self.plan = plan
-        self.state: Gathering = protection.open_round(plan)
+        self.state: AnyGathering = protection.open_round(plan)
         self.patience, self.upload_bytes = patience, upload_bytes
         self.heard: dict[int, float] = {}
         self.granted: set[int] = set()

@@ -179,7 +179,12 @@ class Session:
                 Reason.TRAINING,
             )
         own = LocalInputs(
-            self.number, self.keys.signing_key, given, self.standing.digest, self.group
+            number=self.number,
+            signing_key=self.keys.signing_key,
+            contribution=given,
+            model=self.standing.digest,
+            group=self.group,
+            random=self.standing.random,
         )
         try:
             with self.protecting:

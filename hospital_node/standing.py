@@ -58,7 +58,7 @@ class Standing:
         )
         self.number = roster.number_named(keys.id)
         self.group: GroupKey | None = None
-        self._bind = protections.get(config.protection.kind).bind
+        self._protection = protections.get(config.protection.kind)
         self._asking: groupkey.Asking | None = None
         self._wanted: Synchronise | None = None
         """What the coordinator told this hospital to come to."""
@@ -216,7 +216,7 @@ class Standing:
         return [Send(self._asking.request)]
 
     def _stand(self, shared: SharedModel, group: GroupKey | None) -> Digest | None:
-        return None if group is None else self._bind(self._digest(shared), group).model
+        return None if group is None else self._protection.bind(self._digest(shared), group).model
 
     def _digest(self, shared: SharedModel) -> Digest:
         if self._hashed is None or self._hashed[0] is not shared.vector:
@@ -230,12 +230,7 @@ class Standing:
         return Remember(self.memory.run, self.memory.answered)
 
     def _make_key(self, epoch: int) -> GroupKey:
-        ckks = b""
-        if self.config.protection.kind in ("ckks", "masked+ckks"):
-            from federation.protections.ckks import make_key
-
-            ckks = make_key(self.config)
-        return GroupKey(epoch, self.random(32), ckks)
+        return GroupKey(epoch, self.random(32), self._protection.make_key(self.config))
 
     def _synchronised(self) -> Send:
         if self.group is None:
@@ -245,6 +240,6 @@ class Standing:
                 epoch=self.group.epoch,
                 applied=self.shared.round,
                 group_key=self.group.identifier,
-                model=self._bind(self.digest, self.group).model,
+                model=self._protection.bind(self.digest, self.group).model,
             )
         )

@@ -29,7 +29,7 @@ from federation.messages import (
     Welcome,
 )
 from federation.plan import Plan
-from federation.protections.base import survivors_parts
+from federation.protections.checks import survivors_parts
 from tests.rig import RUN, Rig, config, default_update, start_model
 
 Change = Callable[[Any], Any]

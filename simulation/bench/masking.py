@@ -34,7 +34,7 @@ from federation.config import (
 from federation.layout import Layout
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
-from federation.protections.masked_coordinator import RingTotal
+from federation.protections.totals import RingTotal
 from federation.transport.packets import CHUNK
 from hospital_node.learner import ROOM
 
@@ -113,7 +113,7 @@ def run(
                 in_place, streams(0), Tagger(tagger_key, b"bench")
             ),
             "bare_add": lambda: np.add(accumulator, array, out=accumulator),
-            "sum": lambda: total.add(0, message, b""),
+            "sum": lambda: total.add(0, message, None),
             "unmask": lambda: total.unmask(left),
         },
         before={"protect": restore, "protect_with_tag": restore},
@@ -205,7 +205,7 @@ def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
             flying.append(bytes(wire))
             if len(flying) == UPLOADS_AT_ONCE or who == cohort - 1:
                 while flying:
-                    total.add(who, _update(flying.pop(0)), b"")
+                    total.add(who, _update(flying.pop(0)), None)
         # what a real sum's values are, the masks of this one are not: only memory counts here
         total.elements[:] = 0
         total.unmask(left)
@@ -236,7 +236,7 @@ def _exact(
     """
     total = RingTotal(coding)
     for who in range(cohort - 1):
-        total.add(who, _update(upload(who)), b"")
+        total.add(who, _update(upload(who)), None)
     total.unmask(left)
     ring = coding.ring_type
     found = ring.signed(ring.from_wire(total.wire()[0], coding.elements))
