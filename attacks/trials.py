@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from attacks import victim
 from attacks.observation import Observation
 from attacks.recorded import load
 from learning import models, private_layers
-from learning.data import Dataset, Index
+from learning.data import arrays
 from learning.training import TrainSettings
 from simulation.run.federate import Federation
 from simulation.run.options import Options, Prepared, make_config
@@ -44,35 +43,6 @@ class Trial:
     truth: Truth
 
 
-class _Given:
-    """A reader of images that are at hand."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
-
-    def read(self, row: int) -> Image.Image | np.ndarray:
-        image = self.images[row]
-        return image[0] if len(image) == 1 else image.transpose(1, 2, 0)
-
-    def name(self, row: int) -> str:
-        return str(row)
-
-    def stamp(self, row: int) -> str:
-        return str(row)
-
-
-def given(images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...]) -> Dataset:
-    """A data set of these uint8 images (N, C, H, H) alone."""
-    _, channels, size, _ = images.shape
-    return Dataset(
-        "given",
-        classes,
-        channels,
-        size,
-        Index(labels.astype(np.int64), _Given(images), size, channels),
-    )
-
-
 def arrange(
     images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, folder: Path
 ) -> Prepared:
@@ -80,7 +50,7 @@ def arrange(
     wanted = replace(
         options, out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
     )
-    dataset = given(images, labels, classes)
+    dataset = arrays(images, labels, classes)
     setup = folder / "setup"
     setup.mkdir()
     return Prepared(wanted, setup, make_config(wanted, dataset, setup), dataset)

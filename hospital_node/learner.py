@@ -18,8 +18,8 @@ from federation.errors import ConfigError
 from federation.files import write_whole
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
-from hospital_node.local_data import LocalData
 from learning import baselines, models, parameters, private_layers
+from learning.data import LocalData
 from learning.evaluation import Scores, evaluate, metrics
 from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings, TrainStats

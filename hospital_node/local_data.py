@@ -1,43 +1,17 @@
-"""A hospital's own images: loaded once, split once into what it trains on and what it tests itself
-with.
-"""
+"""Where a hospital's images come from: its data set, or its share of one in a simulation."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
 from hospital_node.settings import Data
-from learning.data import DataError, Dataset, Index, local_split, open_dataset
+from learning.data import DataError, Dataset, Index, LocalData, load_parts, open_dataset
 from learning.partition import Partition, partition
-
-
-@dataclass(frozen=True)
-class LocalData:
-    """`images` uint8 N x C x H x W and `labels`; `train` and `test` are rows of them. `skipped`:
-    sentences for the operator.
-    """
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    train: torch.Tensor
-    test: torch.Tensor
-    skipped: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    def class_counts(self, classes: int) -> tuple[list[int], list[int]]:
-        """How many images of each class there are to train and to test on."""
-        count = [
-            torch.bincount(self.labels[rows], minlength=classes).tolist()
-            for rows in (self.train, self.test)
-        ]
-        return count[0], count[1]
 
 
 def data_root() -> Path | None:
@@ -46,9 +20,7 @@ def data_root() -> Path | None:
     return Path(folder) if folder else None
 
 
-def open_source(
-    source: str, config: FederationConfig, seed: int, cache: Path | None = None
-) -> Dataset:
+def open_source(source: str, config: FederationConfig, seed: int) -> Dataset:
     """The data set, without its pixels. Raises ConfigError."""
     model = config.model
     try:
@@ -59,7 +31,6 @@ def open_source(
             seed=seed,
             root=data_root(),
             classes=model.classes,
-            cache=cache,
         )
     except DataError as error:
         raise ConfigError(f"data.source: {error}") from None
@@ -74,25 +45,17 @@ def divide(index: Index, spec: str, parts: int, seed: int) -> Partition:
 
 
 def load(data: Data, config: FederationConfig, cache: Path | None = None) -> LocalData:
-    """Load this hospital's images. Raises ConfigError where there are none to train on."""
-    dataset = open_source(data.source, config, data.seed, cache)
-    index, notes = dataset.train, ()
-    rows = np.arange(len(index))
+    """Load this hospital's images; `cache` keeps them decoded. Raises ConfigError if there are none."""
+    index = open_source(data.source, config, data.seed).train.cached(cache)
+    rows, notes = np.arange(len(index)), tuple[str, ...]()
     if data.partition:
         divided = divide(index, data.partition, data.parts, data.seed)
         rows, notes = divided.parts[data.part], tuple(divided.notes)
-    found = index.load(rows)
-    if not len(found.labels):
+    (found,) = load_parts(
+        index, [rows], test_fraction=data.test_fraction, seed=data.seed, notes=notes
+    )
+    if not len(found):
         raise ConfigError(
             f"data.source: {data.source} gives this hospital no image that can be read"
         )
-    groups = None if index.groups is None else index.groups[found.kept_rows]
-    train, test = local_split(found.labels.numpy(), groups, data.test_fraction, data.seed)
-    return LocalData(
-        found.images,
-        found.labels,
-        torch.from_numpy(np.asarray(train, np.int64)),
-        torch.from_numpy(np.asarray(test, np.int64)),
-        tuple(f"{one.name}: {one.reason}" for one in found.skipped),
-        notes,
-    )
+    return found

@@ -11,9 +11,34 @@ Switch = Literal["auto", "on", "off"]
 
 
 def choose(name: str = "auto") -> torch.device:
-    """`auto` (CUDA, then MPS, then CPU), `cpu`, `mps`, `cuda` or `cuda:N`. ValueError when this
-    machine does not have it.
+    """The device of `choose_several`, or the first of several: the one that also evaluates.
+
+    Raises:
+        ValueError: If this machine does not have it, or there is no such name.
     """
+    return choose_several(name)[0]
+
+
+def choose_several(names: str = "auto") -> tuple[torch.device, ...]:
+    """The devices that train, from a configuration's text.
+
+    Args:
+        names: `auto` (CUDA, then MPS, then CPU), `cpu`, `mps`, `cuda`, `cuda:N`; several with
+            commas between (`cuda:0,cuda:1`), `cuda:all`, or `cpu:N` for N processes on the CPU.
+
+    Raises:
+        ValueError: If this machine does not have one of them, or there is no such name.
+    """
+    if names == "cuda:all":
+        _one("cuda")
+        return tuple(torch.device("cuda", index) for index in range(torch.cuda.device_count()))
+    kind, _, count = names.partition(":")
+    if kind == "cpu" and count.isdecimal() and int(count) >= 1:
+        return (torch.device("cpu"),) * int(count)
+    return tuple(_one(name.strip()) for name in names.split(","))
+
+
+def _one(name: str) -> torch.device:
     if name == "auto":
         name = (
             "cuda"
@@ -23,8 +48,11 @@ def choose(name: str = "auto") -> torch.device:
             else "cpu"
         )
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not index.isdigit()):
-        raise ValueError(f"no device is called {name!r}; choose auto, cpu, mps, cuda or cuda:N")
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+        raise ValueError(
+            f"no device is called {name!r}; choose auto, cpu, mps, cuda, cuda:N, several of these"
+            " with commas, or cpu:N for N processes"
+        )
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(index or 0) >= count:
@@ -37,21 +65,10 @@ def choose(name: str = "auto") -> torch.device:
     return torch.device(kind)
 
 
-def choose_several(names: str) -> list[torch.device]:
-    """One device as `choose` takes it, several with commas between (`cuda:0,cuda:1`), or
-    `cuda:all`. ValueError likewise.
-    """
-    if names == "cuda:all":
-        choose("cuda")
-        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
-    return [choose(name.strip()) for name in names.split(",")]
-
-
 def prepare(threads: int | None = None) -> None:
-    """Set the process up once: `threads` CPU threads (None: leave), and deterministic algorithms on
-    the CPU.
+    """Set the process up once: the number of threads, and deterministic algorithms on the CPU.
 
-    On the CPU the same seed and thread count then give the same bytes. On CUDA only what PyTorch
+    `threads`: CPU threads; None: as many as before. On the CPU the same seed and thread count then give the same bytes. On CUDA only what PyTorch
     does deterministically anyway is deterministic; forcing it there costs speed and refuses some
     layers.
     """
@@ -67,8 +84,9 @@ def prepare(threads: int | None = None) -> None:
 
 
 def precision(device: torch.device, switch: Switch = "auto") -> torch.dtype | None:
-    """The dtype of mixed precision, or None for plain float32. `auto`: on CUDA (bfloat16 from
-    Ampere on, else float16).
+    """The dtype of mixed precision, or None for plain float32.
+
+    `auto` takes it on CUDA: bfloat16 from Ampere on, else float16.
     """
     if switch == "off" or (switch == "auto" and device.type != "cuda"):
         return None
@@ -77,7 +95,7 @@ def precision(device: torch.device, switch: Switch = "auto") -> torch.dtype | No
     return torch.bfloat16
 
 
-def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager:
+def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContextManager[object]:
     """Mixed precision with `dtype` as `precision` chose it; nothing for None."""
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype=dtype)
 
@@ -85,9 +103,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 def memory_format(
     device: torch.device, switch: Switch = "auto", gains_on_cpu: bool = False
 ) -> torch.memory_format:
-    """channels_last where it is faster: `auto` takes it on CUDA, and on the CPU for the models that
-    gain by it.
-    """
+    """channels_last or contiguous; `auto`: channels_last on CUDA, and on the CPU if it gains there."""
     faster = device.type == "cuda" or (device.type == "cpu" and gains_on_cpu)
     return (
         torch.channels_last

@@ -1,9 +1,8 @@
-"""Local training on several devices of one machine: one process a device, PyTorch's
-DistributedDataParallel between them.
+"""Local training on several devices of one machine: one process a device, with PyTorch's DDP.
 
-The batches, their order and the loss are those of `learning.training`; only who computes which
-examples differs. Nothing leaves the machine: the processes meet through a file, and talk over the
-loopback interface (gloo) or between GPUs (NCCL).
+The batches, their order and the loss are those of `learning.training`; the processes divide each
+batch. Nothing leaves the machine: the processes find each other through a file, and communicate
+over the loopback interface (gloo) or between GPUs (NCCL).
 """
 
 from __future__ import annotations
@@ -19,13 +18,18 @@ from collections.abc import Callable, Collection, Sequence
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import (
+    ProcessContext,
+    ProcessExitedException,
+    ProcessRaisedException,
+    start_processes,
+)
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from learning import device as devices
-from learning.training import Alone, Trainer, TrainSettings, TrainStats
+from learning.training import Augment, SingleProcess, Trainer, TrainSettings, TrainStats
 
 POLL_SECONDS = 0.05
 
@@ -33,26 +37,30 @@ POLL_SECONDS = 0.05
 def trainer(
     model: nn.Module,
     settings: TrainSettings,
-    device_names: str,
+    on: Sequence[torch.device],
     *,
     proximal: Collection[str] | None = None,
+    augment: Augment | None = None,
 ) -> Trainer | DistributedTrainer:
-    """The trainer for a configuration's devices (`learning.device.choose_several`): in this
-    process, or in one for each.
+    """The trainer for `learning.device.choose_several`: in this process, or in one for each device.
+
+    Raises:
+        ValueError: If the devices cannot work together, or `batch_size` is too small for them.
     """
-    chosen = devices.choose_several(device_names)
-    if len(chosen) == 1:
-        return Trainer(model, settings, chosen[0], proximal=proximal)
-    return DistributedTrainer(model, settings, chosen, proximal=proximal)
+    if len(on) == 1:
+        return Trainer(model, settings, on[0], proximal=proximal, augment=augment)
+    return DistributedTrainer(model, settings, on, proximal=proximal, augment=augment)
 
 
 class DistributedTrainer:
-    """Like `Trainer`, on several devices. The model stays on the CPU between calls; its processes
-    live for one call.
+    """Like `Trainer`, on several devices. The processes live for one call.
 
-    A batch is divided among the devices, so `batch_size` must be at least two for each; ValueError
-    if not. On CUDA, BatchNorm takes its statistics over the whole batch; on the CPU, over each
-    process's part, and the first one's are kept.
+    The model is on the CPU between calls. A batch is divided among the devices, so `batch_size`
+    must be at least two for each. On CUDA, BatchNorm takes its statistics over the whole batch; on
+    the CPU, over each process's part, and the first one's are kept.
+
+    Raises:
+        ValueError: If the devices cannot work together, or `batch_size` is too small for them.
     """
 
     def __init__(
@@ -62,6 +70,7 @@ class DistributedTrainer:
         on: Sequence[torch.device],
         *,
         proximal: Collection[str] | None = None,
+        augment: Augment | None = None,
     ) -> None:
         if len({device.type for device in on}) != 1 or on[0].type == "mps":
             raise ValueError(
@@ -73,7 +82,8 @@ class DistributedTrainer:
                 f"a batch of {settings.batch_size} is too small for {len(on)} devices; take"
                 f" {2 * len(on)} or more"
             )
-        self.model, self.settings, self.devices, self.proximal = model, settings, list(on), proximal
+        self.model, self.settings, self.devices = model, settings, list(on)
+        self.proximal, self.augment = proximal, augment
 
     def train(
         self,
@@ -87,13 +97,21 @@ class DistributedTrainer:
     ) -> TrainStats:
         """As `Trainer.train`. Fewer than two examples a device train on the first device alone.
 
-        `images` and `labels` are moved to shared memory, where every process reads the one copy.
-        RuntimeError when a process dies.
+        `images` and `labels` are moved to shared memory, so that the processes have one copy.
+
+        Raises:
+            RuntimeError: If a process dies.
         """
         rows = torch.arange(len(labels)) if rows is None else rows.cpu()
         if len(rows) < 2 * len(self.devices):
-            alone = Trainer(self.model, self.settings, self.devices[0], proximal=self.proximal)
-            stats = alone.train(images, labels, seed=seed, rows=rows, progress=progress, stop=stop)
+            single = Trainer(
+                self.model,
+                self.settings,
+                self.devices[0],
+                proximal=self.proximal,
+                augment=self.augment,
+            )
+            stats = single.train(images, labels, seed=seed, rows=rows, progress=progress, stop=stop)
             self.model.cpu()
             return stats
         started = time.perf_counter()
@@ -114,7 +132,7 @@ class DistributedTrainer:
                 board,
                 loss,
             )
-            context = mp.start_processes(
+            context = start_processes(
                 _work,
                 (os.path.join(folder, "meet"), os.getpid(), *work),
                 len(self.devices),
@@ -129,7 +147,7 @@ class DistributedTrainer:
 
     @staticmethod
     def _follow(
-        context: mp.ProcessContext,
+        context: ProcessContext,
         board: Tensor,
         progress: Callable[[int, int], None] | None,
         stop: Callable[[], bool] | None,
@@ -142,7 +160,7 @@ class DistributedTrainer:
                 if progress is not None and int(board[0]) > told:
                     told = int(board[0])
                     progress(told, int(board[1]))
-        except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
+        except (ProcessRaisedException, ProcessExitedException) as error:
             raise RuntimeError(f"training on several devices failed: {error}") from error
         finally:
             for process in context.processes:
@@ -150,15 +168,13 @@ class DistributedTrainer:
         if progress is not None and int(board[0]) > told:
             progress(int(board[0]), int(board[1]))
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, object]:
         # the model travels by itself, in shared memory
         return {**self.__dict__, "model": None}
 
 
-class Together(Alone):
-    """One of `world` processes that train one model: every world-th example of a batch, gradients
-    averaged by DDP.
-    """
+class OneOfSeveral(SingleProcess):
+    """One of `world` processes: it computes every world-th example of a batch; DDP averages gradients."""
 
     def __init__(self, rank: int, world: int, device: torch.device) -> None:
         self.rank, self.world, self.device = rank, world, device
@@ -205,9 +221,7 @@ def _work(
     board: Tensor,
     loss: Tensor,
 ) -> None:
-    """One process. The first writes what it did to `board` and `loss`, and the trained state back
-    into `model`.
-    """
+    """One process. The first writes to `board` and `loss`, and the trained state into `model`."""
     # Ctrl-C reaches every process; the parent stops us in order. PyTorch sends the same signal when
     # the parent has died.
     signal.signal(signal.SIGINT, lambda *_: None if os.getppid() == parent else os._exit(1))
@@ -230,7 +244,12 @@ def _work(
             board[0], board[1] = done, of
 
     trainer = Trainer(
-        mine, plan.settings, device, proximal=plan.proximal, group=Together(rank, world, device)
+        mine,
+        plan.settings,
+        device,
+        proximal=plan.proximal,
+        augment=plan.augment,
+        group=OneOfSeveral(rank, world, device),
     )
     stats = trainer.train(
         images, labels, seed=seed, rows=rows, progress=progress, stop=lambda: bool(board[2])

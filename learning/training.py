@@ -1,6 +1,4 @@
-"""One hospital's local training: plain epochs of SGD or Adam over images that stay uint8 until
-their batch.
-"""
+"""One hospital's local training: epochs of SGD or Adam over images that are uint8 until their batch."""
 
 from __future__ import annotations
 
@@ -19,13 +17,15 @@ from learning import randomness
 # Fixed and public: constants computed from a hospital's own images would leak and would differ
 # between hospitals.
 INPUT_MEAN, INPUT_STD = 0.5, 0.25
+AUGMENTATION = 0x617567  # keeps augmentation's random numbers apart from those of the order
 
 
 def to_input(
     images: Tensor, memory_format: torch.memory_format = torch.contiguous_format
 ) -> Tensor:
-    """uint8 (B, C, H, W) to float32 `(x / 255 - 0.5) / 0.25`, in [-2, 2]; about what ImageNet's own
-    constants give.
+    """uint8 (B, C, H, W) to float32 `(x / 255 - 0.5) / 0.25`, in [-2, 2].
+
+    That is about what ImageNet's own constants give.
     """
     scaled = images.to(dtype=torch.float32, memory_format=memory_format)
     return scaled.sub_(255 * INPUT_MEAN).div_(255 * INPUT_STD)
@@ -78,15 +78,20 @@ class TrainStats:
     stopped: bool
 
 
-class Alone:
-    """How one process trains: it takes whole batches and asks nobody. `learning.distributed` has
-    the other way.
-    """
+Augment = Callable[[Tensor, torch.Generator], Tensor]
+"""Changes a training batch, uint8 (B, C, H, W) on the training device, into another one of the same
+shape and type. All its randomness comes from the generator, which is on the CPU.
+"""
+
+
+class SingleProcess:
+    """How one process trains: it takes whole batches. `learning.distributed` has the other way."""
 
     rank = 0
     smallest_batch = 2
 
     def wrap(self, model: nn.Module) -> nn.Module:
+        """The module that computes the logits."""
         return model
 
     def share(self, rows: Tensor) -> Tensor:
@@ -98,18 +103,25 @@ class Alone:
         return cross_entropy(logits, labels[rows], weight=weights)
 
     def agree(self, stop: bool) -> bool:
+        """Whether all processes stop; `stop` is this one's answer."""
         return stop
 
     def total(self, value: Tensor) -> float:
+        """The sum of the losses over the processes."""
         return value.item()
 
 
 class Trainer:
-    """Trains a model in place. The optimiser's state is new in every call: each round starts
-    afresh, as in the papers.
+    """Trains a model in place, with a new optimiser state in every call, as in the papers.
 
-    `proximal` names the parameters that FedProx's term holds near their start of round (None: all
-    of them).
+    Args:
+        model: The model; it is moved to `device`.
+        settings: What one local training does.
+        device: Where it computes.
+        proximal: The parameters that FedProx's term holds near their start of round; None: all.
+        augment: Applied to every training batch; None: batches are used as they are. It is seeded
+            like the order of the images.
+        group: How the work is divided among processes; None: this is the only one.
     """
 
     def __init__(
@@ -119,15 +131,17 @@ class Trainer:
         device: torch.device,
         *,
         proximal: Collection[str] | None = None,
-        group: Alone | None = None,
+        augment: Augment | None = None,
+        group: SingleProcess | None = None,
     ) -> None:
-        self.group = group or Alone()
+        self.group = group or SingleProcess()
+        self.augment = augment
         self.settings = settings
         self.device = device
         self.proximal = proximal
         gains = getattr(model, "channels_last_on_cpu", False)
         self.memory_format = devices.memory_format(device, settings.channels_last, gains)
-        self.model = model.to(device=device, memory_format=self.memory_format)
+        self.model = model.to(device).to(memory_format=self.memory_format)
 
     def train(
         self,
@@ -139,16 +153,23 @@ class Trainer:
         progress: Callable[[int, int], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> TrainStats:
-        """Train on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them
-        only.
+        """Train on images, or on some rows of them.
 
-        Put the images on the device once, and let many hospitals share them through `rows`; images
-        left in main memory are sent batch by batch. Order and dropout follow from `seed`: same
-        seed, same bytes on one CPU and thread count. `stop` is asked before every batch,
-        `progress(steps made, steps in all)` told after it. Every step has at least two examples (a
-        last single one joins the batch before it), because BatchNorm has no variance of one; where
-        there is only one, BatchNorm uses its running statistics. Raises ValueError on an empty
-        training set.
+        The same seed gives the same bytes on one CPU and thread count. Every step has at least two
+        examples (a last single one joins the batch before it), because BatchNorm has no variance of
+        one; if there is only one in all, BatchNorm uses its running statistics.
+
+        Args:
+            images: uint8, (N, C, H, W). Put them on the device once, and let many hospitals share
+                them through `rows`; images in main memory are sent batch by batch.
+            labels: int64, (N,).
+            seed: For the order of the images, dropout and augmentation.
+            rows: The rows to train on; None: all.
+            progress: Called after every batch with the steps made and the steps in all.
+            stop: Asked before every batch.
+
+        Raises:
+            ValueError: If there is no image to train on.
         """
         settings, group, started = self.settings, self.group, time.perf_counter()
         rows = torch.arange(len(labels)) if rows is None else rows.cpu()
@@ -156,7 +177,7 @@ class Trainer:
             raise ValueError("the training set is empty; give this hospital at least one image")
         labels = labels.to(self.device, torch.int64)
         weights = (
-            class_weights(labels[rows.to(self.device)], self.model)
+            class_weights(labels[rows.to(self.device)], classes_of(self.model))
             if settings.class_weights
             else None
         )
@@ -177,6 +198,7 @@ class Trainer:
             dtype=torch.float64 if self.device.type != "mps" else torch.float32,
             device=self.device,
         )
+        coins = torch.Generator().manual_seed((seed + group.rank) ^ AUGMENTATION)
         model = group.wrap(self.model).train()
         if settings.freeze_batchnorm or min(len(rows), settings.batch_size) == 1:
             _freeze_batchnorm(model)
@@ -186,11 +208,14 @@ class Trainer:
                 if group.agree(stop is not None and stop()):
                     stopped = True
                     break
-                x = to_input(self._fetch(images, group.share(chosen)), self.memory_format)
+                batch = self._fetch(images, group.share(chosen))
+                if self.augment is not None:
+                    batch = self.augment(batch, coins)
+                x = to_input(batch, self.memory_format)
                 with devices.autocast(self.device, dtype):
                     loss = group.loss(model(x), labels, chosen.to(self.device), weights)
                 optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # torch's own
                 if pull is not None:
                     scaler.unscale_(optimizer)
                     pull.add_gradient()
@@ -214,11 +239,27 @@ class Trainer:
         return pinned.to(self.device, non_blocking=True)
 
 
-def class_weights(labels: Tensor, model: nn.Module) -> Tensor:
-    """Weights (classes,) inverse to each class's count, 1 on average over the examples; 0 for a
-    class that is not there.
+def classes_of(model: nn.Module) -> int:
+    """The number of logits of a model: its `classes`, or the width of its last linear layer.
+
+    Raises:
+        ValueError: If the model has neither.
     """
-    counts = torch.bincount(labels, minlength=model.classes).to(torch.float32)
+    known = getattr(model, "classes", None)
+    if isinstance(known, int):
+        return known
+    widths = [module.out_features for module in model.modules() if isinstance(module, nn.Linear)]
+    if not widths:
+        raise ValueError("class weights need a model with an attribute classes: how many there are")
+    return widths[-1]
+
+
+def class_weights(labels: Tensor, classes: int) -> Tensor:
+    """Weights (classes,) for the loss, inverse to each class's count.
+
+    They are 1 on average over the examples, and 0 for a class without examples.
+    """
+    counts = torch.bincount(labels, minlength=classes).to(torch.float32)
     present = counts > 0
     return torch.where(
         present, len(labels) / (present.sum() * counts.clamp(min=1)), torch.zeros_like(counts)
@@ -226,8 +267,9 @@ def class_weights(labels: Tensor, model: nn.Module) -> Tensor:
 
 
 def batch_bounds(examples: int, batch_size: int, smallest: int = 2) -> list[tuple[int, int]]:
-    """Start and end of each batch; a last one of fewer than `smallest` joins the one before, unless
-    all are that small.
+    """Start and end of each batch.
+
+    A last batch of fewer than `smallest` examples joins the one before, unless all are that small.
     """
     bounds = [
         (start, min(start + batch_size, examples)) for start in range(0, examples, batch_size)
@@ -251,10 +293,12 @@ def _optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimiz
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # fused: one pass over the parameters instead of one per arithmetic operation
     fused = all(parameter.device.type in ("cpu", "cuda") for parameter in trained)
-    shared = {"lr": settings.lr, "weight_decay": settings.weight_decay, "fused": fused}
+    lr, decay = settings.lr, settings.weight_decay
     if settings.optimizer == "adam":
-        return torch.optim.Adam(trained, **shared)
-    return torch.optim.SGD(trained, momentum=settings.momentum, **shared)
+        return torch.optim.Adam(trained, lr=lr, weight_decay=decay, fused=fused)
+    return torch.optim.SGD(
+        trained, lr=lr, momentum=settings.momentum, weight_decay=decay, fused=fused
+    )
 
 
 class _Proximal:
@@ -270,7 +314,8 @@ class _Proximal:
 
     def add_gradient(self) -> None:
         for parameter, start in self.held:
-            parameter.grad.add_(parameter.detach() - start, alpha=self.mu)
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter.detach() - start, alpha=self.mu)
 
 
 def _freeze_batchnorm(model: nn.Module) -> None:

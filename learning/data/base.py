@@ -1,9 +1,7 @@
-"""What every image set looks like to the rest of the house: labels first, pixels only when they are
-asked for.
+"""What all image sets have in common: labels first, pixels only when they are asked for.
 
-A format is a function that returns a `Dataset`; what it must bring for the pixels is a `Reader`.
-Everything that is the same for all formats (resizing, colour, skipping what does not decode, the
-cache) is here, once.
+A `Format` recognises a `Source` and opens it as a `Dataset`; the pixels come from its `Reader`.
+Resizing, colour, skipping what does not decode, and the cache are the same for all formats.
 """
 
 from __future__ import annotations
@@ -11,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -24,9 +23,7 @@ from learning.data import cache as cache_file
 
 
 class DataError(ValueError):
-    """The data is not what it should be. The text is one sentence for the user and never holds a
-    patient's identifier.
-    """
+    """The data is not as it should be; the text is one sentence without a patient's identifier."""
 
     exit_code = 2
 
@@ -45,8 +42,13 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images. `images`: uint8, N x C x H x W, 0..255; `labels`: int64, N; `kept_rows`:
-    int64, N, rows of the Index.
+    """Decoded images.
+
+    Attributes:
+        images: uint8, N x C x H x W, 0..255.
+        labels: int64, N.
+        kept_rows: int64, N: the rows of the Index, without those that were skipped.
+        skipped: What was left out, in the order of the rows.
     """
 
     images: torch.Tensor
@@ -59,25 +61,34 @@ class Reader(Protocol):
     """How one format finds its pixels. Rows are 0..N-1 in the order of the Index's labels."""
 
     def read(self, row: int) -> Image.Image | np.ndarray:
-        """The image as Pillow's, or uint8 H x W (grey) or H x W x 3. Raises Unreadable, or
-        DataError if the whole set is broken.
+        """The image, as Pillow's or as uint8, H x W (grey) or H x W x 3 (colour).
+
+        Raises:
+            Unreadable: If this image cannot be used.
+            DataError: If the whole set is broken.
         """
 
     def name(self, row: int) -> str:
-        """A name that may be shown to the user: no patient's identifier in it."""
+        """A name that may be shown to the user: it holds no patient's identifier."""
 
     def stamp(self, row: int) -> str:
-        """A text that changes when the row's image does. It is only ever hashed."""
+        """A text that changes when the row's image does. It is hashed and not kept."""
 
 
 @dataclass(frozen=True)
 class Index:
     """One part (train or test) of a set, known without its pixels.
 
-    `labels`: int64, N, positions in `Dataset.classes`. `groups`: N opaque strings, equal where two
-    images must not be torn apart (same patient or scene), or None where nothing is known.
-    `columns`: what else the manifest says of each image, N strings each, without the columns that
-    could identify a patient.
+    Attributes:
+        labels: int64, N, positions in `Dataset.classes`.
+        reader: Where the pixels come from.
+        image_size: Pixels a side that `load` resizes to.
+        channels: 1 (grey) or 3 (colour).
+        groups: N opaque strings, equal for images that must stay together (one patient or scene);
+            None if nothing is known.
+        columns: What else the manifest says, N strings each, without what could identify a patient.
+        cache: One file of decoded images. `load` reads it if it holds exactly the wanted images at
+            this size, and writes it otherwise.
     """
 
     labels: np.ndarray
@@ -91,20 +102,34 @@ class Index:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def load(
-        self, rows: Sequence[int] | np.ndarray | None = None, *, cache: Path | None = None
-    ) -> Images:
-        """Decode the given rows (all if None), each resized to image_size; images that do not
-        decode are skipped and listed.
+    def select(self, rows: np.ndarray) -> Index:
+        """Some rows as an Index of their own, without the cache."""
+        return replace(
+            self,
+            labels=self.labels[rows],
+            reader=_Selected(self.reader, rows),
+            groups=None if self.groups is None else self.groups[rows],
+            columns={name: [values[row] for row in rows] for name, values in self.columns.items()},
+            cache=None,
+        )
 
-        `cache` (or the cache given to `open_dataset`) is one file that is read if it holds exactly
-        these images at this size, and written otherwise.
+    def cached(self, path: Path | None) -> Index:
+        """The same with `path` as its cache; None: without one."""
+        return replace(self, cache=path)
+
+    def load(self, rows: Sequence[int] | np.ndarray | None = None) -> Images:
+        """Decode the given rows (all if None), each resized to image_size.
+
+        Images that do not decode are skipped and listed.
+
+        Raises:
+            DataError: If not one of several wanted images can be used.
+            IndexError: If a row does not exist.
         """
         rows = np.arange(len(self)) if rows is None else np.asarray(rows, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"rows must be in 0..{len(self) - 1}")
-        cache = cache or self.cache
-        key = ""
+        cache, key = self.cache, ""
         if cache is not None:
             key = cache_file.key(
                 (self.reader.stamp(int(r)) for r in rows), self.image_size, self.channels
@@ -145,9 +170,25 @@ class Index:
         )
 
 
+class _Selected:
+    """A Reader of some rows of another one."""
+
+    def __init__(self, reader: Reader, rows: np.ndarray) -> None:
+        self.reader, self.rows = reader, rows
+
+    def read(self, row: int) -> Image.Image | np.ndarray:
+        return self.reader.read(int(self.rows[row]))
+
+    def name(self, row: int) -> str:
+        return self.reader.name(int(self.rows[row]))
+
+    def stamp(self, row: int) -> str:
+        return self.reader.stamp(int(self.rows[row]))
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """An image set that is open: what it is called, its classes, and its one or two parts."""
+    """An open image set: its name, its classes, and its one or two parts."""
 
     name: str
     classes: tuple[str, ...]
@@ -156,10 +197,14 @@ class Dataset:
     train: Index
     test: Index | None = None
 
+    def resized(self, image_size: int) -> Dataset:
+        """The same images, to be resized to `image_size` pixels a side when they are loaded."""
+        train = replace(self.train, image_size=image_size)
+        test = self.test and replace(self.test, image_size=image_size)
+        return replace(self, image_size=image_size, train=train, test=test)
+
     def column(self, name: str) -> list[str]:
-        """The training part's column `name`; DataError lists the columns if there is none of that
-        name.
-        """
+        """The training part's column `name`. Raises DataError, which lists the columns there are."""
         try:
             return self.train.columns[name]
         except KeyError:
@@ -169,9 +214,70 @@ class Dataset:
             ) from None
 
 
+@dataclass(frozen=True)
+class Source:
+    """What `open_dataset` was asked for; see there."""
+
+    spec: str
+    image_size: int = 64
+    channels: int | None = None
+    classes: tuple[str, ...] | None = None
+    seed: int = 0
+    root: Path | None = None
+
+    @cached_property
+    def path(self) -> Path:
+        """Where the files are: a name under `root`, else a path. Absolute.
+
+        Raises:
+            DataError: If there is nothing, or an empty folder.
+        """
+        if not self.spec:
+            raise DataError("The data set has no name.")
+        places = [Path(self.root, self.spec)] if self.root is not None else []
+        places.append(Path(self.spec).expanduser())
+        for place in places:
+            if place.exists():
+                if place.is_dir() and not any(place.iterdir()):
+                    raise DataError(
+                        f"{place} is an empty folder; a data set is a folder train/CLASS with"
+                        " images, or one of the known files."
+                    )
+                return place.absolute()
+        looked = (
+            f"neither under {self.root} nor as a path"
+            if self.root is not None
+            else "and FLOP_DATA names no folder to look in"
+        )
+        raise DataError(
+            f"There is no data set {self.spec!r}, {looked}; phantom-cxr needs no files."
+        )
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of image sets.
+
+    Attributes:
+        name: A short name for lists; of a built-in set, what `--data` takes.
+        about: One line for lists: what a source must hold.
+        recognises: Whether a source is of this format. Formats are asked in the order of
+            `FORMATS`.
+        open: Opens a source that is of this format. Raises DataError.
+        built_in: The images are drawn, not read: there is no path.
+    """
+
+    name: str
+    about: str
+    recognises: Callable[[Source], bool]
+    open: Callable[[Source], Dataset]
+    built_in: bool = False
+
+
 def fit(picture: Image.Image | np.ndarray, size: int, channels: int) -> np.ndarray:
-    """One image as uint8, channels x size x size: the whole frame, squeezed to a square with
-    Pillow's antialiased bilinear filter.
+    """One image as uint8, channels x size x size: the whole frame, resized to a square.
+
+    The filter is Pillow's antialiased bilinear one.
 
     Colour to grey is ITU-R BT.601 luma (0.299 R + 0.587 G + 0.114 B, as Pillow does it); grey to
     colour repeats the channel; alpha is dropped; images of more than 8 bits are stretched so that
@@ -195,8 +301,9 @@ def fit(picture: Image.Image | np.ndarray, size: int, channels: int) -> np.ndarr
 
 
 def stretch(values: np.ndarray, low: float | None = None, high: float | None = None) -> np.ndarray:
-    """Any numbers to uint8: `low` becomes 0 and `high` 255 (the smallest and largest finite value
-    where not given), clipped.
+    """Any numbers to uint8: `low` becomes 0 and `high` becomes 255; values beyond are clipped.
+
+    None stands for the smallest or the largest finite value.
     """
     values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low = float(values.min()) if low is None else low
@@ -207,8 +314,10 @@ def stretch(values: np.ndarray, low: float | None = None, high: float | None = N
 def encode(
     names: Sequence[str], classes: Sequence[str] | None, where: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class names to labels. Classes are the sorted names, or `classes` if the federation has
-    agreed on them.
+    """Class names to labels, and the classes: the agreed ones, or the sorted names if None.
+
+    Raises:
+        DataError: If there is no class, or a name is not among the agreed ones.
     """
     known = tuple(classes) if classes is not None else tuple(sorted(set(names)))
     if not known:
@@ -224,8 +333,10 @@ def encode(
 
 
 def agreed(classes: Sequence[str] | None, own: Sequence[str], where: str) -> tuple[str, ...]:
-    """For formats whose files hold numbers only: the federation's class names if given, which must
-    be as many as the set's own.
+    """The federation's class names, for formats whose files hold numbers only; None: `own`.
+
+    Raises:
+        DataError: If there are not as many agreed names as own ones.
     """
     if classes is not None and len(classes) != len(own):
         raise DataError(
@@ -236,8 +347,8 @@ def agreed(classes: Sequence[str] | None, own: Sequence[str], where: str) -> tup
 
 
 @contextlib.contextmanager
-def reading(path: Path):
-    """Turns what the file system or a decompressor says into one sentence."""
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the file system or a decompressor raises into a DataError of one sentence."""
     try:
         yield
     except (gzip.BadGzipFile, EOFError, zlib.error):

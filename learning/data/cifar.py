@@ -1,37 +1,29 @@
-"""CIFAR-10: its binary batches, or an npz that holds the images as JPEG bytes (`train_jpeg`,
-`train_offsets`, `train_labels`, ...).
+"""CIFAR-10's binary batches (Krizhevsky 2009).
 
-Krizhevsky 2009. The python batches are pickles, which can run code when they are read: refused.
+The python batches are pickles, which can run code when they are read: they are refused.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from learning.data.base import DataError, Dataset, Index, Unreadable, agreed, reading
-from learning.data.npz import Archive
+from learning.data.base import DataError, Dataset, Format, Index, Source, agreed, reading
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes
 BINARY, PYTHON = "cifar-10-batches-bin", "cifar-10-batches-py"
 
 
-def recognises(folder: Path) -> bool:
-    return any(any(_inside(folder, name).glob("data_batch_*")) for name in (BINARY, PYTHON))
+def recognises(source: Source) -> bool:
+    return any(any(_inside(source.path, name).glob("data_batch_*")) for name in (BINARY, PYTHON))
 
 
-def open_batches(
-    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
-) -> Dataset:
-    """`data_batch_1.bin` ... and `test_batch.bin`, here or in the folder that the download unpacks
-    to.
-    """
+def open_batches(source: Source) -> Dataset:
+    """`data_batch_1.bin` ... and `test_batch.bin`, here or in the folder of the download."""
+    folder, image_size = source.path, source.image_size
     place = _inside(folder, BINARY)
     train = sorted(place.glob("data_batch_*.bin"))
     if not train:
@@ -41,7 +33,7 @@ def open_batches(
             " test_batch.bin) instead."
         )
     test = sorted(place.glob("test_batch.bin"))
-    names, channels = agreed(classes, CLASSES, str(folder)), channels or 3
+    names, channels = agreed(source.classes, CLASSES, str(folder)), source.channels or 3
 
     def part(paths: list[Path]) -> Index:
         reader = _Batches(paths)
@@ -50,20 +42,6 @@ def open_batches(
     return Dataset(
         folder.name, names, channels, image_size, part(train), part(test) if test else None
     )
-
-
-def open_jpeg_archive(
-    archive: Archive, image_size: int, channels: int | None, classes: Sequence[str] | None
-) -> Dataset:
-    """The npz; called by npz.py, which recognises it."""
-    names, channels = agreed(classes, CLASSES, str(archive.path)), channels or 3
-
-    def part(which: str) -> Index:
-        labels = archive.labels(f"{which}_labels", len(CLASSES))
-        return Index(labels, _Jpegs(archive, which, len(labels)), image_size, channels)
-
-    test = part("test") if "test_jpeg" in archive.names else None
-    return Dataset(archive.path.stem, names, channels, image_size, part("train"), test)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -118,40 +96,6 @@ class _Batches:
         return f"{self._stamps[batch]}:{place}"
 
 
-class _Jpegs:
-    def __init__(self, archive: Archive, which: str, count: int) -> None:
-        self.archive, self.which = archive, which
-        self.offsets = archive.array(f"{which}_offsets")
-        if (
-            self.offsets.shape != (count + 1,)
-            or self.offsets[0] != 0
-            or (np.diff(self.offsets) < 0).any()
-        ):
-            raise DataError(
-                f"{archive.path}: {which}_offsets must be {count + 1} rising numbers, from 0 on."
-            )
-
-    @cached_property
-    def bytes(self) -> np.ndarray:
-        found = self.archive.array(f"{self.which}_jpeg")
-        if found.dtype != np.uint8 or found.ndim != 1 or len(found) != self.offsets[-1]:
-            raise DataError(
-                f"{self.archive.path}: {self.which}_jpeg is not as long as {self.which}_offsets"
-                " says."
-            )
-        return found
-
-    def read(self, row: int) -> Image.Image:
-        data = self.bytes[self.offsets[row] : self.offsets[row + 1]].tobytes()
-        try:
-            picture = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-            picture.load()
-            return picture
-        except Exception as error:  # decoders of damaged files raise whatever they like
-            raise Unreadable(f"does not decode as an image ({type(error).__name__})") from None
-
-    def name(self, row: int) -> str:
-        return f"{self.archive.path.name}, {self.which} image {row}"
-
-    def stamp(self, row: int) -> str:
-        return f"{self.archive.stamp}:{self.which}:{row}"
+FORMAT = Format(
+    "cifar", "CIFAR-10's binary batches: data_batch_1.bin and the like", recognises, open_batches
+)

@@ -7,27 +7,25 @@ A line is "patient filename class source" (early lists have no source). Wang et 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from learning.data.base import DataError, Dataset, reading
+from learning.data.base import DataError, Dataset, Format, Source, reading
 from learning.data.files import Entry, build
 
 
-def recognises(folder: Path) -> bool:
-    return _list(folder, "train") is not None
+def recognises(source: Source) -> bool:
+    return _list(source.path, "train") is not None
 
 
-def open_covidx(
-    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
-) -> Dataset:
-    lists = _list(folder, "train"), _list(folder, "test")
-    parts = tuple(
-        _entries(folder, part, path) for part, path in zip(("train", "test"), lists, strict=True)
+def open_covidx(source: Source) -> Dataset:
+    folder, train = source.path, _list(source.path, "train")
+    parts = (
+        _entries(folder, "train", train),
+        _entries(folder, "test", _list(folder, "test")),
     )
     if not parts[0]:
-        raise DataError(f"{lists[0]} names no image to train on.")
-    return build(folder, parts, image_size, channels, classes)
+        raise DataError(f"{train} names no image to train on.")
+    return build(source, parts)
 
 
 def _list(folder: Path, part: str) -> Path | None:
@@ -83,3 +81,11 @@ def _entries(folder: Path, part: str, path: Path | None) -> list[Entry]:
             f" {missing[0]}."
         )
     return entries
+
+
+FORMAT = Format(
+    "covidx",
+    "COVIDx's lists: train_split.txt and test_split.txt, images in train/ and test/",
+    recognises,
+    open_covidx,
+)

@@ -1,7 +1,7 @@
 """Sets that are image files in a folder: what folder.py, manifest.py and covidx.py have in common.
 
-Patients' identifiers end here: groups become opaque numbers, columns that could identify are
-dropped, and a file name that holds its patient's identifier is not shown.
+Patients' identifiers do not leave this module: groups become opaque numbers, columns that could
+identify are dropped, and a file name that holds its patient's identifier is not shown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from learning.data import dicom
-from learning.data.base import Dataset, Index, Unreadable, encode
+from learning.data.base import Dataset, Index, Source, Unreadable, encode
 
 SUFFIXES = {
     ".jpg",
@@ -36,7 +36,7 @@ SUFFIXES = {
 } | dicom.SUFFIXES
 # Only formats that are pixels: Pillow's full list has some that start other programs.
 Image.init()
-PILLOW_FORMATS = [
+PILLOW_FORMATS: list[str] = [
     f for f in ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000", "PPM") if f in Image.OPEN
 ]
 
@@ -61,23 +61,22 @@ class Entry:
 
 
 def build(
-    root: Path,
+    source: Source,
     parts: tuple[Sequence[Entry], Sequence[Entry]],
-    image_size: int,
-    channels: int | None,
-    classes: Sequence[str] | None,
     known: Sequence[str] | None = None,
 ) -> Dataset:
-    """The Dataset of files under `root`: entries of the training and of the test part. `known`:
-    classes that exist even if empty.
+    """The Dataset of a source's files: entries of the training and of the test part.
+
+    `known`: classes that exist even if they have no image.
     """
+    root, image_size, classes = source.path, source.image_size, source.classes
     both = [*parts[0], *parts[1]]
     if classes is None and known:
         classes = tuple(sorted(set(known) | {entry.label for entry in both}))
     labels, names = encode([entry.label for entry in both], classes, str(root))
     groups = opaque_groups([entry.identities for entry in both])
     columns = harmless_columns(both)
-    channels = channels or guess_channels([entry.path for entry in both])
+    channels = source.channels or guess_channels([entry.path for entry in both])
 
     def part(start: int, stop: int) -> Index:
         rows = slice(start, stop)

@@ -5,24 +5,23 @@ Kvasir comes like this.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from learning.data import dicom
-from learning.data.base import DataError, Dataset, reading
+from learning.data.base import DataError, Dataset, Format, Source, reading
 from learning.data.files import SUFFIXES, Entry, build
 
 
-def recognises(folder: Path) -> bool:
+def recognises(source: Source) -> bool:
+    """Always: this format is asked last."""
     return True
 
 
-def open_folder(
-    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
-) -> Dataset:
+def open_folder(source: Source) -> Dataset:
     """The classes are the folders' names, sorted; an empty folder is a class without images. A
     `val` folder is left aside.
     """
+    folder = source.path
     if not folder.is_dir():
         raise DataError(
             f"{folder} is a file of no known kind; a data set is a folder or an npz file."
@@ -50,7 +49,7 @@ def open_folder(
             f"{folder} has class folders ({', '.join(sorted(found))}) but no image to train on in"
             " them."
         )
-    return build(folder, parts, image_size, channels, classes, sorted(found))
+    return build(source, parts, sorted(found))
 
 
 def _folders(base: Path) -> list[Path]:
@@ -71,3 +70,8 @@ def _files(class_folder: Path) -> list[Path]:
                 path for path in paths if path.suffix.lower() in SUFFIXES or dicom.is_dicom(path)
             ]
     return sorted(found)
+
+
+FORMAT = Format(
+    "folder", "class folders: {train,test}/CLASS/FILE or CLASS/FILE", recognises, open_folder
+)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import gzip
 import struct
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, Index, agreed, reading
+from learning.data.base import DataError, Dataset, Format, Index, Source, agreed, reading
 
 FASHION = (
     "t-shirt",
@@ -32,16 +32,14 @@ FASHION = (
 IMAGES, LABELS = 0x00000803, 0x00000801  # unsigned bytes in 3 dimensions, and in 1
 
 
-def recognises(folder: Path) -> bool:
-    return (
-        _find(folder, "train", "images") is not None or _find(folder, "train", "labels") is not None
-    )
+def recognises(source: Source) -> bool:
+    folder = source.path
+    return any(_find(folder, "train", kind) is not None for kind in ("images", "labels"))
 
 
-def open_idx(
-    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
-) -> Dataset:
+def open_idx(source: Source) -> Dataset:
     """The folder's `train-*` files and, if there, its `t10k-*` files."""
+    folder = source.path
     train_files, test_files = _pair(folder, "train"), _pair(folder, "t10k")
     if train_files is None:
         raise DataError(
@@ -56,8 +54,8 @@ def open_idx(
         if "fashion" in folder.name.lower() and count <= 10
         else tuple(str(i) for i in range(count))
     )
-    names = agreed(classes, own, str(folder))
-    channels = channels or 1
+    names = agreed(source.classes, own, str(folder))
+    channels, image_size = source.channels or 1, source.image_size
 
     def part(files: tuple[Path, Path], labels: np.ndarray) -> Index:
         return Index(labels, _Reader(files[0], len(labels)), image_size, channels)
@@ -86,7 +84,8 @@ class _Reader:
         return np.frombuffer(_body(self.path, IMAGES), np.uint8).reshape(self.shape)
 
     def read(self, row: int) -> np.ndarray:
-        return self.pixels[row]
+        image: np.ndarray = self.pixels[row]
+        return image
 
     def name(self, row: int) -> str:
         return f"{self.path.name}, image {row}"
@@ -111,8 +110,8 @@ def _pair(folder: Path, part: str) -> tuple[Path, Path] | None:
     return (images, labels) if images and labels else None
 
 
-def _open(path: Path):
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+def _open(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path) if path.suffix == ".gz" else path.open("rb"))
 
 
 def _header(path: Path, magic: int) -> tuple[int, ...]:
@@ -145,3 +144,8 @@ def _body(path: Path, magic: int) -> bytes:
 
 def _labels(path: Path) -> np.ndarray:
     return np.frombuffer(_body(path, LABELS), np.uint8).astype(np.int64)
+
+
+FORMAT = Format(
+    "idx", "MNIST's files: train-images-idx3-ubyte and the like, plain or .gz", recognises, open_idx
+)

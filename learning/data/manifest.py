@@ -8,11 +8,10 @@ the loader. All other columns that do not identify are kept.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from learning.data import dicom
-from learning.data.base import DataError, Dataset, reading
+from learning.data.base import DataError, Dataset, Format, Source, reading
 from learning.data.files import Entry, build
 
 NAME = "manifest.csv"
@@ -21,14 +20,12 @@ OWN = ("file", "class", "split", *GROUPING)
 SPLITS = {"": 0, "train": 0, "test": 1, "val": None, "valid": None, "validation": None}
 
 
-def recognises(folder: Path) -> bool:
-    return (folder / NAME).is_file()
+def recognises(source: Source) -> bool:
+    return (source.path / NAME).is_file()
 
 
-def open_manifest(
-    folder: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
-) -> Dataset:
-    path = folder / NAME
+def open_manifest(source: Source) -> Dataset:
+    path = source.path / NAME
     parts: tuple[list[Entry], list[Entry]] = ([], [])
     missing: list[int] = []
     try:
@@ -62,7 +59,7 @@ def open_manifest(
         )
     if not parts[0]:
         raise DataError(f"{path} names no image to train on.")
-    return build(folder, parts, image_size, channels, classes)
+    return build(source, parts)
 
 
 def _entry(path: Path, number: int, line: dict[str, str]) -> Entry:
@@ -76,3 +73,11 @@ def _entry(path: Path, number: int, line: dict[str, str]) -> Entry:
     columns = {name: value.strip() for name, value in line.items() if name not in OWN}
     identities, secrets = dicom.patient(file)
     return Entry(file, label, own + identities, secrets, columns)
+
+
+FORMAT = Format(
+    "manifest",
+    "manifest.csv: one line an image, with the columns file and class",
+    recognises,
+    open_manifest,
+)

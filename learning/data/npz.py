@@ -1,41 +1,39 @@
-"""npz archives: opened without pickle, and handed to the format that their arrays' names speak of."""
+"""npz archives, opened without pickle: what the formats in such files have in common."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, reading
+from learning.data.base import DataError, Dataset, Format, Source, reading
 
 
-def recognises(path: Path) -> bool:
-    return path.suffix == ".npz" or len(list(path.glob("*.npz"))) > 0
+def archive_of(path: Path) -> Archive | None:
+    """The npz file, or the only one of a folder; None if there is none.
 
-
-def open_npz(
-    path: Path, image_size: int, channels: int | None, classes: Sequence[str] | None
-) -> Dataset:
-    """An npz file, or the only one of a folder."""
-    from learning.data import cifar, medmnist
-
-    found = [path] if path.is_file() else sorted(path.glob("*.npz"))
+    Raises:
+        DataError: If the folder holds several, or the file is not a whole npz file.
+    """
+    found = [path] if path.suffix == ".npz" and path.is_file() else sorted(path.glob("*.npz"))
     if len(found) > 1:
         raise DataError(
             f"{path} holds {len(found)} npz files; name one of them:"
             f" {', '.join(one.name for one in found)}."
         )
-    archive = Archive(found[0])
-    for needed, opener in (
-        ("train_jpeg", cifar.open_jpeg_archive),
-        ("train_images", medmnist.open_medmnist),
-    ):
-        if needed in archive.names:
-            return opener(archive, image_size, channels, classes)
+    return Archive(found[0]) if found else None
+
+
+def recognises(source: Source) -> bool:
+    return archive_of(source.path) is not None
+
+
+def refuse(source: Source) -> Dataset:
+    """Raises DataError: none of the formats before this one knows the file's arrays."""
+    archive = Archive.of(source.path)
     raise DataError(
         f"{archive.path} is neither MedMNIST's npz (train_images, train_labels, ...) nor one of"
         " JPEG bytes (train_jpeg, train_offsets, train_labels, ...); it holds:"
@@ -44,9 +42,15 @@ def open_npz(
 
 
 class Archive:
-    """One npz file. Arrays are read when they are asked for; arrays of Python objects, which are
-    pickles, are refused.
-    """
+    """One npz file. Arrays are read when they are asked for; pickled objects are refused."""
+
+    @classmethod
+    def of(cls, path: Path) -> Archive:
+        """The archive that `archive_of` finds; for sources in which it was found before."""
+        found = archive_of(path)
+        if found is None:
+            raise DataError(f"{path} holds no npz file.")
+        return found
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +71,8 @@ class Archive:
         with reading(self.path):
             try:
                 with np.load(self.path, allow_pickle=False) as archive:
-                    return archive[name]
+                    array: np.ndarray = archive[name]
+                    return array
             except (zipfile.BadZipFile, zlib.error, ValueError, EOFError):
                 raise DataError(
                     f"{self.path}: the array {name!r} is damaged, or holds Python objects."
@@ -118,10 +123,14 @@ class Pixels:
         return found
 
     def read(self, row: int) -> np.ndarray:
-        return self.pixels[row]
+        image: np.ndarray = self.pixels[row]
+        return image
 
     def name(self, row: int) -> str:
         return f"{self.archive.path.name}, {self.array_name} {row}"
 
     def stamp(self, row: int) -> str:
         return f"{self.archive.stamp}:{self.array_name}:{row}"
+
+
+FORMAT = Format("npz", "an npz of another kind, which is refused", recognises, refuse)

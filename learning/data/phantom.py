@@ -12,13 +12,12 @@ loaded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, Index, agreed
+from learning.data.base import DataError, Dataset, Format, Index, Source, agreed
 from learning.data.phantom_drawing import Body, Scanner
 
 NAME = "phantom-cxr"
@@ -28,21 +27,25 @@ TRAIN_IMAGES = 3000  # about; a quarter as many to test
 _PATIENT, _VIEW, _SITE, _TABLE = 1, 2, 3, 4  # streams of the seed
 
 
-def open_phantom(
-    spec: str, image_size: int, channels: int, seed: int, classes: Sequence[str] | None
-) -> Dataset:
-    """`phantom-cxr` or `phantom-cxr:N`. Groups are patients (2 or 3 images each), `columns` has
-    `site`; no patient is in both parts.
+def recognises(source: Source) -> bool:
+    return source.spec.split(":")[0] == NAME
+
+
+def open_phantom(source: Source) -> Dataset:
+    """`phantom-cxr` or `phantom-cxr:N`. No patient is in both parts.
+
+    Groups are patients of two or three images each; `columns` has `site`.
     """
+    spec, image_size, channels = source.spec, source.image_size, source.channels or 1
     _, colon, number = spec.partition(":")
     if colon and not (number.isdecimal() and 3 <= int(number) <= 10**6):
         raise DataError(
             f"{spec!r}: after the colon stands the number of training images, 3 to 1000000."
         )
     count = int(number) if colon else TRAIN_IMAGES
-    names = agreed(classes, CLASSES, NAME)
+    names = agreed(source.classes, CLASSES, NAME)
     parts = [
-        _part(which, images, image_size, channels, seed)
+        _part(which, images, image_size, channels, source.seed)
         for which, images in enumerate((count, max(3, count // 4)))
     ]
     return Dataset(NAME, names, channels, image_size, *parts)
@@ -109,3 +112,12 @@ def draw(
 @lru_cache(maxsize=64)
 def _scanner(seed: int, site: int) -> Scanner:
     return Scanner(np.random.default_rng((seed, _SITE, site)))
+
+
+FORMAT = Format(
+    NAME,
+    "drawn chest radiographs, no files needed; phantom-cxr:N for N training images",
+    recognises,
+    open_phantom,
+    built_in=True,
+)

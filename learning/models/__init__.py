@@ -167,6 +167,8 @@ def build(
         )
     mine = _own.get()
     if name == OWN and mine is not None:
+        if pretrained:
+            raise ValueError("the module brings its own weights; leave pretrained out")
         return cast("Classifier", copy.deepcopy(mine.module))
     module, _, function = chosen.source.partition(":")
     with randomness.unseeded():

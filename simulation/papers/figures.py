@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BytesIO
+from collections.abc import Mapping, Sequence
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from simulation.report.pictures import CLASSES, FEDERATION, INK, SOFT, STYLE
+from simulation.report.kit import AMBER, BLUE, CLASSES, GREY, INK, SOFT, WIDTH, drawing
+from simulation.report.kit import colours as class_colours
 
-WIDTH = 7.6
-FEDAVG, CENTRAL = "#d9a441", "#8d99a4"
-COLOURS = {"fedavg": FEDAVG, "flop": FEDERATION, "central": CENTRAL}
+COLOURS = {"fedavg": AMBER, "flop": BLUE, "central": GREY}
 Curve = Sequence[Sequence[float]]
 """One or several seeds' values by round; several are drawn as their mean within their range."""
-
-
-class _Canvas:
-    def __init__(self, rows: int, columns: int, height: float) -> None:
-        self.figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        self.axes: np.ndarray = self.figure.subplots(rows, columns, squeeze=False)
-        self.png = b""
-
-
-@contextmanager
-def _canvas(rows: int, columns: int, height: float) -> Iterator[_Canvas]:
-    with matplotlib.rc_context(STYLE):
-        canvas = _Canvas(rows, columns, height)
-        yield canvas
-        content = BytesIO()
-        canvas.figure.savefig(content, format="png", dpi=160, metadata={"Software": None})
-        canvas.png = content.getvalue()
 
 
 def curves(
@@ -47,10 +25,10 @@ def curves(
     """A panel each, a line for every entry; two panels a row."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    with _canvas(rows, columns, 0.5 + 2.5 * rows) as canvas:
-        for axes in canvas.axes.flat[len(panels) :]:
+    with drawing(0.5 + 2.5 * rows, rows=rows, columns=columns) as drawn:
+        for axes in drawn.flat[len(panels) :]:
             axes.set_axis_off()
-        for axes, (title, lines) in zip(canvas.axes.flat, panels.items(), strict=False):
+        for axes, (title, lines) in zip(drawn.flat, panels.items(), strict=False):
             for number, (name, curve) in enumerate(lines.items()):
                 _line(axes, name, curve, (colours or {}).get(name, CLASSES[number % len(CLASSES)]))
             axes.set_title(title, fontsize=10, loc="left", color=INK)
@@ -59,7 +37,7 @@ def curves(
             axes.grid(axis="y")
             if len(lines) > 1:
                 axes.legend(fontsize=8.5)
-    return canvas.png
+    return drawn.png
 
 
 def _line(axes: Axes, name: str, curve: Curve, colour: str) -> None:
@@ -85,12 +63,10 @@ def confusions(
 ) -> bytes:
     """Rows of truth in percent of the row, the counts below."""
     rows = -(-len(panels) // columns)
-    with _canvas(rows, columns, 0.35 + rows * (WIDTH / columns) * 0.94) as canvas:
-        for axes in canvas.axes.flat[len(panels) :]:
+    with drawing(0.35 + rows * (WIDTH / columns) * 0.94, rows=rows, columns=columns) as drawn:
+        for axes in drawn.flat[len(panels) :]:
             axes.set_axis_off()
-        for at, (axes, (title, counts)) in enumerate(
-            zip(canvas.axes.flat, panels.items(), strict=False)
-        ):
+        for at, (axes, (title, counts)) in enumerate(zip(drawn.flat, panels.items(), strict=False)):
             matrix = np.array(counts, float)
             share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
             axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -107,16 +83,16 @@ def confusions(
             axes.set_title(title, fontsize=9, loc="left", color=INK)
             axes.tick_params(length=0)
             axes.spines[:].set_visible(False)
-        canvas.figure.supxlabel("the model says", fontsize=8, color=SOFT)
-        canvas.figure.supylabel("it is", fontsize=8, color=SOFT)
-    return canvas.png
+        drawn.figure.supxlabel("the model says", fontsize=8, color=SOFT)
+        drawn.figure.supylabel("it is", fontsize=8, color=SOFT)
+    return drawn.png
 
 
 def bars(groups: Mapping[str, Mapping[str, float]], ylabel: str) -> bytes:
     """Groups of bars with their numbers on top."""
     names = list(next(iter(groups.values())))
-    with _canvas(1, 1, 3.2) as canvas:
-        axes = canvas.axes[0, 0]
+    with drawing(3.2, rows=1, columns=1) as drawn:
+        axes = drawn.axes
         width = 0.8 / len(names)
         for number, name in enumerate(names):
             places = np.arange(len(groups)) + (number - (len(names) - 1) / 2) * width
@@ -131,19 +107,15 @@ def bars(groups: Mapping[str, Mapping[str, float]], ylabel: str) -> bytes:
         axes.set(xticks=range(len(groups)), xticklabels=list(groups), ylabel=ylabel)
         axes.grid(axis="y")
         axes.legend(fontsize=8.5)
-    return canvas.png
+    return drawn.png
 
 
 def holdings(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
     """Who has what: every hospital's training images, stacked by class."""
     values = np.array(counts)
-    colours = (
-        CLASSES
-        if len(classes) <= len(CLASSES)
-        else list(matplotlib.colormaps["tab20"](np.linspace(0, 1, len(classes))))
-    )
-    with _canvas(1, 1, 2.6) as canvas:
-        axes = canvas.axes[0, 0]
+    shades = class_colours(len(classes))
+    with drawing(2.6, rows=1, columns=1) as drawn:
+        axes = drawn.axes
         below = np.zeros(len(values))
         for number, name in enumerate(classes):
             axes.bar(
@@ -151,14 +123,14 @@ def holdings(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
                 values[:, number],
                 0.8,
                 bottom=below,
-                color=colours[number],
+                color=shades[number],
                 label=name,
             )
             below += values[:, number]
         axes.set(xlabel="hospital", ylabel="training images", xlim=(0.3, len(values) + 0.7))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return canvas.png
+    return drawn.png
 
 
 def maps(rows: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, str]]]) -> bytes:
@@ -167,14 +139,14 @@ def maps(rows: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, str]]]) -
     """
     columns = max(len(row) for row in rows.values())
     side = WIDTH / columns
-    with _canvas(len(rows), columns, len(rows) * (side + 0.28)) as canvas:
+    with drawing(len(rows) * (side + 0.28), rows=len(rows), columns=columns) as drawn:
         for at, (title, row) in enumerate(rows.items()):
-            for axes in canvas.axes[at]:
+            for axes in drawn.panels[at]:
                 axes.set(xticks=[], yticks=[])
                 axes.spines[:].set_visible(False)
-            canvas.axes[at, 0].set_ylabel(title, fontsize=9, color=INK)
+            drawn.panels[at][0].set_ylabel(title, fontsize=9, color=INK)
             for axes, (name, (image, heat, says)) in zip(
-                canvas.axes[at], row.items(), strict=False
+                drawn.panels[at], row.items(), strict=False
             ):
                 axes.imshow(
                     image[0] if len(image) == 1 else image.transpose(1, 2, 0),
@@ -184,4 +156,4 @@ def maps(rows: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray, str]]]) -
                 )
                 axes.imshow(heat, cmap="turbo", alpha=0.45, vmin=0, vmax=1)
                 axes.set_title(f"{name}\nsays {says}", fontsize=8, color=INK)
-    return canvas.png
+    return drawn.png

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-
-from jinja2 import Environment, StrictUndefined
 
 from simulation.papers import figures
 from simulation.papers.grid import Block, Grid, Picture, majority_verdict
@@ -15,34 +11,9 @@ from simulation.papers.paper import COLUMNS
 from simulation.papers.studies import Scale, Study
 from simulation.papers.tables import Table
 from simulation.papers.views import View
+from simulation.report import kit
 
 SMOKE = "Scale smoke shows that everything runs; its figures mean nothing."
-PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>{{ style | safe }}
-.wide { overflow-x: auto; } .wide th { overflow-wrap: normal; } .wide table { font-size: 13px; }
-.wide td { white-space: nowrap; }</style></head>
-<body>
-<header><p class="kind">{{ kind }}</p><h1>{{ title }}</h1>
-<dl class="facts">{% for name, text in facts %}<div><dt>{{ name }}</dt><dd>{{ text }}</dd></div>{% endfor %}</dl>
-{% if warning %}<p class="warning">{{ warning }}</p>{% endif %}
-<p class="note">{{ differs }}</p>
-</header>
-{% for block in blocks %}
-<section><h2>{{ block.title }}</h2>
-{% if block.png %}<img src="data:image/png;base64,{{ block.png }}" alt="{{ block.title }}">
-{% else %}<div class="wide"><table><thead><tr>{% for cell in block.head %}<th>{{ cell }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in block.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
-{% if block.note %}<p class="note">{{ block.note }}</p>{% endif %}{% endif %}
-</section>
-{% endfor %}
-<section><h2>How this differs from the paper</h2><ul>{% for line in header %}<li>{{ line }}</li>{% endfor %}</ul>
-{% for note in notes %}<p class="note">{{ note }}</p>{% endfor %}</section>
-<footer>Written by flop-federation: <code>{{ command }}</code>.
-A model that is good on held-out images is not thereby fit for clinical use.</footer>
-</body></html>
-"""
 
 
 def write(view: View, grid: Grid, out: Path, command: str) -> Path:
@@ -50,10 +21,9 @@ def write(view: View, grid: Grid, out: Path, command: str) -> Path:
     folder = out / view.name
     folder.mkdir(parents=True, exist_ok=True)
     blocks = view.blocks(grid)
-    for number, block in enumerate(table for table in blocks if isinstance(table, Table)):
-        (folder / ("table.csv" if number == 0 else f"table-{number + 1}.csv")).write_text(
-            block.csv()
-        )
+    tables = [block for block in blocks if isinstance(block, Table)]
+    for number, table in enumerate(tables, start=1):
+        (folder / ("table.csv" if number == 1 else f"table-{number}.csv")).write_text(table.csv())
     divided = Picture(
         "holdings",
         "Who has what (first seed)",
@@ -124,8 +94,8 @@ def _facts(grid: Grid) -> list[tuple[str, str]]:
     ]
 
 
-def _classes(grid: Grid) -> Sequence[str]:
-    return grid.results[0].figures["classes"]
+def _classes(grid: Grid) -> list[str]:
+    return list(grid.results[0].figures["classes"])
 
 
 def _notes(grid: Grid) -> list[str]:
@@ -170,11 +140,11 @@ def _page(
 ) -> str:
     shown = [
         (
-            {"title": one.title, "png": base64.b64encode(one.png).decode()}
+            {"title": one.title, "picture": kit.embedded(one.png)}
             if isinstance(one, Picture)
             else {
                 "title": one.title,
-                "png": "",
+                "picture": "",
                 "head": one.head,
                 "rows": one.texts(),
                 "note": one.note,
@@ -182,12 +152,12 @@ def _page(
         )
         for one in blocks
     ]
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
     smoke = grid.study.scales["smoke"] is grid.scale
-    return environment.from_string(PAGE).render(
+    return kit.render(
+        "experiment.html",
+        Path(__file__).parent,
         title=view.title,
         kind=f"{grid.study.name}, scale {grid.results[0].run.scale}",
-        style=files("simulation.report").joinpath("page.css").read_text(encoding="utf-8"),
         facts=facts,
         warning=SMOKE if smoke else " ".join(line for line in about if "NOT" in line),
         differs=grid.scale.note + ("" if smoke else f" {grid.study.differs}"),

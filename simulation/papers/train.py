@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hospital_node.local_data import LocalData, divide
+from hospital_node.local_data import divide
 from hospital_node.summary import figures
 from learning import device, parameters
-from learning.data import Images, Index
+from learning.data import Images, Index, LocalData
 from learning.evaluation import Scores, auroc, evaluate
 from learning.gradcam import grad_cam_plus_plus
 from learning.models.classifier import Classifier
@@ -94,17 +94,9 @@ def with_data(prepared: Prepared, run: Run, cache: Path) -> Prepared:
     dataset = prepared.dataset
     stem = f"{dataset.name}-{run.image_size}-{run.images or 'all'}"
     train = dataset.train if not run.images else subset(dataset.train, run.images)
-    test = (
-        None
-        if dataset.test is None
-        else replace(dataset.test, cache=cache / f"{stem}-test.safetensors")
-    )
-    return replace(
-        prepared,
-        dataset=replace(
-            dataset, train=replace(train, cache=cache / f"{stem}-train.safetensors"), test=test
-        ),
-    )
+    test = dataset.test and dataset.test.cached(cache / f"{stem}-test.safetensors")
+    train = train.cached(cache / f"{stem}-train.safetensors")
+    return replace(prepared, dataset=replace(dataset, train=train, test=test))
 
 
 def subset(index: Index, count: int) -> Index:
@@ -120,30 +112,7 @@ def subset(index: Index, count: int) -> Index:
         if wanted[label] > 0:
             wanted[label] -= len(rows)
             kept.append(rows)
-    rows = np.sort(np.concatenate(kept))
-    return replace(
-        index,
-        labels=index.labels[rows],
-        reader=_Rows(index.reader, rows),
-        groups=None if index.groups is None else index.groups[rows],
-        columns={name: [values[row] for row in rows] for name, values in index.columns.items()},
-    )
-
-
-class _Rows:
-    """Some rows of another reader."""
-
-    def __init__(self, reader: Any, rows: np.ndarray) -> None:
-        self.reader, self.rows = reader, rows
-
-    def read(self, row: int) -> Any:
-        return self.reader.read(int(self.rows[row]))
-
-    def name(self, row: int) -> str:
-        return self.reader.name(int(self.rows[row]))
-
-    def stamp(self, row: int) -> str:
-        return self.reader.stamp(int(self.rows[row]))
+    return index.select(np.sort(np.concatenate(kept)))
 
 
 def _federated(
@@ -216,7 +185,7 @@ def _local(
         "train_counts": [train for train, _ in counts],
         "test_counts": [test for _, test in counts],
         "notes": list(locals_[0].notes),
-        "skipped": list(locals_[0].skipped)[:20],
+        "skipped": list(dict.fromkeys(s for one in locals_ for s in one.skipped))[:20],
     }
 
 

@@ -4,16 +4,12 @@ needs no network.
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from federation.config import default_threshold
 from federation.files import write_whole
-from simulation.report import pictures, visible
-from simulation.report.pictures import readable_bytes
+from simulation.report import counts, kit, pictures, visible
 from simulation.report.read import BASELINES, RunView, read_run
 
 NAMES = {"majority": "majority class", "linear": "linear model", "local": "training alone"}
@@ -33,18 +29,7 @@ def write_report(folder: Path) -> Path:
 
 def render(run: RunView) -> str:
     """The page. The same run gives the same bytes."""
-    here = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(here),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "bytes": readable_bytes, "interval": _interval}
-    return environment.get_template("page.html").render(
-        _context(run), style=(here / "page.css").read_text(encoding="utf-8")
-    )
+    return kit.render("run.html", **_context(run))
 
 
 def _context(run: RunView) -> dict[str, Any]:
@@ -54,13 +39,13 @@ def _context(run: RunView) -> dict[str, Any]:
     )
     alone = algorithm in ALONE
     drawn = {
-        name: _embedded(draw(run))
+        name: kit.embedded(draw(run))
         for name, draw in {
             "accuracies": pictures.accuracies,
             "curves": pictures.curves,
-            "holdings": pictures.holdings,
-            "confusion": pictures.confusion,
-            "traffic": pictures.traffic if not alone else lambda run: None,
+            "holdings": counts.holdings,
+            "confusion": counts.confusion,
+            "traffic": counts.traffic if not alone else lambda run: None,
         }.items()
     }
     told = (
@@ -130,7 +115,7 @@ def _facts(run: RunView, algorithm: str, protection: str, alone: bool) -> list[t
         ("data", str(run.summary.get("dataset", ""))),
         (
             "classes",
-            ", ".join(run.classes) if len(run.classes) <= pictures.MANY else f"{len(run.classes)}",
+            ", ".join(run.classes) if len(run.classes) <= counts.MANY else f"{len(run.classes)}",
         ),
         ("hospitals", _hospitals(run, number, 0 if alone else cohort)),
         ("rounds", f"{rounds} of {planned}" if planned and planned != rounds else f"{rounds}"),
@@ -211,7 +196,7 @@ def _times(seconds: dict[str, Any]) -> dict[str, str]:
         "protect": "protecting, all hospitals",
         "aggregate": "aggregating",
     }
-    return {names[key]: _seconds(seconds[key]) for key in names if seconds.get(key)}
+    return {names[key]: kit.readable_seconds(seconds[key]) for key in names if seconds.get(key)}
 
 
 def _notes(run: RunView) -> list[str]:
@@ -219,27 +204,5 @@ def _notes(run: RunView) -> list[str]:
     return list(dict.fromkeys(note for one in run.hospitals for note in one.notes))
 
 
-def _embedded(png: bytes | None) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}" if png else ""
-
-
 def _and(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _percent(value: float | None, digits: int = 1) -> str:
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
-
-
-def _interval(pair: Any) -> str:
-    return f"{100 * pair[0]:.1f}–{100 * pair[1]:.1f} %" if pair else "–"
-
-
-def _seconds(value: float) -> str:
-    if value < 1:
-        return f"{1000 * value:.0f} ms"
-    if value < 100:
-        return f"{value:.3g} s"
-    minutes, rest = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

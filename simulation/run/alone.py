@@ -16,10 +16,10 @@ import torch
 
 from federation import model
 from hospital_node.learner import Learner, accuracy
-from hospital_node.local_data import LocalData
 from hospital_node.storage import Storage
 from hospital_node.summary import figures
 from learning import device
+from learning.data import LocalData
 from learning.evaluation import evaluate, metrics
 from simulation.run.federate import Stop, Stopped, load_divided
 from simulation.run.options import Prepared

@@ -21,13 +21,13 @@ from federation import model
 from federation.effects import Applied, Effect, Recorded
 from federation.errors import ConfigError
 from hospital_node.learner import Learner, accuracy
-from hospital_node.local_data import LocalData, divide
+from hospital_node.local_data import divide
 from hospital_node.session import Session
 from hospital_node.standing import Memory
 from hospital_node.storage import Storage
 from hospital_node.summary import about, figures
 from learning import device
-from learning.data import Dataset, Images, local_split
+from learning.data import Dataset, LocalData, load_parts
 from learning.evaluation import metrics
 from simulation.run.memory import MemoryFederation
 from simulation.run.options import Options, Prepared, admit
@@ -50,39 +50,22 @@ class Divided:
 
 
 def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Divided:
-    """Load all images once; every hospital's `LocalData` holds rows of the same tensor, split just
-    as its own process would.
-    """
-    index = dataset.train
-    parts = divide(index, options.partition, options.hospitals, options.seed)
-    wanted = np.unique(np.concatenate(parts.parts)) if parts.parts else np.zeros(0, np.int64)
-    images: Images = index.load(wanted)
-    place = {int(row): at for at, row in enumerate(images.kept_rows)}
-    on_device = images.images.to(where)
-    names = {int(row): True for row in images.kept_rows}
-    skipped = tuple(f"{one.name}: {one.reason}" for one in images.skipped)
-    found = []
-    for rows in parts.parts:
-        kept = np.array([row for row in rows if int(row) in names], np.int64)
-        if not len(kept):
-            who, why = hospital_ids(options.hospitals)[len(found)], "; ".join(skipped[:3])
+    """Load all images once, for every hospital as its own process would. Raises ConfigError."""
+    parts = divide(dataset.train, options.partition, options.hospitals, options.seed)
+    found = load_parts(
+        dataset.train,
+        parts.parts,
+        test_fraction=options.test_fraction,
+        seed=options.seed,
+        notes=parts.notes,
+        device=where,
+    )
+    for who, local in zip(hospital_ids(options.hospitals), found, strict=True):
+        if not len(local):
             raise ConfigError(
-                f"--data {options.data}: {who} has no image that can be read ({why}); ask for fewer"
-                " hospitals or mend it"
+                f"--data {options.data}: {who} has no image that can be read"
+                f" ({'; '.join(local.skipped[:3])}); ask for fewer hospitals or mend it"
             )
-        groups = None if index.groups is None else index.groups[kept]
-        train, test = local_split(index.labels[kept], groups, options.test_fraction, options.seed)
-        here = torch.tensor([place[int(row)] for row in kept], dtype=torch.int64)
-        found.append(
-            LocalData(
-                on_device,
-                images.labels,
-                here[torch.from_numpy(train)],
-                here[torch.from_numpy(test)],
-                skipped,
-                tuple(parts.notes),
-            )
-        )
     return Divided(found, tuple(parts.notes))
 
 

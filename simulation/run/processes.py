@@ -21,7 +21,7 @@ from coordinator.command import watch
 from federation.errors import FederationError
 from federation.transport.link import CurveKeys
 from hospital_node.local_data import data_root
-from learning.data import find, phantom
+from learning.data import locate
 from simulation.run.options import Prepared, admit
 from simulation.run.seeds import run_id
 
@@ -75,7 +75,7 @@ def write_files(prepared: Prepared) -> None:
 
 def _source(data: str) -> str:
     """Where the images are, for a process that runs in another folder."""
-    return data if data.split(":")[0] == phantom.NAME else str(find(data, data_root()))
+    return locate(data, data_root())
 
 
 class Processes:

@@ -85,10 +85,10 @@ def test_patients_are_groups_and_stay_inside(tmp_path):
     write(tmp_path / "set" / "a" / "y.dcm", number="MRN62342")
     write(tmp_path / "set" / "b" / "z.dcm")
     write(tmp_path / "set" / "b" / "zelda-1.dcm", Modality="MR")
-    data = open_dataset(str(tmp_path / "set"), image_size=32, cache=cache)
+    data = open_dataset(str(tmp_path / "set"), image_size=32)
     a, b, c, d = data.train.groups
     assert a == c == d != b
-    loaded = data.train.load()
+    loaded = data.train.cached(cache).load()
     assert [skipped.name for skipped in loaded.skipped] == [
         "image 4 (its file name holds the patient's identifier)"
     ]
@@ -147,8 +147,8 @@ def test_real_files(tmp_path):
         pytest.skip("FLOP_DATA has no dicom-chest")
     shutil.copytree(source, tmp_path / "set" / "chest")
     cache = tmp_path / "cache.safetensors"
-    data = open_dataset(str(tmp_path / "set"), image_size=64, cache=cache)
-    loaded = data.train.load()
+    data = open_dataset(str(tmp_path / "set"), image_size=64)
+    loaded = data.train.cached(cache).load()
     assert [(skipped.name, skipped.reason[:11]) for skipped in loaded.skipped] == [
         ("chest/wrong_modality_ct.dcm", "modality CT")
     ]

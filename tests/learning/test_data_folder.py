@@ -158,8 +158,8 @@ def test_identifiers_do_not_leave_the_loader(tmp_path):
     manifest(tmp_path, HEADER, *lines)
     (tmp_path / "x" / "2-zqx2.png").write_bytes(b"broken")
     cache = tmp_path / "cache" / "images.safetensors"
-    data = open_dataset(str(tmp_path), image_size=28, cache=cache)
-    loaded = data.train.load()
+    data = open_dataset(str(tmp_path), image_size=28)
+    loaded = data.train.cached(cache).load()
     assert len(loaded.skipped) == 1 and "image 3" in loaded.skipped[0].name
     seen = " ".join(
         [
@@ -208,7 +208,7 @@ def test_cache_is_used_and_renewed(tmp_path, monkeypatch):
     cache = tmp_path / "images.safetensors"
 
     def load(size=28):
-        return open_dataset(str(tmp_path / "set"), image_size=size).train.load(cache=cache)
+        return open_dataset(str(tmp_path / "set"), image_size=size).train.cached(cache).load()
 
     first = load()
     before = cache.read_bytes()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from learning import models
+from learning import device, models
 from learning.distributed import DistributedTrainer, trainer
 from learning.training import Trainer, TrainSettings
 
@@ -30,7 +30,7 @@ def test_two_processes_train_as_one_does() -> None:
     rows = torch.arange(1, 21)
     told: list[tuple[int, int]] = []
     alone = Trainer(one, SETTINGS, CPU).train(images, labels, seed=4, rows=rows)
-    together = trainer(two, SETTINGS, "cpu,cpu").train(
+    together = trainer(two, SETTINGS, device.choose_several("cpu:2")).train(
         images, labels, seed=4, rows=rows, progress=lambda *step: told.append(step)
     )
     assert (alone.steps, alone.examples) == (together.steps, together.examples) == (6, 20)
@@ -64,4 +64,4 @@ def test_devices_that_cannot_work_together_are_refused() -> None:
         DistributedTrainer(model, SETTINGS, [CPU, torch.device("cuda", 0)])
     with pytest.raises(ValueError, match="4 or more"):
         DistributedTrainer(model, replace(SETTINGS, batch_size=3), [CPU, CPU])
-    assert isinstance(trainer(model, SETTINGS, "cpu"), Trainer)
+    assert isinstance(trainer(model, SETTINGS, [CPU]), Trainer)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from learning import device, models
-from learning.training import Trainer, TrainSettings, batch_bounds, class_weights, to_input
+from learning.training import Augment, Trainer, TrainSettings, batch_bounds, class_weights, to_input
 
 CPU = torch.device("cpu")
 SETTINGS = TrainSettings(epochs=2, batch_size=8, lr=1e-2, optimizer="sgd", momentum=0.9)
@@ -156,7 +156,7 @@ def test_a_single_class_trains() -> None:
 
 
 def test_class_weights_balance_the_classes_that_are_there() -> None:
-    weights = class_weights(torch.tensor([0, 0, 0, 2]), fresh())
+    weights = class_weights(torch.tensor([0, 0, 0, 2]), 3)
     assert weights.tolist() == pytest.approx([2 / 3, 0, 2])
 
 
@@ -220,3 +220,25 @@ def test_the_cpu_is_always_there() -> None:
     assert device.precision(CPU) is None and device.memory_format(CPU) == torch.contiguous_format
     with pytest.raises(ValueError, match="threads"):
         device.prepare(0)
+
+
+def test_augmentation_changes_batches_and_follows_the_seed() -> None:
+    seen: list[torch.Tensor] = []
+
+    def flipped_at_times(batch: torch.Tensor, coins: torch.Generator) -> torch.Tensor:
+        seen.append(batch)
+        turned = torch.rand(len(batch), generator=coins) < 0.5
+        return torch.where(turned[:, None, None, None], batch.flip(3), batch)
+
+    def run(augment: Augment | None, seed: int = 5) -> dict:
+        model = fresh()
+        images, labels = data(30)
+        Trainer(model, SETTINGS, CPU, augment=augment).train(images, labels, seed=seed)
+        return dict(model.state_dict())
+
+    first = run(flipped_at_times)
+    assert seen[0].dtype == torch.uint8 and seen[0].shape == (8, 1, 28, 28)
+    assert same(first, run(flipped_at_times)) and not same(first, run(flipped_at_times, seed=6))
+    assert not same(first, trained()) and same(run(lambda batch, _: batch), trained()), (
+        "the order of the images is the same with and without augmentation"
+    )
