@@ -13,10 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from attacks.observation import Observation, SideKnowledge
-from federation import codec
+from federation import codec, protections
 from federation import config as federation_config
 from federation import model as shared_model
 from federation.coding import Coding
@@ -24,6 +22,8 @@ from federation.config import FederationConfig
 from federation.errors import ConfigError, FederationError
 from federation.framefile import read_frames
 from federation.messages import Aggregate, Update
+from federation.protections.checks import read_vector
+from federation.protections.sees import Reads
 from learning import models
 
 KEPT_CIPHERTEXT = 1 << 20
@@ -83,10 +83,9 @@ def knowledge(config: FederationConfig, images: int | None = None) -> SideKnowle
 
 
 def _read(folder: Path, run: Path, config: FederationConfig) -> list[Recorded]:
-    kind = config.protection.kind
-    hidden = not (folder / "before.safetensors").exists()
+    sees = protections.get(config.protection.kind).sees
     before = shared_model.read(
-        run / "setup" / "start.safetensors" if hidden else folder / "before.safetensors"
+        folder / "before.safetensors" if sees.total else run / "setup" / "start.safetensors"
     )
     coding = Coding.of(config, before.layout)
     context = {
@@ -94,7 +93,7 @@ def _read(folder: Path, run: Path, config: FederationConfig) -> list[Recorded]:
         "channels": config.model.channels,
         "image_size": config.model.image_size,
         "algorithm": config.federation.algorithm,
-        "protection": kind,
+        "protection": config.protection.kind,
         "cohort": config.federation.cohort,
     }
     names, private = _parameters(config, before.layout.names)
@@ -107,14 +106,14 @@ def _read(folder: Path, run: Path, config: FederationConfig) -> list[Recorded]:
         **context,
     )
     uploads = sorted(folder.glob("update-*.bin"))
-    if hidden:
+    if sees.reads is Reads.NOTHING:
         found = []
         for path in uploads:
             raw = b"".join(bytes(buffer) for buffer in _decode(path).buffers)
             sealed = replace(base, ciphertext=raw[:KEPT_CIPHERTEXT], ciphertext_bytes=len(raw))
             found.append(Recorded((_hospital(path),), sealed))
         return found
-    if kind == "plain":
+    if sees.reads is Reads.EACH:
         return [
             Recorded((_hospital(path),), _seen(base, before, coding, _decode(path).buffers[0], 1))
             for path in uploads
@@ -134,10 +133,7 @@ def _seen(
     """The coordinator's reading of one coded vector: the mean over `summed` hospitals, times their
     number.
     """
-    if coding.bits:
-        values = coding.ring_type.signed(coding.ring_type.from_wire(buffer, coding.elements))
-    else:
-        values = np.frombuffer(buffer, "<f4")
+    values = read_vector(coding, (buffer,))
     mean = coding.mean(coding.decode(values, summed), before.clips)
     moved = before.layout.unflatten(mean)
     update = {name: moved[name] * summed for name in base.shared_before}

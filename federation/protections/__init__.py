@@ -10,6 +10,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
+from federation.errors import ConfigError
+
 if TYPE_CHECKING:
     from federation.protections.base import Protection
 
@@ -37,7 +39,9 @@ def names() -> tuple[str, ...]:
 
 
 def get(name: str) -> Protection:
-    """Return the protection of this name. Raises KeyError if there is none."""
+    """Return the protection of this name. Raises ConfigError if there is none."""
+    if name not in REGISTRY:
+        raise ConfigError(f"protection {name!r}: is unknown; it is one of {', '.join(REGISTRY)}")
     found: Protection = import_module(REGISTRY[name]).PROTECTION
     return found
 

@@ -38,7 +38,7 @@ class Fact(StrEnum):
     TOTAL = "the sum of the updates"
     MODEL = "the shared model"
     COUNTS = "numbers of images, test results as counts"
-    SCORE = "a hospital's own test accuracy"
+    SCORE = "a hospital's own test accuracy and clip count"
     PRESENCE = "who took part, when, and for how long each trained"
 
 
@@ -100,19 +100,26 @@ class Sees:
 
 
 def markdown(sees: Mapping[str, Sees]) -> str:
-    """Return the table of docs/threat-model.md: one column for each protection."""
+    """Return the table of docs/threat-model.md: one column for each protection.
+
+    Where all say the same, the reason stands once, in the first column.
+    """
     columns = [found.rows() for found in sees.values()]
 
     def line(cells: Iterable[str]) -> str:
         return f"| {' | '.join(cells)} |\n"
 
-    def cell(row: Row) -> str:
-        return f"{row.seen if row.seen is Seen.NO else f'**{row.seen}**'}: {row.how}"
+    def seen(row: Row) -> str:
+        return row.seen if row.seen is Seen.NO else f"**{row.seen}**"
+
+    def cells(fact: Fact) -> list[str]:
+        rows = [column[fact] for column in columns]
+        if len(set(rows)) == 1:
+            return [f"{fact.value} ({rows[0].how})", *map(seen, rows)]
+        return [fact.value, *(f"{seen(row)}: {row.how}" for row in rows)]
 
     head = line(["", *sees]) + line(["---"] * (1 + len(sees)))
-    return head + "".join(
-        line([fact.value, *(cell(column[fact]) for column in columns)]) for fact in Fact
-    )
+    return head + "".join(line(cells(fact)) for fact in Fact)
 
 
 def helpers(cohort: int, threshold: int, min_cohort: int = 1) -> int:

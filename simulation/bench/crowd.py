@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from crypto import signing
+from federation import config as agreed
 from federation import protections
 from federation.coding import Contribution
-from federation import config as agreed
 from federation.config import FederationConfig, Model, Rounds
 from federation.groupkey import GroupKey
 from federation.keys import PublicKeys, Role

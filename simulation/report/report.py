@@ -9,6 +9,7 @@ from typing import Any
 
 from federation.config import default_threshold
 from federation.files import write_whole
+from federation.protections.sees import helpers
 from simulation.report import counts, kit, pictures, visible
 from simulation.report.read import BASELINES, RunView, read_run
 
@@ -73,8 +74,8 @@ def _context(run: RunView) -> dict[str, Any]:
         ],
         "verdict": _verdict(run),
         "pictures": drawn,
-        "sentence": visible.SENTENCE.get(protection, ""),
-        "visible": visible.rows(protection, algorithm, told, _helpers(run)),
+        "sentence": "" if alone else visible.sentence(protection),
+        "visible": [] if alone else visible.rows(protection, algorithm, told, _helpers(run)),
         "skipped": {
             name: (sentences[:MOST_SKIPPED], len(sentences)) for name, sentences in skipped.items()
         },
@@ -186,7 +187,7 @@ def _helpers(run: RunView) -> int:
     if not cohort:
         return 0
     threshold = run.config.get("protection", {}).get("threshold") or default_threshold(cohort)
-    return visible.helpers(cohort, threshold, settings.get("min_cohort", 1))
+    return helpers(cohort, threshold, settings.get("min_cohort", 1))
 
 
 def _times(seconds: dict[str, Any]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from federation.messages import (
     Update,
 )
 from federation.plan import Binding
-from federation.protections import advertisement, masked
+from federation.protections import advertisement, dealing, masked
 from hospital_node.session import Session
 from tests.adversary import Change, Rewrite, integers, put
 from tests.rig import Deaths, Rig, config, start_model
@@ -230,13 +230,13 @@ def cheat(
 
     def watched(self: Session, message: Message) -> list[Effect]:
         faulty = self.number == FAULTY and getattr(message, "round", 0) == round_
-        monkeypatch.setattr(masked.sharing, "split", split if faulty else honest)
+        monkeypatch.setattr(dealing.sharing, "split", split if faulty else honest)
         return receive(self, message)
 
     monkeypatch.setattr(Session, "receive", watched)
 
 
-def rubbish(secret: bytes, holders: Any, threshold: int) -> dict[int, bytes]:
+def rubbish(secret: bytes, holders: Any, threshold: int, randbelow: Any) -> dict[int, bytes]:
     return {holder: bytes([0, *range(holder, holder + 32)]) for holder in holders}
 
 
@@ -255,7 +255,7 @@ def test_shares_of_another_secret_name_their_dealer_by_the_seeds_commitment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     honest = sharing.split
-    cheat(monkeypatch, lambda secret, holders, threshold: honest(b"x" * 32, holders, threshold))
+    cheat(monkeypatch, lambda secret, *others: honest(b"x" * 32, *others))
     faulty = Faulty(ShareKeys, lambda message: message)
     assert "hospital 1 dealt inconsistent shares" in faulty.rig.events("aborted")[0]["text"]
     faulty.goes_on(EVERYBODY - {FAULTY})
@@ -266,9 +266,9 @@ def test_a_dropout_that_shared_another_mask_key_is_named_by_its_public_key(
 ) -> None:
     honest, calls = sharing.split, []
 
-    def second_only(secret: bytes, holders: Any, threshold: int) -> dict[int, bytes]:
+    def second_only(secret: bytes, *others: Any) -> dict[int, bytes]:
         calls.append(secret)
-        return honest(b"x" * 32 if len(calls) == 2 else secret, holders, threshold)
+        return honest(b"x" * 32 if len(calls) == 2 else secret, *others)
 
     cheat(monkeypatch, second_only)
     deaths = Deaths((AdvertiseKeys, ShareKeys, Update, Consistency, UnmaskShares), {1: {FAULTY: 2}})
