@@ -15,7 +15,7 @@ import sys
 COMMANDS = {
     "sim": ("simulation.run.command", "run a whole federation on this machine"),
     "init": (
-        "hospital_node.commands",
+        "hospital_node.founding",
         "begin a federation: federation.toml and the start of the shared model",
     ),
     "keygen": ("hospital_node.commands", "make one party's keys"),
@@ -29,12 +29,19 @@ COMMANDS = {
     "experiment": ("simulation.papers.command", "repeat the papers' tables and figures"),
     "attack": ("attacks.command", "attack what a coordinator saw; measure what leaks"),
     "bench": ("simulation.bench.command", "measure what things cost, against the machine's limits"),
+    "models": ("learning.command", "list the models"),
+    "data": ("learning.command", "list the data sets that are there, and the formats"),
     "report": ("simulation.report.command", "write report.html of a finished run"),
     "schema": ("simulation.report.command", "print the JSON Schema of a run directory's files"),
 }
 """Name: the module that holds the typer app `NAME_app`, and a line of help."""
 
-NAMES: dict[str, str] = {}
+NAMES: dict[str, str] = {
+    "Federation": "attacks.runs",
+    "arrays": "learning.data",
+    "attack": "attacks.front",
+    "load_run": "attacks.runs",
+}
 """What `import flop` offers: a name, and the module of ours that defines it."""
 
 __all__ = [*NAMES, "__version__"]

@@ -1,8 +1,8 @@
 """The leakage matrix: what a cell is, and which cells there are.
 
-The base cell is DLG's LeNet under FLOP, one image, one step, BatchNorm at rest, the start of
-training, nothing hidden. The default matrix walks along one axis at a time from there; `full` is
-the product of what can be combined.
+The base cell is DLG's LeNet under FLOP: one image, one step, BatchNorm at rest, the start of
+training, nothing hidden. The default matrix changes one axis at a time from there, and adds the
+cells that each attack asks for; `full_matrix` is the product of all axes that can be combined.
 """
 
 from __future__ import annotations
@@ -13,31 +13,40 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
-CURIOUS, COLLUDING = "honest-but-curious", "honest-but-curious + 1 hospital"
-UNCHECKED, OTHER_LAYERS, OTHER_START, OTHER_AGGREGATE = (
-    f"malicious: {lie}"
-    for lie in ("nothing is checked", "other layers", "another start", "another aggregate")
-)
-PROTECTIONS = ("plain", "plain-12bit", "masked", "ckks", "masked+ckks")
-ON_EVERYTHING = ("dlg", "idlg", "inverting_gradients", "closed_form")
-BATCHNORM = ("resnet18", "resnet50", "resnext18", "resnext50", "mobilenetv2", "covidnet")
-# L2 norm that a hospital's whole update is cut to: declared before any update is seen, the same for
-# all models
-DP_CLIP = 1.0
+from attacks import protected
+from attacks.observation import COLLUDING, CURIOUS
+from learning import models
+
+BITS = 12
+"""Bits of an element in the cells that are not float32."""
+LARGE = 1_000_000
+"""Parameters from which a cell attacks fewer images, so that the default matrix takes minutes."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One row. `cut`: how many last layers are private (0 under fedavg); `local_steps`: passes over
-    the hospital's one batch; `state`: rounds of training behind the attacked one; `noise`: DP's
-    noise multiplier, None without DP; `frozen`: BatchNorm trains with its running statistics;
-    `cohort`: hospitals in the sum under masked, otherwise how many are attacked side by side;
-    `images`: attacked in all; `steps`: the attack's budget.
+    """One row of the matrix.
+
+    Attributes:
+        attack: Its name.
+        protection: Its name.
+        bits: Of an element, 0 for float32; None is float32, or 12 bits under a protection.
+        adversary: One of the words of `observation`.
+        cut: How many last layers are private; 0 under fedavg.
+        state: Rounds of training before the attacked one.
+        batch: Images of one hospital, all in one batch.
+        local_steps: Passes of the hospital over this batch.
+        cohort: Hospitals in the sum if the coordinator reads only sums; otherwise not used.
+        noise: DP's noise multiplier; None without DP.
+        frozen: BatchNorm trains with its running statistics.
+        images: Images that are attacked in all.
+        steps, restarts: The budget of the search; None is the attack's own.
     """
 
     attack: str = "varpro"
     algorithm: str = "flop"
-    protection: str = "plain"
+    protection: str = protected.UNPROTECTED
+    bits: int | None = None
     adversary: str = CURIOUS
     model: str = "lenet-dlg"
     dataset: str = "phantom-cxr"
@@ -61,17 +70,26 @@ class Cell:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def coded_bits(self) -> int:
+        """Bits of an element as it is sent, 0 for float32."""
+        if self.bits is not None:
+            return self.bits
+        return 0 if protected.reads_updates(self.protection) else BITS
+
+    @property
     def mode(self) -> str:
-        """How the product's trainer runs BatchNorm: a single image uses the running statistics,
-        more use their own.
+        """How the product's trainer runs BatchNorm: "train" with the statistics of the batch if it
+        has more than one image, "eval" with the running ones otherwise. Asks the model.
         """
-        return "train" if self.batch > 1 and self.model in BATCHNORM and not self.frozen else "eval"
+        if self.batch == 1 or self.frozen:
+            return "eval"
+        return "train" if models.has_batchnorm(self.model) else "eval"
 
     @property
     def lr(self) -> float:
-        """SGD's single step is large enough for 12 bits; several are smaller, or one image would be
-        learnt by heart in the first, and smaller still those of rounds before the attacked one, or
-        there would be nothing left to learn in it and no update to attack.
+        """A single step of SGD is large enough for 12 bits. Several are smaller, because one image
+        would be learnt by heart in the first. After earlier rounds they are smaller still, because
+        nothing would be left to learn in the attacked round.
         """
         if self.optimizer == "adam" or self.state:
             return 1e-3
@@ -79,37 +97,41 @@ class Cell:
 
     @property
     def state_name(self) -> str:
+        """The state of training, as the table says it."""
         return {0: "start", 1: "round 1"}.get(self.state, "last")
 
 
-def default(base: Cell, models: Sequence[str] = ("lenet-dlg-relu", "cnn3")) -> list[Cell]:
-    """One axis at a time around `base`."""
-    return list(dict.fromkeys(_around(base, models)))
+def default(base: Cell, further_models: Sequence[str] = ("lenet-dlg-relu", "cnn3")) -> list[Cell]:
+    """Return the cells around `base`, which is the first; none occurs twice."""
+    return list(dict.fromkeys(_around(base, further_models)))
 
 
-def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
+def _around(base: Cell, further_models: Sequence[str]) -> Iterator[Cell]:
+    from attacks.methods import ATTACKS
+
     yield base
-    fedavg = replace(base, algorithm="fedavg", cut=0)
-    for attack in ON_EVERYTHING:
-        yield replace(fedavg, attack=attack)
-    for attack in ("flop_naive", "flop_joint", "oracle_head"):
-        yield replace(base, attack=attack)
-    yield replace(base, attack="proxy_head", adversary=COLLUDING)
-    yield replace(base, attack="proxy_head", adversary=COLLUDING, state=10)
-    yield replace(base, attack="membership", batch=4)
-    yield replace(fedavg, attack="label_distribution", batch=8, images=32)
-    yield replace(base, attack="imprint", adversary=UNCHECKED)
-    yield replace(base, attack="imprint", adversary=OTHER_LAYERS, protection="masked", cohort=5)
-    yield replace(base, attack="imprint", adversary=OTHER_START, protection="masked", cohort=5)
-    yield replace(base, attack="imprint", adversary=OTHER_AGGREGATE, protection="masked", cohort=5)
-    yield replace(base, attack="imprint", adversary=OTHER_AGGREGATE, protection="plain")
+    for attack in ATTACKS.values():
+        for change in attack.cells:
+            yield replace(base, attack=attack.name, **change)
+    yield from _axes(base)
+    for model in further_models:
+        normed = models.has_batchnorm(model)
+        for attack in ATTACKS.values():
+            here = replace(base, attack=attack.name, model=model)
+            for change in attack.cells_per_batchnorm_model if normed else attack.cells_per_model:
+                yield replace(here, **change)
+
+
+def _axes(base: Cell) -> Iterator[Cell]:
+    """The base cell's attack, with one thing changed at a time."""
     for cut in (2, 3):
         yield replace(base, cut=cut)
-    yield replace(base, protection="plain-12bit")
-    yield replace(base, protection="masked", cohort=5)
-    yield replace(base, protection="masked", cohort=2, adversary=COLLUDING)
-    for protection in ("ckks", "masked+ckks"):
-        yield replace(base, protection=protection, cohort=5)
+    yield replace(base, bits=BITS)
+    for name in protected.protecting():
+        hidden = replace(base, protection=name, bits=None)
+        yield replace(hidden, cohort=5)
+        if protected.reads_sums(name):
+            yield replace(hidden, cohort=2, adversary=COLLUDING)
     for noise in (0.0001, 0.001, 0.01, 1.0):
         yield replace(base, noise=noise)
     for batch in (2, 4, 8):
@@ -118,57 +140,61 @@ def _around(base: Cell, models: Sequence[str]) -> Iterator[Cell]:
         yield replace(base, local_steps=steps)
     yield replace(base, optimizer="adam")
     yield replace(base, optimizer="adam", local_steps=5)
-    yield replace(fedavg, attack="inverting_gradients_multistep", local_steps=5)
     for state in (1, 10):
         yield replace(base, state=state)
-    small = [model for model in models if model not in BATCHNORM]
-    for model in small:
-        yield replace(base, model=model)
-    for model in small:  # what hospitals do: many images, several passes, Adam
-        real = replace(base, model=model, optimizer="adam", batch=8, local_steps=3)
-        yield real
-        yield replace(real, algorithm="fedavg", cut=0, attack="inverting_gradients_multistep")
-    for model in models:
-        if model in BATCHNORM:
-            # do a batch's own statistics stand between image and gradient? Every layer is seen:
-            # that bounds what FLOP's part can show
-            batch = replace(fedavg, model=model, batch=2)
-            yield replace(batch, attack="inverting_gradients", frozen=True)
-            yield replace(batch, attack="inverting_gradients")
-            yield replace(batch, attack="gradinversion", restarts=2)
 
 
-def full_matrix(base: Cell, models: Sequence[str]) -> list[Cell]:
-    """The product of the axes, less what makes no sense; hours on a CPU."""
+def full_matrix(base: Cell, all_models: Sequence[str]) -> list[Cell]:
+    """Return the product of the axes, without what makes no sense; it takes hours on a CPU."""
+    from attacks.methods import ATTACKS
+
+    codings: list[tuple[str, int | None]] = [(protected.UNPROTECTED, None)]
+    codings += [(protected.UNPROTECTED, BITS)]
+    codings += [(name, None) for name in protected.protecting()]
+    training = ((1, "sgd"), (5, "sgd"), (5, "adam"))
     cells = []
-    axes = itertools.product(
-        models,
-        (0, 1, 2),
-        PROTECTIONS,
-        (1, 4, 16),
-        ((1, "sgd"), (5, "sgd"), (5, "adam")),
-        (0, 1, 10),
-        (None, 0.01, 1.0),
-    )
-    for model, cut, protection, batch, (steps, optimizer), state, noise in axes:
-        if noise is not None and protection != "plain":
+    for model, cut, coding, batch, (steps, optimizer), state, noise in itertools.product(
+        all_models, (0, 1, 2), codings, (1, 4, 16), training, (0, 1, 10), (None, 0.01, 1.0)
+    ):
+        if noise is not None and coding != codings[0]:
             continue  # behind a protection there is nothing that noise could still hide
-        where = replace(
-            base,
-            model=model,
-            cut=cut,
-            algorithm="flop" if cut else "fedavg",
-            protection=protection,
-            batch=batch,
-            local_steps=steps,
-            optimizer=optimizer,
-            state=state,
-            noise=noise,
+        protection, bits = coding
+        algorithm = "flop" if cut else "fedavg"
+        here = replace(
+            base, model=model, cut=cut, algorithm=algorithm, protection=protection, bits=bits,
+            batch=batch, local_steps=steps, optimizer=optimizer, state=state, noise=noise,
             images=max(base.images, batch),
-            cohort=5 if protection not in ("plain", "plain-12bit") else 1,
-        )
-        for attack in (
-            ("flop_naive", "varpro", "oracle_head") if cut else (*ON_EVERYTHING, "varpro")
-        ):
-            cells.append(replace(where, attack=attack))
+            cohort=1 if protected.reads_updates(protection) else 5,
+        )  # fmt: skip
+        cells += [replace(here, attack=a.name) for a in ATTACKS.values() if algorithm in a.product]
     return cells
+
+
+def affordable(cell: Cell) -> Cell:
+    """Return the cell with a budget for minutes: large models get fewer images, and attacks whose
+    steps are cheap get more of them. The row of the cell says how many of both.
+    """
+    from attacks.methods import Load, find
+
+    parameters = models.facts(cell.model).parameters
+    if parameters > LARGE:
+        return replace(cell, images=max(2, cell.batch))
+    if cell.steps is None:
+        return cell
+    effort = find(cell.attack).effort(Load(parameters, _smooth(cell.model), cell.batch))
+    return replace(cell, steps=cell.steps * effort)
+
+
+def cost(cell: Cell) -> float:
+    """A rough measure of the time that a cell takes, to begin with the longest."""
+    large = models.facts(cell.model).parameters > LARGE
+    together = 2 if cell.cohort > 1 else 1
+    return (50.0 if large else 1.0) * cell.batch * cell.local_steps * together
+
+
+def _smooth(model: str) -> bool:
+    """Whether no activation of the model has a kink."""
+    from torch import nn
+
+    net = models.build(model, channels=1, image_size=32, classes=2)
+    return not any(isinstance(m, nn.ReLU | nn.ReLU6 | nn.LeakyReLU) for m in net.modules())

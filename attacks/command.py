@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from attacks.cells import BATCHNORM, Cell, default, full_matrix
+from attacks.cells import Cell, affordable, default, full_matrix
 
 if TYPE_CHECKING:
     from attacks.gates import Gate
@@ -34,7 +34,7 @@ def run(
     ],
     attack: Annotated[
         str,
-        typer.Option(help="Name of the attack; varpro needs no knowledge of the private layers."),
+        typer.Option(help="A name of flop attack list; varpro needs no private layer."),
     ] = "varpro",
     round: Annotated[int, typer.Option(help="Which recorded round.")] = 1,
     images: Annotated[
@@ -62,12 +62,10 @@ def run(
     Example: flop sim --record --protection plain --out runs/a && flop attack run --run runs/a
     --attack varpro
     """
-    from attacks.methods import Settings, find
-    from attacks.observation import Case
-    from attacks.recorded import knowledge, load
-    from federation import config as federation_config
+    from attacks.front import attack as run_attack
+    from attacks.kinds import kind_of
+    from attacks.recorded import load
     from federation.errors import ConfigError
-    from learning import device as devices
 
     if not (run / "config.toml").exists():
         raise ConfigError(
@@ -76,38 +74,64 @@ def run(
         )
     if min(images, most, steps or 1, restarts or 1) < 1:
         raise ConfigError("--images, --most, --steps and --restarts: at least 1 each")
-    try:
-        method, place = find(attack), str(devices.choose(device))
-        cases = [
-            Case(seen, knowledge(federation_config.read(run / "config.toml"), images))
-            for _, seen in load(run, round)[:most]
-        ]
-        result = method.run(
-            cases, Settings(steps=steps, restarts=restarts, seed=seed, device=place)
-        )
-    except ValueError as error:  # an unknown name, or an attack that lacks what it needs
-        raise ConfigError(str(error)) from None
+    seen = load(run, round)[:most]
+    leak = run_attack(
+        attack, seen, images=images, steps=steps, restarts=restarts, seed=seed, device=device
+    )
     folder = out or run / "attacks" / f"{attack}-round-{round}"
     folder.mkdir(parents=True, exist_ok=True)
-    if result.images is not None:
-        from attacks.report import save_images
-
-        save_images(result.images, folder)
-    said = {
-        "attack": attack,
-        "round": round,
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "out": str(folder),
-    }
-    said["objective"] = None if result.objective is None else [float(v) for v in result.objective]
+    kind = kind_of(leak.attack)
+    kind.save(leak.answer, folder)
     if as_json:
-        print(json.dumps(said))
+        said = {
+            "attack": attack,
+            "round": round,
+            "steps": leak.answer.steps,
+            "seconds": leak.answer.seconds,
+            "out": str(folder),
+        }
+        print(json.dumps(said | kind.facts(leak.answer)))
     else:
         print(
-            f"{attack} on {len(cases)} observations of round {round}: {result.steps} steps in"
-            f" {result.seconds:.0f} s; see {folder}"
+            f"{attack} on {len(seen)} observations of round {round}: {leak.answer.steps} steps in"
+            f" {leak.answer.seconds:.0f} s; see {folder}"
         )
+
+
+@attack_app.command("list")
+def list_attacks(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the attacks: what each needs to be told or to have seen, what it answers, its source.
+
+    Example: flop attack list
+    """
+    from rich.table import Table
+
+    from attacks.methods import ATTACKS
+    from attacks.observation import NEEDS
+
+    if as_json:
+        rows = [
+            {
+                "name": attack.name,
+                "title": attack.title,
+                "answers": attack.answers.about,
+                "needs": {word: NEEDS[word] for word in NEEDS if word in attack.needs},
+                "paper": attack.paper,
+            }
+            for attack in ATTACKS.values()
+        ]
+        print(json.dumps(rows))
+        return
+    table = Table("attack", "what it is", "answers", "needs", "source", box=None, pad_edge=False)
+    for attack in ATTACKS.values():
+        needs = ", ".join(word.replace("_", " ") for word in NEEDS if word in attack.needs)
+        table.add_row(attack.name, attack.title, attack.answers.about, needs, attack.paper)
+    Console().print(table)
+    Console().print("\nneeds:")
+    for word, what in NEEDS.items():
+        Console().print(f"  {word.replace('_', ' ')}: {what}", highlight=False)
 
 
 @attack_app.command()
@@ -155,7 +179,9 @@ def bench(
 
     Example: flop attack bench --data covidx-small --models cnn3,resnet18 --images 20
     """
-    from attacks import matrix, report
+    import msgspec
+
+    from attacks import matrix, report, words
     from learning import device as devices
     from simulation import engines
 
@@ -177,7 +203,7 @@ def bench(
     todo = (
         full_matrix(base, ("lenet-dlg", *chosen))
         if full
-        else [_affordable(c) for c in default(base, chosen)]
+        else [affordable(cell) for cell in default(base, chosen)]
     )
     bar = Progress(
         TextColumn("{task.description}"),
@@ -196,7 +222,7 @@ def bench(
             jobs=jobs,
             engine=engine,
             told=lambda done, of, row: bar.update(
-                task, completed=done, description=f"{row['attack']} on {row['model']}"
+                task, completed=done, description=f"{row.attack} on {row.model}"
             ),
         )
     about = (
@@ -204,29 +230,19 @@ def bench(
         f" is large; seed {seed}, on {place}."
     )
     page = report.write(out, todo, rows, _kept_gates(out), about)
-    print(json.dumps(rows) if as_json else f"{page}\n" + "\n".join(report.headline(rows)))
+    print(
+        msgspec.json.encode(rows).decode()
+        if as_json
+        else f"{page}\n" + "\n".join(words.headline(rows))
+    )
 
 
 QUICK_STEPS = 100
 
 
-def _affordable(cell: Cell) -> Cell:
-    """What a cell's search may cost: cheap steps are more, large models get fewer images; the row
-    says how many of both.
-    """
-    if cell.model in BATCHNORM:
-        return replace(cell, images=max(2, cell.batch))
-    # ReLUs: no second-order polish helps there
-    kinked = cell.attack == "varpro" and cell.model != Cell.model and cell.batch == 1
-    if kinked or cell.attack in ("dlg", "idlg", "inverting_gradients"):
-        return replace(cell, steps=4 * cell.steps)
-    if cell.attack == "inverting_gradients_multistep":
-        return replace(cell, steps=2 * cell.steps)
-    return cell
-
-
 def _gates(names: list[str] | None, device: str, out: Path, console: Console, as_json: bool) -> int:
-    from attacks.gates import GATES, Gate, Scale
+    from attacks.gate_trials import Scale
+    from attacks.gates import GATES
     from federation.errors import ConfigError
 
     unknown = sorted(set(names or ()) - set(GATES))
@@ -235,12 +251,7 @@ def _gates(names: list[str] | None, device: str, out: Path, console: Console, as
     done: list[Gate] = []
     for name in names or GATES:
         console.print(f"{name} …")
-        try:
-            row = GATES[name](Scale(root=_root(), device=device))
-        except KeyError as error:
-            row = Gate(
-                name, float("nan"), 0.0, "", False, f"the protection {error} is not there", 0.0
-            )
+        row = GATES[name](Scale(root=_root(), device=device))
         done.append(row)
         console.print(
             f"  {'passed' if row.passed else 'FAILED'}: {row.figure:.1f} {row.unit}"

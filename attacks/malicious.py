@@ -1,9 +1,10 @@
-"""A coordinator that lies to the product's own hospitals: what each of them answers.
+"""A coordinator that lies to the product's own hospitals: what they answer.
 
 The imprint block needs layers that are not in the agreed architecture and parameters that no honest
-aggregation made. It can try to bring them in with another architecture in start file and config,
-with another start, or with an aggregate of its own making. Under `plain` nothing proves that an
-aggregate is a sum, so there it chooses the numbers of the next model, though never its layers.
+aggregation made. The coordinator can try to bring them in with another architecture in start file
+and config, with another start, or with an aggregate of its own making. Under `plain` nothing proves
+that an aggregate is a sum, so the coordinator chooses the numbers of the next model there, though
+never its layers.
 """
 
 from __future__ import annotations
@@ -25,14 +26,16 @@ from federation.messages import Aggregate, Message
 from learning.randomness import seeded
 from simulation.run.federate import Federation
 from simulation.run.memory import Fault
-from simulation.run.options import Options, Prepared
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared
 
 PATIENCES = 4.0  # how long a run whose hospitals refuse is watched
 
 
 def other_layers(pictures: Pictures, options: Options) -> str:
-    """Start file and config both name the block's layers, with a digest that fits. What a hospital
-    answers.
+    """Name the block's layers in start file and config, with a digest that fits.
+
+    Returns what a hospital answers; empty if it believes the lie.
     """
 
     def forge(prepared: Prepared, path: Path) -> Prepared:
@@ -52,8 +55,9 @@ def other_layers(pictures: Pictures, options: Options) -> str:
 
 
 def another_start(pictures: Pictures, options: Options) -> str:
-    """The agreed layers with numbers of the coordinator's choice, under the agreed config. What a
-    hospital answers.
+    """Start from the agreed layers with other numbers, under the agreed config.
+
+    Returns what a hospital answers; empty if it believes the lie.
     """
 
     def forge(prepared: Prepared, path: Path) -> Prepared:
@@ -66,8 +70,9 @@ def another_start(pictures: Pictures, options: Options) -> str:
 
 
 def another_aggregate(pictures: Pictures, options: Options) -> str:
-    """One number of the sum changed, for every hospital. What they answer; empty where they believe
-    it.
+    """Change one number of the sum, for every hospital.
+
+    Returns what the hospitals answer; empty if they believe the lie.
     """
     with tempfile.TemporaryDirectory() as folder:
         federation = Federation(_arrange(pictures, options, Path(folder)))
@@ -89,7 +94,8 @@ def another_aggregate(pictures: Pictures, options: Options) -> str:
 
 def _instead(federation: Federation, change: Callable[[np.ndarray], None]) -> Fault:
     """A wire on which every aggregate's numbers are changed."""
-    dtype = federation.coding.ring_type.dtype if federation.coding.bits else "<f4"
+    coding = federation.keeper.coding
+    dtype = coding.ring_type.dtype if coding.bits else "<f4"
 
     def lie(
         who: int, direction: str, message: Message, now: float

@@ -1,20 +1,29 @@
 """What a coordinator saw of one round, and what else an attacker is *declared* to know.
 
-An attack is given `Case`s and nothing else: the truth (images, labels, private layers) stays with
-the scorer. An attack declares what it needs as a set of words (`NEEDS`); `require` refuses a case
-that lacks one of them, so that no attack is silently helped. Arrays are numpy: an observation is
-made of what came over the wire.
+An attack gets `Case`s and nothing else: the truth (images, labels, private layers) stays with the
+scorer. An attack declares what it needs as a set of words (`NEEDS`); `require` refuses a case that
+lacks one of them, so that no attack is silently helped. Arrays are numpy: an observation is made of
+what came over the wire.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
+T = TypeVar("T")
+
+CURIOUS, COLLUDING = "honest-but-curious", "honest-but-curious + 1 hospital"
+MALICIOUS = "malicious"
+UNCHECKED, OTHER_LAYERS, OTHER_START, OTHER_AGGREGATE = (
+    f"{MALICIOUS}: {lie}"
+    for lie in ("nothing is checked", "other layers", "another start", "another aggregate")
+)
+"""Who attacks, in the words of the result rows. Observations of a liar say `MALICIOUS` alone."""
 
 NEEDS = {
     "update": "an update that can be read (under ckks the coordinator holds ciphertext only)",
@@ -31,14 +40,20 @@ NEEDS = {
     "labels": "the labels",
     "proxy_head": "a colluding hospital's head",
     "oracle_head": "the attacked hospital's own head",
-    "dataset_mean": "the mean image of comparable data",
     "candidates": "candidate images whose membership is asked",
     "shadow": "labelled images of the same kind (shadow data)",
 }
 
 
 class MissingKnowledge(ValueError):
-    """The case lacks something that the attack declared as needed; the message names it."""
+    """The case lacks something that the attack declared as needed; the message says what."""
+
+
+def known(value: T | None, word: str) -> T:
+    """Return what is known. Raises MissingKnowledge, which names `word` of NEEDS, if it is not."""
+    if value is None:
+        raise MissingKnowledge(f"not known: {NEEDS[word]}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -65,7 +80,7 @@ class Observation:
     ciphertext_bytes: int = 0
     algorithm: str = "fedavg"
     protection: str = "plain"
-    adversary: str = "honest-but-curious"
+    adversary: str = CURIOUS
     cohort: int = 1
     summed: int = 1
 
@@ -81,9 +96,19 @@ class Observation:
                 f"observation: an update sums at least one hospital, not {self.summed}"
             )
 
+    @property
+    def readable(self) -> Arrays:
+        """The update. Raises MissingKnowledge if it is a ciphertext."""
+        return known(self.update, "update")
+
     def without(self, known: Arrays, hospitals: int = 1) -> Observation:
-        """The observation less the updates of `hospitals` colluding hospitals, whose sum `known`
-        they handed over.
+        """Return the observation less the updates of `hospitals` colluding hospitals.
+
+        `known` is the sum of what they sent and handed over.
+
+        Raises:
+            MissingKnowledge: If the update is a ciphertext.
+            ValueError: If no hospital would be left to attack.
         """
         if self.update is None:
             raise MissingKnowledge("a ciphertext cannot be reduced by a known update")
@@ -95,11 +120,11 @@ class Observation:
         return replace(self, update=rest, summed=self.summed - hospitals)
 
     def read_as_numbers(self, seed: int = 0) -> Observation:
-        """The ciphertext's bytes taken for an update: what is left to an attacker who holds no key.
+        """Return the bytes of the ciphertext as an update: all that is left without the key.
 
-        The bytes are read as uniform numbers in [-1, 1), repeated in a seeded order where the kept
-        prefix is shorter than the model. It exists so that "ckks showed nothing" is a measured row,
-        not an assumption.
+        The bytes are read as uniform numbers in [-1, 1), in a seeded order and with repetition. So
+        "ckks showed nothing" is a measured row and not an assumption. Raises MissingKnowledge if
+        the observation holds no ciphertext.
         """
         if not self.ciphertext:
             raise MissingKnowledge("the observation holds no ciphertext to read")
@@ -120,7 +145,7 @@ class SideKnowledge:
     `batch_size` counts the images of one local step, `images` those of the whole update (default:
     batch_size); `mode` is "eval" or "train", how the hospital ran BatchNorm; `head` maps private
     names to arrays and `head_source` says whose it is ("proxy", "oracle"). `labels` (images,),
-    `dataset_mean` (C, H, W), `candidates` (n, C, H, W), `shadow` (images, labels).
+    `candidates` (n, C, H, W), `shadow` (images, labels).
     """
 
     learning_rate: float | None = None
@@ -133,7 +158,6 @@ class SideKnowledge:
     mode: str = "eval"
     head: Arrays | None = None
     head_source: str = ""
-    dataset_mean: np.ndarray | None = None
     candidates: np.ndarray | None = None
     shadow: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -164,13 +188,13 @@ class Case(NamedTuple):
             facts.add(f"{known.head_source}_head")
         if "head.bias" in seen.shared_before:
             facts.add("classes")
-        if seen.adversary == "malicious":
+        if seen.adversary == MALICIOUS:
             facts.add("malicious")
         return frozenset(facts)
 
 
 def require(attack: str, needs: Iterable[str], case: Case) -> None:
-    """Raises MissingKnowledge where the case lacks something that the attack needs."""
+    """Raise MissingKnowledge if the case lacks something that the attack needs."""
     lacking = sorted(set(needs) - case.facts())
     if lacking:
         what = "; ".join(NEEDS[word] for word in lacking)

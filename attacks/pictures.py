@@ -1,6 +1,4 @@
-"""Images for trials: a few, chosen by seed, from a data set; and what comparable data looks like on
-average.
-"""
+"""Images for trials: a few of a data set, chosen by seed, and others to compare with."""
 
 from __future__ import annotations
 
@@ -16,9 +14,7 @@ COMPARABLE = 200  # further images, never attacked: for the mean image, shadow d
 
 @dataclass(frozen=True)
 class Pictures:
-    """`images` (n, C, H, W) and `others` of the same data set are uint8; `mean` (C, H, W) in [0, 1]
-    is of the others.
-    """
+    """`images` (n, C, H, W) and `others` of the same data set are uint8, with their labels."""
 
     name: str
     classes: tuple[str, ...]
@@ -29,14 +25,16 @@ class Pictures:
 
     @property
     def mean(self) -> np.ndarray:
-        return self.others.mean(0) / 255.0
+        """(C, H, W) in [0, 1]: the mean of the others."""
+        return np.asarray(self.others.mean(0) / 255.0)
 
 
 def take(
     spec: str, count: int, *, image_size: int = 32, seed: int = 0, root: Path | None = None
 ) -> Pictures:
-    """`count` images to attack and others to compare with. Raises DataError where the set is too
-    small or not there.
+    """Return `count` images to attack and up to COMPARABLE others.
+
+    Raises DataError if the data set is too small or not there.
     """
     dataset = open_dataset(spec, image_size=image_size, root=root, seed=seed)
     rows = _draw(len(dataset.train), count, seed, spec)

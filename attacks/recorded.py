@@ -1,19 +1,19 @@
-"""Observations of a real round, from what `--record` kept of the coordinator's frames. Nothing else
-of the run is read.
+"""Observations of a real round, from what `--record` kept of the coordinator's frames.
 
-`observations/round-N/` holds the shared model before (where the coordinator knows it), the
-hospitals' update frames and the aggregate. Under plain every hospital's update is an observation;
-under masked the uploads are noise by themselves and the sum is the observation; under ckks each
-upload is one observation without an update.
+`observations/round-N/` holds the shared model before the round (if the coordinator knows it), the
+hospitals' update frames and the aggregate; nothing else of the run is read. If the protection lets
+the coordinator read updates, every hospital's is an observation. If it lets it read only sums, the
+uploads are noise by themselves and the sum is the one observation. Otherwise each upload is an
+observation without an update.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from attacks.observation import Observation, SideKnowledge
+from attacks.observation import Case, Observation, SideKnowledge
 from federation import codec, protections
 from federation import config as federation_config
 from federation import model as shared_model
@@ -26,24 +26,33 @@ from federation.protections.checks import read_vector
 from federation.protections.sees import Reads
 from learning import models
 
+M = TypeVar("M", Update, Aggregate)
 KEPT_CIPHERTEXT = 1 << 20
 _OURS = codec.Limits(1 << 30, 1 << 40)  # our own recording, not a peer's message
 
 
-class Recorded(NamedTuple):
-    """An observation with the hospitals it speaks of (one under plain and ckks, the survivors under
-    masked).
-    """
+class Seen(NamedTuple):
+    """An observation, the hospitals it speaks of, and the config that all parties agreed on."""
 
     hospitals: tuple[str, ...]
     observation: Observation
+    config: FederationConfig
+
+    def case(self, images: int | None = None) -> Case:
+        """Return the case of an attacker who knows what the agreed config tells everybody.
+
+        `images`, how many a hospital trained on, is a guess that must be declared.
+        """
+        return Case(self.observation, knowledge(self.config, images))
 
 
-def load(run: Path, round_: int = 1) -> list[Recorded]:
-    """Every observation of a recorded round. Raises ConfigError where the run was not recorded or
-    is damaged.
+def load(run: Path, round: int = 1) -> list[Seen]:
+    """Return every observation of a recorded round.
+
+    Raises:
+        ConfigError: If the run or the round was not recorded, or the recording is damaged.
     """
-    folder = run / "observations" / f"round-{round_}"
+    folder = run / "observations" / f"round-{round}"
     if not (folder / "observation.json").exists():
         kept = sorted(
             int(path.parent.name.partition("-")[2])
@@ -51,7 +60,7 @@ def load(run: Path, round_: int = 1) -> list[Recorded]:
         )
         if kept:
             raise ConfigError(
-                f"{run}: holds no recording of round {round_}; recorded are"
+                f"{run}: holds no recording of round {round}; recorded are"
                 f" {', '.join(map(str, kept))}"
             )
         raise ConfigError(
@@ -65,9 +74,7 @@ def load(run: Path, round_: int = 1) -> list[Recorded]:
 
 
 def knowledge(config: FederationConfig, images: int | None = None) -> SideKnowledge:
-    """What the agreed config tells everybody; `images`, how many a hospital trained on, is a guess
-    that must be declared.
-    """
+    """Return what the agreed config tells everybody; `images` as in `Seen.case`."""
     training = config.training
     batch = min(images, training.batch_size) if images else training.batch_size
     steps = training.epochs * -(-images // batch) if images else None
@@ -82,57 +89,55 @@ def knowledge(config: FederationConfig, images: int | None = None) -> SideKnowle
     )
 
 
-def _read(folder: Path, run: Path, config: FederationConfig) -> list[Recorded]:
+def _read(folder: Path, run: Path, config: FederationConfig) -> list[Seen]:
     sees = protections.get(config.protection.kind).sees
     before = shared_model.read(
         folder / "before.safetensors" if sees.total else run / "setup" / "start.safetensors"
     )
-    coding = Coding.of(config, before.layout)
-    context = {
-        "model": config.model.name,
-        "channels": config.model.channels,
-        "image_size": config.model.image_size,
-        "algorithm": config.federation.algorithm,
-        "protection": config.protection.kind,
-        "cohort": config.federation.cohort,
-    }
     names, private = _parameters(config, before.layout.names)
     tensors = before.layout.unflatten(before.vector)
     base = Observation(
+        model=config.model.name,
+        channels=config.model.channels,
+        image_size=config.model.image_size,
         shared_before={name: tensors[name] for name in names},
         update=None,
         private=private,
         buffers_before={name: tensors[name] for name in before.layout.names if name not in names},
-        **context,
+        algorithm=config.federation.algorithm,
+        protection=config.protection.kind,
+        cohort=config.federation.cohort,
     )
     uploads = sorted(folder.glob("update-*.bin"))
-    if sees.reads is Reads.NOTHING:
-        found = []
-        for path in uploads:
-            raw = b"".join(bytes(buffer) for buffer in _decode(path).buffers)
-            sealed = replace(base, ciphertext=raw[:KEPT_CIPHERTEXT], ciphertext_bytes=len(raw))
-            found.append(Recorded((_hospital(path),), sealed))
-        return found
     if sees.reads is Reads.EACH:
+        each = ((path, _decode(path, Update).buffers[0]) for path in uploads)
         return [
-            Recorded((_hospital(path),), _seen(base, before, coding, _decode(path).buffers[0], 1))
-            for path in uploads
+            Seen((_hospital(path),), _decoded(base, before, config, upload, 1), config)
+            for path, upload in each
         ]
-    message = _decode(folder / "aggregate.bin")
-    if not isinstance(message, Aggregate):
-        raise ValueError("the aggregate's file holds another message")
-    members = tuple(_hospital(path) for path in uploads)
-    return [
-        Recorded(members, _seen(base, before, coding, message.buffers[0], len(message.survivors)))
-    ]
+    if sees.reads is Reads.SUM:
+        total = _decode(folder / "aggregate.bin", Aggregate)
+        summed = _decoded(base, before, config, total.buffers[0], len(total.survivors))
+        return [Seen(tuple(_hospital(path) for path in uploads), summed, config)]
+    found = []
+    for path in uploads:
+        raw = b"".join(bytes(buffer) for buffer in _decode(path, Update).buffers)
+        sealed = replace(base, ciphertext=raw[:KEPT_CIPHERTEXT], ciphertext_bytes=len(raw))
+        found.append(Seen((_hospital(path),), sealed, config))
+    return found
 
 
-def _seen(
-    base: Observation, before: shared_model.SharedModel, coding: Coding, buffer: object, summed: int
+def _decoded(
+    base: Observation,
+    before: shared_model.SharedModel,
+    config: FederationConfig,
+    buffer: bytes | memoryview,
+    summed: int,
 ) -> Observation:
     """The coordinator's reading of one coded vector: the mean over `summed` hospitals, times their
     number.
     """
+    coding = Coding.of(config, before.layout)
     values = read_vector(coding, (buffer,))
     mean = coding.mean(coding.decode(values, summed), before.clips)
     moved = before.layout.unflatten(mean)
@@ -144,7 +149,7 @@ def _seen(
 def _parameters(
     config: FederationConfig, shared: tuple[str, ...]
 ) -> tuple[list[str], frozenset[str]]:
-    """The shared names that are parameters, in order, and the parameters that stay in the hospital."""
+    """The shared names that are parameters, in order; and the parameters that stay private."""
     described = config.model
     net = models.build(
         described.name,
@@ -156,8 +161,12 @@ def _parameters(
     return [name for name in shared if name in trainable], frozenset(trainable) - frozenset(shared)
 
 
-def _decode(path: Path) -> Update | Aggregate:
-    return codec.decode(read_frames(path), _OURS)
+def _decode(path: Path, wanted: type[M]) -> M:
+    """Raises ValueError if the file holds another message."""
+    message = codec.decode(read_frames(path), _OURS)
+    if not isinstance(message, wanted):
+        raise ValueError(f"{path.name} holds another message than {wanted.__name__}")
+    return message
 
 
 def _hospital(path: Path) -> str:

@@ -21,8 +21,8 @@ _FLOOR = 1e-12  # of the mean squared error: 120 dB is "exact"
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One image: PSNR in dB, SSIM, |NCC|, whether the pool's nearest image is the true one, the
-    label (None: N/A).
+    """One image: PSNR in dB, SSIM and |NCC|; whether the nearest image of the pool is the true one,
+    and whether the label is right (None: not asked).
     """
 
     psnr: float
@@ -32,18 +32,16 @@ class ImageScore:
     label: bool | None
 
 
-def psnr(mse: np.ndarray | float) -> np.ndarray | float:
-    """Peak signal-to-noise ratio in dB for images in [0, 1], capped at 120."""
-    return -10 * np.log10(np.maximum(mse, _FLOOR))
+def psnr(mse: np.ndarray | float) -> np.ndarray:
+    """Peak signal-to-noise ratio in dB for images in [0, 1], capped at 120; of `mse`'s shape."""
+    return np.asarray(-10 * np.log10(np.maximum(mse, _FLOOR)))
 
 
 def assignment(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """For each true image the index of its reconstruction: the pairing of least total squared
-    error.
-    """
+    """Return for each true image the index of its reconstruction: least total squared error."""
     cost = ((truth[:, None] - found[None]) ** 2).reshape(len(truth), len(found), -1).mean(-1)
     rows, columns = linear_sum_assignment(np.nan_to_num(cost, nan=1e9))
-    return columns[np.argsort(rows)]
+    return np.asarray(columns)[np.argsort(rows)]
 
 
 def score(
@@ -54,11 +52,18 @@ def score(
     labels: np.ndarray | None = None,
     true_labels: np.ndarray | None = None,
 ) -> list[ImageScore]:
-    """Scores one victim's reconstructions (B, C, H, W) against its images of the same shape.
+    """Score one victim's reconstructions (B, C, H, W) against its images of the same shape.
 
-    `pool` (N, C, H, W) holds the training images among which identifiability looks, the true ones
-    included: its floor is 1/N. Labels are N/A (None) unless the attack gave them. Not-a-number
-    pixels count as grey.
+    Args:
+        found: Reconstructions in [0, 1]; pixels that are not a number count as grey.
+        truth: The true images in [0, 1].
+        pool: (N, C, H, W) training images among which identifiability looks, the true ones
+            included: its floor is 1/N. None leaves it out.
+        labels: (B,) of the reconstructions, None if the attack gave none.
+        true_labels: (B,) of the true images.
+
+    Returns:
+        One score per true image, in its order.
     """
     found = np.clip(np.nan_to_num(found.astype(np.float64), nan=0.5), 0, 1)
     truth = truth.astype(np.float64)
@@ -79,13 +84,16 @@ def score(
 
 def ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Structural similarity of two images (C, H, W) in [0, 1] (torchmetrics)."""
-    pair = [torch.from_numpy(np.ascontiguousarray(x))[None] for x in (a, b)]
-    return float(structural_similarity_index_measure(*pair, data_range=1.0))
+    first, second = (torch.from_numpy(np.ascontiguousarray(x))[None] for x in (a, b))
+    value = structural_similarity_index_measure(first, second, data_range=1.0)
+    assert isinstance(value, torch.Tensor)  # a pair only if the gradient is asked for
+    return float(value)
 
 
 def ncc(a: np.ndarray, b: np.ndarray) -> float:
-    """|normalised cross-correlation|: similarity up to brightness, contrast and inversion; 0 for a
-    constant image.
+    """|normalised cross-correlation|, blind to brightness, contrast and inversion.
+
+    0 for a constant image.
     """
     a, b = a - a.mean(), b - b.mean()
     norm = np.linalg.norm(a) * np.linalg.norm(b)
@@ -93,7 +101,7 @@ def ncc(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def constant_controls(truth: np.ndarray, dataset_mean: np.ndarray) -> dict[str, np.ndarray]:
-    """PSNR (B,) of `grey`, mid-grey, and of `mean`, the data set's mean image, against each image."""
+    """PSNR (B,) of `grey` and of `mean`, the data set's mean image, against each image."""
     truth = truth.astype(np.float64)
     guesses = {"grey": np.full_like(truth[0], 0.5), "mean": dataset_mean.astype(np.float64)}
     return {
@@ -104,7 +112,7 @@ def constant_controls(truth: np.ndarray, dataset_mean: np.ndarray) -> dict[str, 
 
 @dataclass(frozen=True)
 class Summary:
-    """A row's scores over all its images: quartiles, rates, and the controls' median. N/A is None."""
+    """A row's scores over all its images: quartiles, rates, the controls' median; None is N/A."""
 
     images: int
     psnr_q1: float
@@ -145,7 +153,10 @@ def _rate(answers: Sequence[bool | None]) -> float | None:
 
 
 def auc(scores: np.ndarray, member: np.ndarray) -> float:
-    """Area under the ROC curve of membership scores; 0.5 is chance (Mann-Whitney, ties count half)."""
+    """Area under the ROC curve of membership scores (Mann-Whitney, ties count half).
+
+    Raises ValueError if `member` (candidates,) has only one kind.
+    """
     inside, outside = scores[member.astype(bool)], scores[~member.astype(bool)]
     if not len(inside) or not len(outside):
         raise ValueError("membership needs candidates of both kinds")

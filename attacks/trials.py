@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from attacks import victim
 from attacks.observation import Observation
 from attacks.recorded import load
-from learning import models, private_layers
 from learning.data import arrays
-from learning.training import TrainSettings
 from simulation.run.federate import Federation
-from simulation.run.options import Options, Prepared, make_config
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared, prepare
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,11 @@ class Trial:
 def arrange(
     images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options, folder: Path
 ) -> Prepared:
-    """A recorded federation in memory on these images alone, ready to be started in `folder`."""
-    wanted = replace(
-        options, out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
+    """Prepare a recorded federation in memory on these images alone, to be started in `folder`."""
+    wanted = options.but(
+        out=folder, record=True, transport="memory", test_fraction=0.0, baselines=False
     )
-    dataset = arrays(images, labels, classes)
-    setup = folder / "setup"
-    setup.mkdir()
-    return Prepared(wanted, setup, make_config(wanted, dataset, setup), dataset)
+    return prepare(wanted, arrays(images, labels, classes))
 
 
 def play(
@@ -63,8 +58,8 @@ def play(
     options: Options,
     round_: int = 1,
 ) -> list[Trial]:
-    """Runs `options` on these images, dealt evenly to `options.hospitals`, and returns what was
-    recorded of a round.
+    """Run `options` on these images, dealt evenly to `options.hospitals`, and return what was
+    recorded of a round, with the truth that only the scorer may see.
     """
     with tempfile.TemporaryDirectory() as folder:
         prepared = arrange(images, labels, classes, options, Path(folder))
@@ -83,7 +78,7 @@ def play(
         federation.watch = remember
         federation.play()
         trials = []
-        for hospitals, observation in load(Path(folder), round_):
+        for hospitals, observation, _ in load(Path(folder), round_):
             rows = np.concatenate(
                 [
                     federation.divided.locals[prepared.ids.index(name)].train.numpy()
@@ -98,46 +93,3 @@ def play(
             )
             trials.append(Trial(observation, truth))
         return trials
-
-
-def play_frozen(
-    images: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], options: Options
-) -> list[Trial]:
-    """Round 1 of hospitals that train BatchNorm with its running statistics. No federation.toml
-    asks for that, so this is not played through the sessions: the product's trainer, and what
-    float32 under `plain` would show of it.
-    """
-    _, channels, size, _ = images.shape
-    shape = {"channels": channels, "image_size": size}
-    start = victim.fresh_state(options.model, classes=len(classes), seed=options.seed, **shape)
-    parts = private_layers.choose(
-        models.build(options.model, classes=len(classes), **shape), None, options.private_last,
-        algorithm=options.algorithm, default=models.spec(options.model).private,
-    )  # fmt: skip
-    settings = TrainSettings(
-        options.local_epochs,
-        options.batch_size,
-        options.lr,
-        options.optimizer,
-        freeze_batchnorm=True,
-    )
-    trials = []
-    for at in range(0, len(images), options.batch_size):
-        rows = slice(at, at + options.batch_size)
-        after = victim.train(
-            options.model, start, images[rows], labels[rows], settings, classes=len(classes)
-        )
-        seen = victim.observe(
-            options.model, start, [after], parts, algorithm=options.algorithm, **shape
-        )
-        trials.append(
-            Trial(
-                seen,
-                Truth(
-                    images[rows] / 255.0,
-                    labels[rows],
-                    ({name: start[name] for name in parts.private},),
-                ),
-            )
-        )
-    return trials

@@ -1,29 +1,31 @@
-"""The hospital's side of a trial: local training with the product's own trainer, and the
-observation that follows from it.
+"""The hospital's side of a trial without the wire: the product's trainer, and what follows from it.
 
-This is the bench's shortcut past the wire for cells where the wire adds nothing (float32 under
-plain); a recorded run gives the same observation through the sessions. The truth stays with the
-caller, who hands it to the scorer.
+This is the bench's shortcut where the sessions cannot go or add nothing. A recorded run gives the
+same observation. The truth stays with the caller, who hands it to the scorer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import torch
+from msgspec import structs
 
-from attacks.observation import Observation
-from learning import models, parameters
+from attacks.observation import Arrays, Observation
+from attacks.trials import Trial, Truth
+from learning import models, parameters, private_layers
 from learning.private_layers import Split
 from learning.randomness import seeded
 from learning.training import Trainer, TrainSettings
+from simulation.run.options import Options
 
 
 def fresh_state(
     model: str, *, channels: int, image_size: int, classes: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """A start for one hospital: every floating-point state_dict entry by name."""
+    """Return a start for one hospital: every floating-point state_dict entry by name."""
     with seeded(seed):
         net = models.build(model, channels=channels, image_size=image_size, classes=classes)
     return parameters.to_numpy(
@@ -33,7 +35,7 @@ def fresh_state(
 
 def train(
     model: str,
-    state: Mapping[str, np.ndarray],
+    state: Arrays,
     images: np.ndarray,
     labels: np.ndarray,
     settings: TrainSettings,
@@ -42,49 +44,97 @@ def train(
     seed: int = 0,
     device: str = "cpu",
 ) -> dict[str, np.ndarray]:
-    """The state after local training on uint8 images (B, C, H, W): what the hospital has and never
-    sends as it is.
-    """
+    """Return the state after local training on uint8 images (B, C, H, W); no hospital sends it."""
     _, channels, size, _ = images.shape
     with seeded(seed):
         net = models.build(model, channels=channels, image_size=size, classes=classes)
     parameters.load(net, state)
     trainer = Trainer(net, settings, torch.device(device))
     trainer.train(torch.from_numpy(images), torch.from_numpy(labels), seed=seed)
-    return parameters.to_numpy(net, state)
+    return parameters.to_numpy(net, list(state))
 
 
 def observe(
     model: str,
-    before: Mapping[str, np.ndarray],
-    after: Sequence[Mapping[str, np.ndarray]],
+    before: Arrays,
+    after: Sequence[Arrays],
     split: Split,
-    **context: object,
+    *,
+    channels: int,
+    image_size: int,
+    algorithm: str = "fedavg",
+    cohort: int = 1,
 ) -> Observation:
-    """What a coordinator sees of hospitals that went from `before` to `after`: the sum of their
-    shared updates.
+    """Return what a coordinator sees of hospitals that went from `before` to the states `after`.
 
-    One state in `after` is a plain update, several are a masked sum. Only shared names are looked
-    at; `context` are further fields of Observation (channels, image_size, algorithm, protection,
-    adversary, cohort).
+    One state is a plain update, several are a sum. Only shared names are looked at.
     """
-    trainable = set(parameter_names(model, **{k: context[k] for k in ("channels", "image_size")}))
+    trainable = set(parameter_names(model, channels=channels, image_size=image_size))
     weights = [name for name in split.shared if name in trainable]
     buffers = [name for name in split.shared if name not in trainable]
+    moved = {name: [state[name] - before[name] for state in after] for name in weights}
     return Observation(
         model=model,
+        channels=channels,
+        image_size=image_size,
         shared_before={name: before[name] for name in weights},
-        update={name: sum(state[name] - before[name] for state in after) for name in weights},
+        update={name: reduce(np.add, each) for name, each in moved.items()},
         private=frozenset(name for name in split.private if name in trainable),
         buffers_before={name: before[name] for name in buffers},
-        buffers_after={name: sum(state[name] for state in after) / len(after) for name in buffers},
+        buffers_after={
+            name: reduce(np.add, [state[name] for state in after]) / len(after) for name in buffers
+        },
+        algorithm=algorithm,
+        cohort=cohort,
         summed=len(after),
-        **context,
     )
 
 
 def parameter_names(model: str, *, channels: int, image_size: int) -> list[str]:
-    """The names of a model's trainable parameters, in its order."""
+    """Return the names of a model's trainable parameters, in its order."""
     with seeded(0):
         net = models.build(model, channels=channels, image_size=image_size, classes=2)
     return [name for name, _ in net.named_parameters()]
+
+
+def play_frozen(
+    images: np.ndarray, labels: np.ndarray, classes: Sequence[str], options: Options
+) -> list[Trial]:
+    """Return round 1 of hospitals that train BatchNorm with its running statistics.
+
+    No federation.toml asks for that, so it cannot go through the sessions: this is the product's
+    trainer, and what the coordinator would read of float32 without a protection.
+    """
+    _, channels, size, _ = images.shape
+    net = models.build(options.model, channels=channels, image_size=size, classes=len(classes))
+    parts = private_layers.choose(
+        net,
+        None,
+        options.private_last,
+        algorithm="flop" if options.algorithm == "flop" else "fedavg",
+        default=models.spec(options.model).private,
+    )
+    start = fresh_state(
+        options.model, channels=channels, image_size=size, classes=len(classes), seed=options.seed
+    )
+    training = options.agreed.training
+    settings = TrainSettings(
+        **structs.asdict(training),
+        freeze_batchnorm=True,
+    )
+    head: Mapping[str, np.ndarray] = {name: start[name] for name in parts.private}
+    trials = []
+    for at in range(0, len(images), training.batch_size):
+        mine, answers = (x[at : at + training.batch_size] for x in (images, labels))
+        after = train(options.model, start, mine, answers, settings, classes=len(classes))
+        seen = observe(
+            options.model,
+            start,
+            [after],
+            parts,
+            channels=channels,
+            image_size=size,
+            algorithm=options.algorithm,
+        )
+        trials.append(Trial(seen, Truth(mine / 255.0, answers, (head,))))
+    return trials

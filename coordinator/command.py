@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -73,11 +72,3 @@ def coordinator(
 
 def _say(text: str) -> None:
     print(text, flush=True)
-
-
-def watch(folder: Path) -> dict[str, Any] | None:
-    """The last snapshot that a coordinator wrote into its run directory, if there is one."""
-    try:
-        return dict(json.loads((folder / "status.json").read_text()))
-    except (OSError, ValueError):
-        return None

@@ -8,24 +8,45 @@ and send the messages that it returns.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from coordinator import status
-from coordinator.checkpoint import Checkpoint
+from coordinator import narrate, status
 from coordinator.run import Run
 from coordinator.store import Recorder, Store
 from federation import protections
 from federation.coding import Coding
 from federation.config import FederationConfig
-from federation.effects import Applied, Effect, Finished, Recorded, Send
+from federation.effects import Applied, Effect, Finished, Send
 from federation.errors import ConfigError
 from federation.limits import from_coordinator, vector_bytes
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
+from federation.records.events import (
+    ConnectionRefused,
+    HospitalDisconnected,
+    HospitalJoined,
+    HospitalRefused,
+    HospitalRejected,
+    LateMessage,
+    Logged,
+    RoundBegun,
+    RoundDiscarded,
+    RoundReported,
+    SumApplied,
+    UnreadableMessage,
+)
+from federation.records.state import ObservedRound, RunProgress, Status
+from federation.records.summary import CoordinatorSummary, Seconds, Traffic
 from federation.roster import Roster
 
 Tell = Callable[[str], None]
-AT_ANY_TIME = ("late", "malformed", "refusal", "joined", "turned", "disconnected")
+AtAnyTime = (
+    LateMessage
+    | UnreadableMessage
+    | HospitalRefused
+    | HospitalJoined
+    | HospitalRejected
+    | HospitalDisconnected
+)
 """Events that a hospital can cause as often as it likes; all others are bounded by the rounds."""
 
 
@@ -49,13 +70,13 @@ class Keeper:
         roster: Roster,
         start: SharedModel,
         store: Store,
-        checkpoint: Checkpoint,
+        progress: RunProgress,
         *,
         record: bool = False,
         tell: Tell = silent,
         now: float = 0.0,
     ) -> None:
-        """Go on from `checkpoint`, at the time `now`.
+        """Go on from `progress`, at the time `now`.
 
         Args:
             start: The agreed model before round 1; it is not changed.
@@ -63,19 +84,19 @@ class Keeper:
             tell: Is given each sentence for the operator.
 
         Raises:
-            ConfigError: If the store has no model of the checkpoint's round.
+            ConfigError: If the store has no model of this round.
         """
         self.config, self.roster, self.start, self.store = config, roster, start, store
         self.tell = tell
         self.recorder = Recorder(store.folder) if record else None
-        self.run = Run(config, roster, start.layout, checkpoint, now)
+        self.run = Run(config, roster, start.layout, progress, now)
         self.ids = [party.id for party in roster.hospitals]
         self.model: SharedModel | None = None
         if not protections.get(config.protection.kind).hidden:
-            self.model = store.read_model(start, checkpoint.applied)
+            self.model = store.read_model(start, progress.applied)
             if self.model is None:
                 raise ConfigError(
-                    f"{store.shared}: is not the model of round {checkpoint.applied}; move"
+                    f"{store.shared}: is not the model of round {progress.applied}; move"
                     f" {store.folder} away to begin a new run"
                 )
         self.coding = Coding.of(config, start.layout)
@@ -84,8 +105,8 @@ class Keeper:
         self._uploaded = 0
         self._aggregate = 0
         """The last round whose aggregate was recorded."""
-        self._written = checkpoint
-        store.write(checkpoint)
+        self._written = progress
+        store.write(progress)
 
     # ---- what services and simulation call -------------------------------------------
 
@@ -93,7 +114,7 @@ class Keeper:
         """Do everything that `effects` ask for except sending.
 
         Returns:
-            What is to be sent, in order. The run's checkpoint is on the disk before: whatever a
+            What is to be sent, in order. Where the run stands is on the disk before: whatever a
             hospital hears of is known after a restart.
         """
         sends = []
@@ -102,15 +123,15 @@ class Keeper:
                 case Send():
                     sends.append(effect)
                     self._record_aggregate(effect)
-                case Recorded(what=what, facts=facts):
-                    self._event(what, facts)
+                case Logged():
+                    self._event(effect)
                 case Applied():
                     self._apply(effect)
                 case Finished():
                     self.finished = effect
-                    self._tell_end(effect)
-        if self.run.checkpoint != self._written:
-            self._written = self.run.checkpoint
+                    self.tell(narrate.end(effect, self.config.federation.rounds))
+        if self.run.progress != self._written:
+            self._written = self.run.progress
             self.store.write(self._written)
         return sends
 
@@ -122,11 +143,18 @@ class Keeper:
         if self.recorder is not None:
             self.recorder.update(self.ids[who], message)
 
-    def snapshot(self, seconds: float) -> dict[str, Any]:
-        """What the live table shows `seconds` after the start."""
-        return status.snapshot(self.run, self.ids, seconds, self.accuracy)
+    def refused(self, by: str, text: str) -> None:
+        """Somebody who is no hospital of the roster, known as `by`, was not let in."""
+        event = ConnectionRefused(text)
+        told = narrate.sentence(event, self.config.federation.rounds)
+        if self.store.add(event, by) and told is not None:
+            self.tell(told)
 
-    def summary(self, seconds: float, aggregate_seconds: float) -> dict[str, Any]:
+    def snapshot(self, seconds: float) -> Status:
+        """What the live table shows `seconds` after the start."""
+        return status.snapshot(self.run, seconds, self.accuracy)
+
+    def summary(self, seconds: float, aggregate_seconds: float) -> CoordinatorSummary:
         """summary.json.
 
         Args:
@@ -137,24 +165,24 @@ class Keeper:
         up, down = vector_bytes(self.config, self.start.layout)
         plain = 4 * self.coding.values
         limits = from_coordinator(self.config, self.start.layout, len(self.roster))
-        return {
-            "run": self.run.run.hex(),
-            "protection": self.config.protection.kind,
-            "rounds_completed": self.run.completed,
-            "finished": self.finished is not None and not self.finished.code,
-            "stopped": self.finished.code if self.finished else "",
-            "mean_shared_accuracy": self.accuracy,
-            "bytes": {
-                "upload_per_hospital_per_round": (
+        return CoordinatorSummary(
+            run=self.run.progress.run,
+            protection=self.config.protection.kind,
+            rounds_completed=self.run.completed,
+            finished=self.finished is not None and not self.finished.code,
+            stopped=self.finished.code if self.finished else "",
+            mean_shared_accuracy=self.accuracy,
+            bytes=Traffic(
+                upload_per_hospital_per_round=(
                     round(self._uploaded / uploads) if self._uploaded else up
                 ),
-                "download_per_hospital_per_round": down,
-                "plain_float32": plain,
-                "expansion": up / plain if plain else None,
-            },
-            "seconds": {"total": seconds, "aggregate": aggregate_seconds},
-            "limits": {"body_from_coordinator": limits.body},
-        }
+                download_per_hospital_per_round=down,
+                plain_float32=plain,
+                expansion=up / plain if plain else None,
+            ),
+            seconds=Seconds(total=seconds, aggregate=aggregate_seconds),
+            limits={"body_from_coordinator": limits.body},
+        )
 
     # ---- effects ---------------------------------------------------------------------
 
@@ -164,14 +192,7 @@ class Keeper:
         if self.model is not None:
             self.model.apply(effect.total, self.coding, self.config, effect.round)
             self.store.write_model(self.model)
-        self.store.add(
-            {
-                "event": "sum",
-                "round": effect.round,
-                "examples": effect.total.examples,
-                "clipped": effect.total.clipped,
-            }
-        )
+        self.store.add(SumApplied(effect.round, effect.total.examples, effect.total.clipped))
 
     def _take_back(self) -> None:
         """The hospitals did not apply the last sum, so this copy of the model must not have it."""
@@ -196,50 +217,19 @@ class Keeper:
             self._aggregate = message.round
             self.recorder.aggregate(message)
 
-    def _event(self, what: str, facts: dict[str, Any]) -> None:
-        by = self.ids[facts["hospital"]] if what in AT_ANY_TIME else ""
-        if not self.store.add({"event": what, **status.named(facts, self.ids)}, by):
+    def _event(self, event: Logged) -> None:
+        by = event.hospital if isinstance(event, AtAnyTime) else ""
+        if not self.store.add(event, by):
             return
-        match what:
-            case "begin":
-                if self.recorder is not None:
-                    self.recorder.begin(facts["round"], self.model, self._observed(facts["round"]))
-            case "joined":
-                self.tell(f"{self.ids[facts['hospital']]} has joined")
-            case "reported":
+        told = narrate.sentence(event, self.config.federation.rounds)
+        if told is not None:
+            self.tell(told)
+        match event:
+            case RoundBegun(round=round_, cohort=cohort) if self.recorder is not None:
+                about = ObservedRound(round=round_, run=self.run.progress.run, cohort=cohort)
+                self.recorder.begin(about, self.model)
+            case RoundReported():
+                self.accuracy = narrate.mean_accuracy(event)
                 self.store.confirm_model()
-                scores = list(facts["accuracy"].values())
-                self.accuracy = sum(scores) / len(scores) if scores else None
-                shown = (
-                    ""
-                    if self.accuracy is None
-                    else f", mean local test {100 * self.accuracy:.1f} %"
-                )
-                self.tell(
-                    f"round {facts['round']} of {self.config.federation.rounds} is done{shown}"
-                )
-            case "lost" | "fault" | "malformed" | "turned" | "disconnected":
-                self.tell(
-                    f"{self.ids[facts['hospital']]}: {facts.get('text') or facts.get('code')}"
-                )
-            case "aborted":
-                self.tell(f"round {facts['round']} was aborted: {facts['text']}")
-            case "discarded":
-                self.tell(f"round {facts['round']}: every hospital refused the sum")
+            case RoundDiscarded():
                 self._take_back()
-
-    def _tell_end(self, end: Finished) -> None:
-        why = f" ({end.code})" if end.code else ""
-        self.tell(
-            f"the run is over: {end.completed} of {self.config.federation.rounds} rounds"
-            f" succeeded{why}"
-        )
-
-    def _observed(self, round_: int) -> dict[str, Any]:
-        plan = self.run.round.plan if self.run.round else None
-        return {
-            "round": round_,
-            "run": self.run.run.hex(),
-            "cohort": [self.ids[who] for who in plan.cohort] if plan else [],
-            "config": "config.toml",
-        }

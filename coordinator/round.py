@@ -4,15 +4,23 @@ on; whoever is lost is lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from federation.coding import Sum
-from federation.effects import Effect, Recorded, Send
+from federation.effects import Effect, Send
 from federation.errors import FaultyHospital, Reason, RoundAborted
 from federation.messages import AbortRound, Aggregate, Grant, Message, Progress, Refusal, StartRound
 from federation.plan import Plan
 from federation.protections.base import Protection
 from federation.protections.gathering import AnyGathering, Outcome
+from federation.records.events import (
+    HospitalAtFault,
+    HospitalLost,
+    LateMessage,
+    PhaseClosed,
+    RoundBegun,
+    RoundFailed,
+)
 
 UPLOADS_AT_ONCE = 2
 """So that memory does not grow with the cohort. Unquantised sums take one at a time: their order
@@ -29,9 +37,16 @@ class Round:
     """
 
     def __init__(
-        self, plan: Plan, protection: Protection, patience: float, upload_bytes: int
+        self,
+        plan: Plan,
+        protection: Protection,
+        ids: Sequence[str],
+        *,
+        patience: float,
+        upload_bytes: int,
     ) -> None:
-        self.plan = plan
+        """`ids` are the hospitals' names by number, for events."""
+        self.plan, self.ids = plan, ids
         self.state: AnyGathering = protection.open_round(plan)
         self.patience, self.upload_bytes = patience, upload_bytes
         self.heard: dict[int, float] = {}
@@ -51,9 +66,7 @@ class Round:
 
     def start(self, reachable: frozenset[int], now: float) -> list[Effect]:
         """Ask the cohort to train. Who is not reachable is a dropout from the beginning."""
-        effects: list[Effect] = [
-            Recorded("round", {"round": self.plan.round, "cohort": list(self.plan.cohort)})
-        ]
+        effects: list[Effect] = [RoundBegun(self.plan.round, self._named(self.plan.cohort))]
         self.heard = dict.fromkeys(self.plan.cohort, now)
         for who in self.plan.cohort:
             if who in reachable:
@@ -67,19 +80,22 @@ class Round:
     def receive(self, who: int, message: Message, now: float) -> list[Effect]:
         """A message of hospital `who` (its authenticated number) that names this round."""
         if self.over or who in self.gone or who not in self.plan.cohort:
-            return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
+            return [LateMessage(self.ids[who], type(message).__name__)]
         if isinstance(message, Progress):
             share = message.percent / 100
             if share > self.progress.get(who, 0.0):  # a deadline on progress, not on signs of life
                 self.progress[who], self.heard[who] = min(share, 1.0), now
             return []
         if isinstance(message, Refusal):
-            return [*self._lose(who, message.code, "refuses the round"), *self._advance(now)]
+            return [
+                *self._lose(who, message.code, "refused the round"),
+                *self._advance(now),
+            ]
         effects: list[Effect] = []
         try:
             self._accept(who, message)
         except FaultyHospital as error:
-            effects = self._lose(who, error.reason, str(error))
+            effects = self._lose(who, error.reason, error.what)
         else:
             self.heard[who] = now
         return [*effects, *self._advance(now)]
@@ -142,12 +158,7 @@ class Round:
 
     def _lose(self, who: int, code: str, text: str) -> list[Effect]:
         self.gone[who] = code
-        return [
-            Recorded(
-                "lost",
-                {"hospital": who, "phase": self.state.phase, "code": str(code), "text": text},
-            )
-        ]
+        return [HospitalLost(self.ids[who], self.state.phase, str(code), text)]
 
     def _advance(self, now: float) -> list[Effect]:
         """Close phases while they are complete."""
@@ -189,21 +200,13 @@ class Round:
             self.outcome, self.over = following, True
             return [
                 *effects,
-                Recorded(
-                    "phase",
-                    {"phase": phase, "present": list(self.state.present), "next": "aggregate"},
-                ),
+                PhaseClosed(phase, self._named(self.state.present), "aggregate"),
             ]
         for who in self.plan.cohort:
             if who not in following.awaited and who not in self.gone:
                 effects += self._lose(who, Reason.LOST, f"is out after {phase}")
         self.state = following
-        effects.append(
-            Recorded(
-                "phase",
-                {"phase": phase, "present": list(following.awaited), "next": following.phase},
-            )
-        )
+        effects.append(PhaseClosed(phase, self._named(following.awaited), following.phase))
         self.heard.update(dict.fromkeys(following.awaited, now))
         return effects + _sends(messages, self.gone)
 
@@ -212,24 +215,18 @@ class Round:
         self._faults_told = len(self.state.faults)
         effects: list[Effect] = []
         for fault in fresh:
-            effects.append(
-                Recorded(
-                    "fault", {"hospital": fault.who, "code": str(fault.reason), "text": str(fault)}
-                )
-            )
+            effects.append(HospitalAtFault(self.ids[fault.who], str(fault.reason), fault.what))
             self.gone.setdefault(fault.who, fault.reason)
         return effects
 
     def _abort(self, aborted: RoundAborted) -> list[Effect]:
         self.over, self.code = True, aborted.reason
-        effects: list[Effect] = [
-            Recorded(
-                "aborted",
-                {"round": self.plan.round, "code": str(aborted.reason), "text": str(aborted)},
-            )
-        ]
+        effects: list[Effect] = [RoundFailed(self.plan.round, str(aborted.reason), str(aborted))]
         message = AbortRound(round=self.plan.round, code=aborted.reason)
         return effects + [Send(message, who) for who in self.plan.cohort]
+
+    def _named(self, hospitals: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self.ids[who] for who in hospitals)
 
     @property
     def aggregate(self) -> Aggregate | None:

@@ -12,12 +12,11 @@ from enum import StrEnum
 
 import msgspec
 
-from coordinator.checkpoint import Checkpoint
 from coordinator.round import SLOWEST_LINK, Round
 from coordinator.synchronise import Peer, Synchroniser
 from federation import protections
 from federation.config import FederationConfig
-from federation.effects import Applied, Effect, Finished, Recorded, Send
+from federation.effects import Applied, Effect, Finished, Send
 from federation.errors import LocalProtocolError, Reason
 from federation.groupkey import asked_by, sealable
 from federation.layout import Layout
@@ -35,6 +34,19 @@ from federation.messages import (
     Welcome,
 )
 from federation.plan import Plan
+from federation.records.events import (
+    HospitalDisconnected,
+    HospitalJoined,
+    HospitalRefused,
+    HospitalRejected,
+    LateMessage,
+    RoundBegun,
+    RoundDiscarded,
+    RoundFailed,
+    RoundReported,
+    UnreadableMessage,
+)
+from federation.records.state import RunProgress
 from federation.roster import Roster
 
 
@@ -47,7 +59,7 @@ class Phase(StrEnum):
 
 
 class Run:
-    """`receive`, `disconnected` and `tick` return effects; `checkpoint` is what must be on disk
+    """`receive`, `disconnected` and `tick` return effects; `progress` is what must be on disk
     before the effects' messages are sent.
     """
 
@@ -56,17 +68,18 @@ class Run:
         config: FederationConfig,
         roster: Roster,
         layout: Layout,
-        checkpoint: Checkpoint,
+        progress: RunProgress,
         now: float = 0.0,
     ) -> None:
         self.config, self.roster, self.layout = config, roster, layout
-        self.checkpoint = checkpoint
+        self.progress, self.run = progress, progress.run_id
+        self.ids = [party.id for party in roster.hospitals]
         self.protection = protections.get(config.protection.kind)
         self.phase = Phase.JOINING
         self.peers = [Peer() for _ in roster.hospitals]
         self.since = now
         self.round: Round | None = None
-        self.epoch = checkpoint.last_begun + 1
+        self.epoch = progress.last_begun + 1
         """The group key's: the first round that it serves. A restarted coordinator begins a new
         one.
         """
@@ -99,14 +112,14 @@ class Run:
             return self._refused_by(who, peer, message, now)
         if self.round is not None and getattr(message, "round", None) == self.round.plan.round:
             return [*self.round.receive(who, message, now), *self._advance(now)]
-        return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
+        return [LateMessage(self.ids[who], type(message).__name__)]
 
     def malformed(self, who: int, text: str, now: float) -> list[Effect]:
         """Hospital `who` sent what is not a message: it is out of the round, and the federation
         goes on.
         """
         self.peers[who].code = Reason.MALFORMED
-        effects: list[Effect] = [Recorded("malformed", {"hospital": who, "text": text})]
+        effects: list[Effect] = [UnreadableMessage(self.ids[who], text)]
         self.synchroniser.refused(who)
         if self.round is not None:
             effects += self.round.lose(who, Reason.MALFORMED, text, now)
@@ -116,7 +129,7 @@ class Run:
         """The transport has given this hospital up for now. It stays in its round until its
         patience is over: it may come back.
         """
-        return [Recorded("disconnected", {"hospital": who, "text": text})]
+        return [HospitalDisconnected(self.ids[who], text)]
 
     def tick(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
@@ -142,23 +155,19 @@ class Run:
         return [*self._to_all(finish), Finished(self.completed, code)]
 
     @property
-    def run(self) -> bytes:
-        return self.checkpoint.run
-
-    @property
     def last_begun(self) -> int:
-        return self.checkpoint.last_begun
+        return self.progress.last_begun
 
     @property
     def applied(self) -> int:
-        return self.checkpoint.applied
+        return self.progress.applied
 
     @property
     def completed(self) -> int:
-        return self.checkpoint.completed
+        return self.progress.completed
 
     def _mark(self, **changed: int) -> None:
-        self.checkpoint = msgspec.structs.replace(self.checkpoint, **changed)
+        self.progress = msgspec.structs.replace(self.progress, **changed)
 
     @property
     def reachable(self) -> frozenset[int]:
@@ -174,9 +183,9 @@ class Run:
             if mine != theirs:
                 peer.code, peer.connected, peer.session = code, False, b""
                 name = "federation.toml" if code == Reason.CONFIG else "roster.toml"
-                text = f"was turned away: its {name} is another one than the coordinator's"
+                text = f"its {name} is not the one that the coordinator has"
                 return [
-                    Recorded("turned", {"hospital": who, "code": str(code), "text": text}),
+                    HospitalRejected(self.ids[who], str(code), text),
                     Send(Rejected(code=code), who),
                 ]
         if message.run == self.run and message.applied > self.applied:
@@ -201,7 +210,7 @@ class Run:
             # a fresh process has no aggregate to report on: it will be synchronised before the next
             # round
             self._reported.add(who)
-            effects.append(Recorded("joined", {"hospital": who}))
+            effects.append(HospitalJoined(self.ids[who]))
         elif message.run == self.run:
             peer.applied = message.applied
         self._heard(who, peer)
@@ -226,19 +235,15 @@ class Run:
             else (message.source, message.asker)
         )
         if who != sender or receiver >= len(self.peers) or receiver == who:
-            return [
-                Recorded(
-                    "malformed", {"hospital": who, "text": "asks or answers in another's name"}
-                )
-            ]
+            return [UnreadableMessage(self.ids[who], "asked or answered in another's name")]
         if isinstance(message, StateRequest) and not asked_by(self.run, self.roster, message):
             return self.malformed(who, "did not sign its request for key and model", now)
         if isinstance(message, StateRequest) and not sealable(self.roster, message):
             return self.malformed(
-                who, "asks for key and model with a key to which nothing can be sealed", now
+                who, "asked for key and model with a key to which nothing can be sealed", now
             )
         if not self.synchroniser.relays(message, now):
-            return [Recorded("late", {"hospital": who, "message": type(message).__name__})]
+            return [LateMessage(self.ids[who], type(message).__name__)]
         return [Send(message, receiver)]
 
     def _synchronised(
@@ -290,12 +295,8 @@ class Run:
                 f"{len(ready & set(plan.cohort))} of its cohort are connected, {self._needed()} are"
                 " needed"
             )
-            effects.append(Recorded("begin", {"round": plan.round}))
-            effects.append(
-                Recorded(
-                    "aborted", {"round": plan.round, "code": str(Reason.THRESHOLD), "text": text}
-                )
-            )
+            effects.append(RoundBegun(plan.round, tuple(self.ids[who] for who in plan.cohort)))
+            effects.append(RoundFailed(plan.round, str(Reason.THRESHOLD), text))
         elif late:
             self._to_synchronise(now)  # whoever could not be served before is told again
         return effects
@@ -314,7 +315,7 @@ class Run:
     def _take_back(self, stand: int) -> list[Effect]:
         refused = self.applied
         self._mark(applied=stand, completed=max(0, self.completed - 1))
-        return [Recorded("discarded", {"round": refused})]
+        return [RoundDiscarded(refused)]
 
     def _replace_key(self) -> None:
         """The next round gets a new key: this one is old, or a hospital has refused a sum that it
@@ -329,9 +330,13 @@ class Run:
         self._mark(last_begun=plan.round)
         self.phase = Phase.ROUND
         self.round = Round(
-            plan, self.protection, self.config.federation.patience, self._upload_bytes
+            plan,
+            self.protection,
+            self.ids,
+            patience=self.config.federation.patience,
+            upload_bytes=self._upload_bytes,
         )
-        return [Recorded("begin", {"round": plan.round}), *self.round.start(ready, now)]
+        return self.round.start(ready, now)
 
     def _end_round(self, ended: Round, now: float) -> list[Effect]:
         self.round = None
@@ -370,9 +375,7 @@ class Run:
             self._refused.add(who)
         elif self.phase == Phase.SYNCHRONISING:
             self.synchroniser.refused(who)
-        effects: list[Effect] = [
-            Recorded("refusal", {"hospital": who, "round": message.round, "code": message.code})
-        ]
+        effects: list[Effect] = [HospitalRefused(self.ids[who], message.round, message.code)]
         if self.round is not None and message.round == self.round.plan.round:
             effects += self.round.receive(who, message, now)
         return [*effects, *self._advance(now)]
@@ -417,11 +420,7 @@ class Run:
                     took = silent | {
                         who for who, peer in enumerate(self.peers) if peer.applied == self.applied
                     }
-                    ended: list[Effect] = [
-                        Recorded(
-                            "reported", {"round": self.applied, "accuracy": self._accuracies()}
-                        )
-                    ]
+                    ended: list[Effect] = [RoundReported(self.applied, self._accuracies())]
                     # most would not have it: there is no such round
                     if len(self._refused) > len(took):
                         ended = self._take_back(self._before)
@@ -429,10 +428,10 @@ class Run:
                 return []
         return []
 
-    def _accuracies(self) -> dict[int, float]:
+    def _accuracies(self) -> dict[str, float]:
         """Scores of those that share them."""
         return {
-            who: peer.accuracy
+            self.ids[who]: peer.accuracy
             for who, peer in enumerate(self.peers)
             if peer.connected and peer.accuracy is not None
         }

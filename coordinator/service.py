@@ -20,14 +20,15 @@ from federation.effects import Effect
 from federation.errors import ConfigError, MalformedMessage, Reason
 from federation.limits import from_hospital
 from federation.messages import Message, Rejected, Update
+from federation.records.state import Status
 from federation.transport.link import (
     Connected,
     CoordinatorLink,
     CurveKeys,
+    Denied,
     Disconnected,
-    Malformed,
     Received,
-    Refused,
+    Violation,
 )
 
 Tell = Callable[[str], None]
@@ -101,7 +102,7 @@ class Coordinator:
 
     # ---- the loop --------------------------------------------------------------------
 
-    def serve(self, watch: Callable[[dict[str, Any]], None] | None = None) -> int:
+    def serve(self, watch: Callable[[Status], None] | None = None) -> int:
         """Serve until the run is over; `watch` is given a snapshot a few times a second."""
         self.tell(f"listening at {self.link.address}, roster {self.roster.fingerprint}")
         try:
@@ -129,7 +130,7 @@ class Coordinator:
             os._exit(130)
         self.stopping = True
 
-    def _show(self, now: float, watch: Callable[[dict[str, Any]], None] | None) -> None:
+    def _show(self, now: float, watch: Callable[[Status], None] | None) -> None:
         if now < self._status_at:
             return
         self._status_at = now + STATUS_S
@@ -149,16 +150,12 @@ class Coordinator:
                 who = self.roster.number_of(peer)
                 if who is not None:
                     self._perform(self.run.disconnected(who, reason, now))
-            case Malformed(peer=peer, reason=reason):
+            case Violation(peer=peer, reason=reason):
                 who = self.roster.number_of(peer)
                 if who is not None:
                     self._perform(self.run.malformed(who, reason, now))
-            case Refused(peer=peer, reason=reason):
-                if self.store.add(
-                    {"event": "refused", "text": reason},
-                    peer if isinstance(peer, str) else peer.hex(),
-                ):
-                    self.tell(reason)
+            case Denied(peer=peer, reason=reason):
+                self.keeper.refused(peer if isinstance(peer, str) else peer.hex(), reason)
             case Connected():
                 pass
 

@@ -1,50 +1,43 @@
-"""The live table: where the run is, what each hospital does, how long it will take. A snapshot is
-plain JSON; drawing it is separate.
-"""
+"""The live table: where the run is, what each hospital does, how long it will take."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from coordinator.run import Phase, Run
+from federation.records.state import HospitalStatus, Status
 
 BARS = 12
 
 
-def snapshot(
-    run: Run, ids: list[str], seconds: float, mean_accuracy: float | None
-) -> dict[str, Any]:
-    """What a table shows of `run` now. `seconds` since it began."""
+def snapshot(run: Run, seconds: float, mean_accuracy: float | None) -> Status:
+    """What the table shows of `run` now, `seconds` after it was started."""
     current = run.round
-    hospitals = []
-    for who, (name, peer) in enumerate(zip(ids, run.peers, strict=True)):
-        hospitals.append(
-            {
-                "id": name,
-                "state": _state(run, who),
-                "progress": current.progress.get(who, 0.0) if current else 0.0,
-                "accuracy": peer.accuracy,
-                "clipped": peer.clipped,
-            }
-        )
     rounds = run.config.federation.rounds
     begun = run.last_begun - (1 if current else 0)
-    return {
-        "run": run.run.hex()[:12],
-        "phase": current.state.phase if current else str(run.phase),
-        "round": run.last_begun,
-        "rounds": rounds,
-        "completed": run.completed,
-        "protection": run.config.protection.kind,
-        "hospitals": hospitals,
-        "accuracy": mean_accuracy,
-        "seconds": seconds,
-        "seconds_left": seconds / begun * (rounds - begun) if begun else None,
-    }
+    return Status(
+        run=run.progress.run[:12],
+        phase=current.state.phase if current else str(run.phase),
+        round=run.last_begun,
+        rounds=rounds,
+        completed=run.completed,
+        protection=run.config.protection.kind,
+        hospitals=[
+            HospitalStatus(
+                id=name,
+                state=_state(run, who),
+                progress=current.progress.get(who, 0.0) if current else 0.0,
+                accuracy=peer.accuracy,
+                clipped=peer.clipped,
+            )
+            for who, (name, peer) in enumerate(zip(run.ids, run.peers, strict=True))
+        ],
+        accuracy=mean_accuracy,
+        seconds=seconds,
+        seconds_left=seconds / begun * (rounds - begun) if begun else None,
+    )
 
 
 def _state(run: Run, who: int) -> str:
@@ -69,41 +62,28 @@ def _state(run: Run, who: int) -> str:
     )
 
 
-def named(facts: dict[str, Any], ids: list[str]) -> dict[str, Any]:
-    """An event's facts with ids for the hospitals' numbers."""
-    found = dict(facts)
-    if "hospital" in found:
-        found["hospital"] = ids[found["hospital"]]
-    for key in ("cohort", "present"):
-        if key in found:
-            found[key] = [ids[who] for who in found[key]]
-    if isinstance(found.get("accuracy"), dict):
-        found["accuracy"] = {ids[who]: score for who, score in found["accuracy"].items()}
-    return found
-
-
-def draw(status: dict[str, Any]) -> RenderableType:
+def draw(status: Status) -> RenderableType:
     """The table of a snapshot."""
     head = Text.assemble(
         ("round ", "dim"),
-        (f"{status['round']}/{status['rounds']}", "bold"),
+        (f"{status.round}/{status.rounds}", "bold"),
         ("   phase ", "dim"),
-        (str(status["phase"]), "bold"),
+        (status.phase, "bold"),
         ("   protection ", "dim"),
-        (status["protection"], "bold"),
+        (status.protection, "bold"),
         ("   mean local test ", "dim"),
-        (_percent(status["accuracy"]), "bold green"),
+        (_percent(status.accuracy), "bold green"),
         ("   left ", "dim"),
-        (_duration(status["seconds_left"]), "bold"),
+        (_duration(status.seconds_left), "bold"),
     )
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("hospital", "state", "training", "local test", "clipped"):
         table.add_column(column)
-    for row in status["hospitals"]:
-        done = round(row["progress"] * BARS)
-        bar = "█" * done + "·" * (BARS - done) if row["progress"] else ""
-        clipped = "" if row["clipped"] is None else str(row["clipped"])
-        table.add_row(row["id"], row["state"], bar, _percent(row["accuracy"]), clipped)
+    for row in status.hospitals:
+        done = round(row.progress * BARS)
+        bar = "█" * done + "·" * (BARS - done) if row.progress else ""
+        clipped = "" if row.clipped is None else str(row.clipped)
+        table.add_row(row.id, row.state, bar, _percent(row.accuracy), clipped)
     return Group(head, table)
 
 

@@ -1,17 +1,13 @@
-"""What the coordinator keeps on disk: enough to go on after a SIGKILL, and what it saw if it was
-told to record.
+"""What the coordinator keeps on disk: enough to go on after a SIGKILL, and what it saw if it
+records.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
-from coordinator.checkpoint import Checkpoint
 from federation import config as federation_config
 from federation import model
 from federation.config import FederationConfig
@@ -19,10 +15,15 @@ from federation.errors import ConfigError
 from federation.framefile import write_frames
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
+from federation.records import files
+from federation.records.events import Logged
+from federation.records.state import ObservedRound, RunProgress, Status
+from federation.records.summary import CoordinatorSummary
 
+PROGRESS, STATUS = "progress.json", "status.json"
 LINES = 10_000
-"""In events.jsonl by one hospital's own doing since the coordinator was started: nobody fills the
-disk by sending rubbish.
+"""Lines of events.jsonl that one hospital can cause by itself since the coordinator was started: it
+cannot fill the disk with rubbish.
 """
 
 
@@ -30,13 +31,12 @@ class Store:
     """One run directory."""
 
     def __init__(self, folder: Path, config: FederationConfig) -> None:
-        self.folder = folder
+        self.folder, self.config = folder, config
         folder.mkdir(parents=True, exist_ok=True)
         self._caused: Counter[str] = Counter()
-        self._digest = config.digest.hex()
         (folder / "config.toml").write_text(federation_config.to_toml(config))
 
-    def resume(self, run: bytes | None = None) -> Checkpoint:
+    def resume(self, run: bytes | None = None) -> RunProgress:
         """Return where the run in this folder stands, or the beginning of a new run.
 
         Args:
@@ -45,38 +45,27 @@ class Store:
         Raises:
             ConfigError: If the folder's run is damaged or belongs to another federation.toml.
         """
-        path = self.folder / "progress.json"
+        path = self.folder / PROGRESS
         if not path.exists():
-            return Checkpoint(run or secrets.token_bytes(16))
+            return RunProgress.of(run or secrets.token_bytes(16), self.config.digest)
         try:
-            found = json.loads(path.read_text())
-            checkpoint = Checkpoint(
-                bytes.fromhex(found["run"]),
-                found["last_begun"],
-                found["applied"],
-                found["completed"],
-            )
-        except (ValueError, KeyError, TypeError):
+            progress = files.read(path, RunProgress)
+            if len(progress.run_id) != 16:
+                raise ValueError
+        except (ConfigError, ValueError):
             raise ConfigError(
                 f"{path}: is damaged; move {self.folder} away to begin a new run"
             ) from None
-        if found.get("config") != self._digest:
+        if progress.config != self.config.digest.hex():
             raise ConfigError(
                 f"{self.folder}: holds a run of another federation.toml; take another --out, or"
                 " move it away"
             )
-        return checkpoint
+        return progress
 
-    def write(self, checkpoint: Checkpoint) -> None:
+    def write(self, progress: RunProgress) -> None:
         """Write progress.json; it is on the disk when this returns."""
-        content = {
-            "run": checkpoint.run.hex(),
-            "last_begun": checkpoint.last_begun,
-            "applied": checkpoint.applied,
-            "completed": checkpoint.completed,
-            "config": self._digest,
-        }
-        self._replace("progress.json", json.dumps(content).encode())
+        files.write(self.folder / PROGRESS, progress, durable=True)
 
     @property
     def shared(self) -> Path:
@@ -118,35 +107,36 @@ class Store:
         """The hospitals kept the last round: the model before it is not needed any more."""
         self.previous.unlink(missing_ok=True)
 
-    def add(self, event: dict[str, Any], by: str = "") -> bool:
-        """One line in events.jsonl. False, and no line, where `by`, who causes it and can do so at
-        any time, has caused LINES.
+    def add(self, event: Logged, by: str = "") -> bool:
+        """Append one line to events.jsonl.
+
+        Args:
+            by: Who caused the event, if it is somebody who can do so as often as it likes.
+
+        Returns:
+            False, and nothing is written, once `by` has caused `LINES` events.
         """
         self._caused[by] += 1
         if by and self._caused[by] > LINES:
             return False
-        with (self.folder / "events.jsonl").open("a") as file:
-            file.write(json.dumps(event) + "\n")
+        files.append(self.folder / "events.jsonl", event)
         return True
 
-    def write_status(self, status: dict[str, Any]) -> None:
-        """What a live table shows, for whoever watches this folder."""
-        path = self.folder / "status.json"
-        temporary = path.with_suffix(".part")
-        temporary.write_text(json.dumps(status))
-        temporary.replace(path)
+    def write_status(self, status: Status) -> None:
+        """Write status.json, for whoever watches this folder."""
+        files.write(self.folder / STATUS, status)
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
-        self._replace("summary.json", json.dumps(summary, indent=1).encode())
+    def write_summary(self, summary: CoordinatorSummary) -> None:
+        """Write summary.json; it is on the disk when this returns."""
+        files.write(self.folder / "summary.json", summary, durable=True)
 
-    def _replace(self, name: str, content: bytes) -> None:
-        path = self.folder / name
-        temporary = path.with_name(name + ".part")
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+
+def read_status(folder: Path) -> Status | None:
+    """The last status that a coordinator wrote into its run directory, None before the first."""
+    try:
+        return files.read(folder / STATUS, Status)
+    except ConfigError:
+        return None
 
 
 class Recorder:
@@ -166,13 +156,16 @@ class Recorder:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def begin(self, round_: int, before: SharedModel | None, facts: dict[str, Any]) -> None:
+    def begin(self, about: ObservedRound, before: SharedModel | None) -> None:
+        """A round begins from the model `before`, None if it is hidden from the coordinator."""
         if before is not None:
-            before.save(self._round(round_) / "before.safetensors")
-        (self._round(round_) / "observation.json").write_text(json.dumps(facts, indent=1))
+            before.save(self._round(about.round) / "before.safetensors")
+        files.write(self._round(about.round) / "observation.json", about)
 
     def update(self, identifier: str, message: Update) -> None:
+        """Hospital `identifier` uploaded `message`."""
         write_frames(self._round(message.round) / f"update-{identifier}.bin", message)
 
     def aggregate(self, message: Aggregate) -> None:
+        """The coordinator sent `message` to the hospitals."""
         write_frames(self._round(message.round) / "aggregate.bin", message)

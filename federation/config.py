@@ -72,7 +72,12 @@ class Model(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     )
     classes: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
-        Meta(min_length=2, max_length=1000, description="Class names, in the order of the labels."),
+        Meta(
+            min_length=2,
+            max_length=1000,
+            description="Class names, separated by commas, in the order that all agree on.",
+            extra={"separator": ","},
+        ),
     ]
     channels: Annotated[
         Literal[1, 3], Meta(description="1 for grey images, 3 for colour images.")

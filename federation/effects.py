@@ -5,10 +5,10 @@ at a clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from federation.coding import Sum
 from federation.messages import Message
+from federation.records.events import Logged
 
 
 @dataclass(frozen=True)
@@ -68,14 +68,6 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """The coordinator: an event for the log and the live table."""
-
-    what: str
-    facts: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Finished:
     """The run is over. `code` is empty, or the reason why it ended early."""
 
@@ -83,4 +75,4 @@ class Finished:
     code: str = ""
 
 
-Effect = Send | Remember | Train | Discard | Applied | NewRun | Note | Recorded | Finished
+Effect = Send | Remember | Train | Discard | Applied | NewRun | Note | Logged | Finished

@@ -1,23 +1,19 @@
-"""The commands of a federation on separate machines: keygen, init, roster, node, doctor."""
+"""The commands of a federation on separate machines: keygen, roster, node, doctor."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import tomli_w
 import typer
 
-from federation import config as federation_config
 from federation import keys, roster
-from federation.config import FederationConfig, Protection
 from federation.errors import ConfigError
 from hospital_node.policy import Policy
 
 _options = {"add_completion": False, "pretty_exceptions_enable": False}
 keygen_app = typer.Typer(**_options)
-init_app = typer.Typer(**_options)
 roster_app = typer.Typer(
     **_options, no_args_is_help=True, help="The list of who is admitted, with which keys."
 )
@@ -82,125 +78,6 @@ def keygen(
         (folder / "hospital.toml").write_text(tomli_w.dumps(content))
         print(f"{folder / 'hospital.toml'}: this hospital's own settings; they never leave")
     print(f"fingerprint of {id}: {public.fingerprint}")
-
-
-@init_app.command()
-def init(
-    classes: Annotated[
-        str, typer.Option(help="Class names, separated by commas, in the order that all agree on.")
-    ],
-    cohort: Annotated[int, typer.Option(help="Hospitals in a round.")],
-    model: Annotated[str, typer.Option(help="One of the models of `flop sim --help`.")] = "cnn3",
-    private: Annotated[
-        list[str] | None,
-        typer.Option(help="Name pattern of layers that stay private; give it again for more."),
-    ] = None,
-    private_last: Annotated[
-        int | None, typer.Option(help="Keep the last K layers private.")
-    ] = None,
-    algorithm: Annotated[str, typer.Option(help="flop or fedavg.")] = "flop",
-    protection: Annotated[str, typer.Option(help="plain, masked, ckks or masked+ckks.")] = "masked",
-    rounds: Annotated[int, typer.Option(help="Rounds of the run.")] = 20,
-    channels: Annotated[int, typer.Option(help="1 for grey images, 3 for colour.")] = 1,
-    image_size: Annotated[
-        int, typer.Option(help="Images are resized to this many pixels a side.")
-    ] = 64,
-    pretrained: Annotated[
-        bool, typer.Option(help="Start from ImageNet weights; needs a connection to download them.")
-    ] = False,
-    seed: Annotated[
-        int | None, typer.Option(help="Run seed: fixes the cohorts. By default drawn at random.")
-    ] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option(help="Any other key of federation.toml, e.g. training.lr=0.0005."),
-    ] = None,
-    folder: Annotated[Path, typer.Option(help="Where the files are written.")] = Path("."),
-) -> None:
-    """Write federation.toml and start.safetensors, for everybody to copy.
-
-    Example: flop init --classes normal,pneumonia,covid19 --cohort 3 --model resnet18
-    """
-    from hospital_node.start import write_start
-
-    path = folder / "federation.toml"
-    if path.exists():
-        raise ConfigError(
-            f"{path}: exists; a federation is agreed once, move it away to begin another"
-        )
-    names = tuple(name.strip() for name in classes.split(",") if name.strip())
-    run_seed = int.from_bytes(os.urandom(7), "big") if seed is None else seed
-    protection_settings = _convert({"kind": protection}, Protection, "protection")
-    digest, patterns = write_start(
-        folder / "start.safetensors",
-        name=model,
-        classes=len(names),
-        channels=channels,
-        image_size=image_size,
-        private=private or [],
-        private_last=private_last,
-        algorithm=algorithm,
-        buffers="shared",
-        clip=protection_settings.clip,
-        seed=run_seed,
-        pretrained=pretrained,
-    )
-    tables = {
-        "federation": {
-            "rounds": rounds,
-            "cohort": cohort,
-            "min_cohort": min(3, cohort),
-            "algorithm": algorithm,
-            "seed": run_seed,
-        },
-        "model": {
-            "name": model,
-            "classes": names,
-            "channels": channels,
-            "image_size": image_size,
-            "private": patterns,
-            "start_digest": digest,
-        },
-        "training": {},
-        "protection": {"kind": protection},
-    }
-    apply_settings(tables, set or [])
-    config = federation_config.validate(
-        _convert(tables, FederationConfig, "flop init"), "flop init"
-    )
-    path.write_text(federation_config.to_toml(config))
-    if cohort < 3:
-        print(
-            f"warning: in a cohort of {cohort} each hospital can compute the other's update from"
-            " the sum; 3 are the least that protect"
-        )
-    print(
-        f"{path} and {folder / 'start.safetensors'}: copy both to every hospital\nconfig digest:"
-        f" {keys.readable(config.digest)}"
-    )
-
-
-def apply_settings(tables: dict[str, dict[str, object]], settings: list[str]) -> None:
-    """Put `table.key=value` settings into the tables; values are read as TOML, else as text. Raises
-    ConfigError.
-    """
-    import tomllib
-
-    for setting in settings:
-        where, found, value = setting.partition("=")
-        table, dot, key = where.strip().partition(".")
-        if not (found and dot) or table not in tables:
-            raise ConfigError(
-                f"--set {setting}: give TABLE.KEY=VALUE with one of the tables {', '.join(tables)}"
-            )
-        try:
-            tables[table][key] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            tables[table][key] = value.strip()
-
-
-def _convert(tables: object, kind: type, source: str) -> object:
-    return federation_config.decode_toml(tomli_w.dumps(tables).encode(), kind, source)
 
 
 @roster_app.command("add")

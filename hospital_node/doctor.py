@@ -8,7 +8,7 @@ from pathlib import Path
 
 from federation import model
 from federation.errors import ConfigError
-from federation.transport.link import Connected, CurveKeys, Disconnected, HospitalLink, Refused
+from federation.transport.link import Connected, CurveKeys, Denied, Disconnected, HospitalLink
 from hospital_node import local_data
 from hospital_node.settings import Hospital
 from hospital_node.storage import in_use
@@ -90,7 +90,7 @@ def _connect(hospital: Hospital) -> str:
             for event in link.poll(0.2):
                 if isinstance(event, Connected):
                     return f"{hospital.address} knows this hospital's key"
-                if isinstance(event, Refused | Disconnected):
+                if isinstance(event, Denied | Disconnected):
                     raise ConnectionError(event.reason.removesuffix(" (trying again)"))
     finally:
         link.close()

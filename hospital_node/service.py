@@ -30,11 +30,11 @@ from federation.messages import Progress, Refusal, Rejected
 from federation.transport.link import (
     Connected,
     CurveKeys,
+    Denied,
     Disconnected,
     HospitalLink,
-    Malformed,
     Received,
-    Refused,
+    Violation,
 )
 from hospital_node import local_data
 from hospital_node.learner import Learner, accuracy
@@ -178,7 +178,7 @@ class Node:
                 self._perform(self.session.receive(message))
                 if isinstance(message, Rejected):  # with these files it will be turned away again
                     self.turned = self.over = True
-            case Disconnected(reason=reason) | Refused(reason=reason) | Malformed(reason=reason):
+            case Disconnected(reason=reason) | Denied(reason=reason) | Violation(reason=reason):
                 if self.finished is None:
                     self.tell(reason)
 

@@ -1,70 +1,76 @@
-"""The shared start: one safetensors file whose digest all parties agree on (seeded initialisation
-differs between processors).
+"""The start of the shared layers, and what of federation.toml follows from it.
+
+All parties load the same file, whose digest they agree on: seeded initialisation differs between
+processors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import hashlib
 
-from torch import nn
+from msgspec import structs
 
 from federation import model as shared_model
+from federation.config import FederationConfig
 from federation.errors import ConfigError
 from learning import models, parameters, private_layers, randomness
 
 
-def write_start(
-    path: Path,
-    *,
-    name: str,
-    classes: int,
-    channels: int,
-    image_size: int,
-    private: Sequence[str],
-    private_last: int | None,
-    algorithm: str,
-    buffers: str,
-    clip: float,
-    seed: int,
-    pretrained: bool,
-) -> tuple[str, tuple[str, ...]]:
-    """Write the start of the shared layers; returns its SHA-256 and the private patterns as they
-    were meant. Raises ConfigError.
+def complete(
+    draft: FederationConfig, private_last: int | None = None, pretrained: bool = False
+) -> tuple[FederationConfig, bytes]:
+    """Draw the start of a model and fill in the keys that follow from it.
+
+    Args:
+        draft: The config with placeholders for `model.start_digest` and, if they are not given, the
+            patterns of private layers.
+        private_last: Keep the last K layers private, instead of `model.private`.
+        pretrained: Start from ImageNet weights.
+
+    Returns:
+        The config with the SHA-256 of the start and its private patterns, and the content of
+        start.safetensors.
+
+    Raises:
+        ConfigError: If there is no such model, or it has no such layers.
     """
+    agreed, algorithm = draft.model, draft.federation.algorithm
     try:
-        with randomness.seeded(seed):
+        with randomness.seeded(draft.federation.seed):
             network = models.build(
-                name,
-                channels=channels,
-                image_size=image_size,
-                classes=classes,
+                agreed.name,
+                channels=agreed.channels,
+                image_size=agreed.image_size,
+                classes=len(agreed.classes),
                 pretrained=pretrained,
             )
+        default = models.spec(agreed.name).private
         chosen = private_layers.choose(
             network,
-            private or None,
+            agreed.private or None,
             private_last,
             algorithm=algorithm,
-            default=models.spec(name).private,
-            buffers=buffers,
+            default=default,
+            buffers=agreed.buffers,
         )
     except ValueError as error:
-        raise ConfigError(f"--model {name}: {error}") from None
+        raise ConfigError(f"--model {agreed.name}: {error}") from None
     if algorithm == "fedavg":
         patterns: tuple[str, ...] = ()
     elif private_last is not None:
+        parameters_of = dict(network.named_parameters())
         patterns = tuple(
             dict.fromkeys(
-                name.rpartition(".")[0] for name in chosen.private if _is_parameter(network, name)
+                name.rpartition(".")[0] for name in chosen.private if name in parameters_of
             )
         )
     else:
-        patterns = tuple(private or models.spec(name).private)
-    start = shared_model.start(parameters.to_numpy(network, chosen.shared), chosen.shared, clip)
-    start.save(path)
-    return shared_model.file_digest(path), patterns
-
-
-def _is_parameter(network: nn.Module, name: str) -> bool:
-    return name in dict(network.named_parameters())
+        patterns = tuple(agreed.private or default)
+    start = shared_model.start(
+        parameters.to_numpy(network, chosen.shared), chosen.shared, draft.protection.clip
+    )
+    content = shared_model.to_bytes(start)
+    model = structs.replace(
+        agreed, private=patterns, start_digest=hashlib.sha256(content).hexdigest()
+    )
+    return structs.replace(draft, model=model), content

@@ -1,5 +1,6 @@
-"""What any model has to beat: the commonest class, and a linear model on small pixels. Both return
-a confusion matrix.
+"""What any model has to beat: the most common class, and a linear model on small pixels.
+
+Both return the confusion matrix of the test.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ STEPS = 100
 
 
 def majority(train_labels: Tensor, test_labels: Tensor, classes: int) -> np.ndarray:
-    """Always the commonest class of the training labels (the first of them on a tie). ValueError
-    without any.
+    """Always the most common class of the training labels, the first at a tie.
+
+    Raises:
+        ValueError: If the training set is empty.
     """
     if len(train_labels) == 0:
-        raise ValueError("the training set is empty, so it has no commonest class")
+        raise ValueError("the training set is empty, so it has no most common class")
     commonest = torch.bincount(train_labels.cpu().to(torch.int64), minlength=classes).argmax()
     return confusion(test_labels.cpu(), commonest.expand(len(test_labels)), classes)
 
@@ -34,10 +37,12 @@ def linear(
     test_labels: Tensor,
     classes: int,
 ) -> np.ndarray:
-    """Multinomial logistic regression on standardised pixels, averaged down to at most 32x32,
-    fitted by L-BFGS from zero.
+    """Multinomial logistic regression on standardised pixels, fitted by L-BFGS from zero.
 
-    uint8 images (N, C, H, W). Deterministic. ValueError on an empty training set.
+    Images are uint8 (N, C, H, W), averaged down to at most 32 x 32 pixels. Deterministic.
+
+    Raises:
+        ValueError: If the training set is empty.
     """
     if len(train_labels) == 0:
         raise ValueError("the training set is empty, so a linear model has nothing to fit")
@@ -53,21 +58,23 @@ def linear(
     def objective() -> Tensor:
         optimizer.zero_grad()
         loss = cross_entropy(x @ weight + bias, truth) + L2 / 2 * weight.square().sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
         return loss
 
-    optimizer.step(objective)
+    optimizer.step(objective)  # type: ignore[no-untyped-call]  # torch's own
     with torch.no_grad():
         predicted = ((_pixels(test_images) - mean) / deviation @ weight + bias).argmax(dim=1)
     return confusion(test_labels.cpu(), predicted, classes)
 
 
 def _pixels(images: Tensor) -> Tensor:
-    """(N, C * side * side) float32, the side being at most 32. In pieces, so that large images are
-    never all floats at once.
+    """(N, C * side * side) float32, with a side of at most 32 pixels.
+
+    In pieces, so that large images are never all floats at once.
     """
     side = min(SIDE, images.shape[-1])
     pieces = [
-        adaptive_avg_pool2d(to_input(piece.cpu()), side).flatten(1) for piece in images.split(1024)
+        adaptive_avg_pool2d(to_input(piece.cpu()), side).flatten(1)
+        for piece in torch.split(images, 1024)
     ]
     return torch.cat(pieces)

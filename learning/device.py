@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -68,9 +68,14 @@ def _one(name: str) -> torch.device:
 def prepare(threads: int | None = None) -> None:
     """Set the process up once: the number of threads, and deterministic algorithms on the CPU.
 
-    `threads`: CPU threads; None: as many as before. On the CPU the same seed and thread count then give the same bytes. On CUDA only what PyTorch
-    does deterministically anyway is deterministic; forcing it there costs speed and refuses some
-    layers.
+    On the CPU the same seed and number of threads then give the same bytes. On CUDA nothing is
+    forced, because that costs speed and refuses some layers.
+
+    Args:
+        threads: How many CPU threads; None: as many as before.
+
+    Raises:
+        ValueError: If `threads` is below 1.
     """
     if threads is not None:
         if threads < 1:
@@ -78,9 +83,10 @@ def prepare(threads: int | None = None) -> None:
         torch.set_num_threads(threads)
     if not torch.cuda.is_available():
         torch.use_deterministic_algorithms(True, warn_only=True)
-        # filling every new tensor guards against reading it unwritten; it costs time and we never
-        # do
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        # Filling every new tensor guards against reading it unwritten. It costs time, and no code
+        # of ours does that.
+        flags: Any = torch.utils.deterministic  # its type does not know the property
+        flags.fill_uninitialized_memory = False
 
 
 def precision(device: torch.device, switch: Switch = "auto") -> torch.dtype | None:
@@ -103,7 +109,7 @@ def autocast(device: torch.device, dtype: torch.dtype | None) -> AbstractContext
 def memory_format(
     device: torch.device, switch: Switch = "auto", gains_on_cpu: bool = False
 ) -> torch.memory_format:
-    """channels_last or contiguous; `auto`: channels_last on CUDA, and on the CPU if it gains there."""
+    """channels_last or contiguous; `auto` is channels_last on CUDA and where a CPU gains by it."""
     faster = device.type == "cuda" or (device.type == "cpu" and gains_on_cpu)
     return (
         torch.channels_last

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -118,21 +119,21 @@ class DistributedTrainer:
         shared = self.model.cpu().share_memory()
         # steps made, steps in all, asked to stop, stopped; and the mean loss
         board, loss = (
-            torch.zeros(4, dtype=torch.int64).share_memory_(),
-            torch.zeros(1).share_memory_(),
+            _shared(torch.zeros(4, dtype=torch.int64)),
+            _shared(torch.zeros(1)),
         )
         with tempfile.TemporaryDirectory() as folder:
             work = (
                 self,
                 shared,
-                images.cpu().share_memory_(),
-                labels.cpu().share_memory_(),
+                _shared(images.cpu()),
+                _shared(labels.cpu()),
                 rows,
                 seed,
                 board,
                 loss,
             )
-            context = start_processes(
+            context = start_processes(  # type: ignore[no-untyped-call]  # torch's own
                 _work,
                 (os.path.join(folder, "meet"), os.getpid(), *work),
                 len(self.devices),
@@ -173,18 +174,23 @@ class DistributedTrainer:
         return {**self.__dict__, "model": None}
 
 
+def _shared(tensor: Tensor) -> Tensor:
+    moved: Tensor = tensor.share_memory_()  # type: ignore[no-untyped-call]  # torch's own
+    return moved
+
+
 class OneOfSeveral(SingleProcess):
-    """One of `world` processes: it computes every world-th example of a batch; DDP averages gradients."""
+    """One of `world` processes: every world-th example of a batch; DDP averages the gradients."""
 
     def __init__(self, rank: int, world: int, device: torch.device) -> None:
         self.rank, self.world, self.device = rank, world, device
         self.smallest_batch = 2 * world
         # agreeing over gloo does not make a GPU wait
-        self.flags = dist.new_group(backend="gloo") if device.type == "cuda" else None
+        self.flags: Any = dist.new_group(backend="gloo") if device.type == "cuda" else None
 
     def wrap(self, model: nn.Module) -> nn.Module:
         if self.device.type == "cuda":
-            synced = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+            synced = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]  # torch's own
             return DistributedDataParallel(synced, device_ids=[self.device])
         return DistributedDataParallel(model)
 

@@ -17,13 +17,19 @@ def grad_cam_plus_plus(
     target: int | Tensor | None = None,
     device: torch.device | None = None,
 ) -> np.ndarray:
-    """Maps (B, H, W), float32 in [0, 1], over uint8 `images` (B, C, H, W): how the last
-    convolution's maps speak for a class.
+    """How much each place of an image speaks for a class, by the last convolution's maps.
 
-    `target`: one class for all, one per image (B,), or None for the predicted ones. Equation 19 of
-    the paper gives the pixel weights from the first gradient alone when the score is exp(logit);
-    the common factor exp(logit) falls out when a map is scaled to a maximum of 1. A map without any
-    positive evidence is 0 everywhere. The model is left in evaluation mode.
+    Equation 19 of the paper gives the pixel weights from the first gradient alone if the score is
+    exp(logit); the common factor exp(logit) cancels when a map is scaled to a maximum of 1.
+
+    Args:
+        model: Left in evaluation mode.
+        images: uint8, (B, C, H, W).
+        target: One class for all, one per image (B,), or None for the predicted ones.
+        device: Where to compute; None: where the model is.
+
+    Returns:
+        Maps (B, H, W), float32 in [0, 1]; 0 everywhere if there is no positive evidence.
     """
     device = device or next(model.parameters()).device
     model = model.to(device).eval()
@@ -48,4 +54,4 @@ def grad_cam_plus_plus(
     heat = interpolate(heat, size=images.shape[-2:], mode="bilinear", align_corners=False)
     peak = heat.amax(dim=(2, 3), keepdim=True)
     heat = torch.where(peak > 0, heat / peak.clamp(min=torch.finfo(heat.dtype).tiny), 0.0)
-    return heat.squeeze(1).cpu().numpy()
+    return np.asarray(heat.squeeze(1).cpu())

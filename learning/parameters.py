@@ -15,15 +15,19 @@ from learning import randomness
 
 def to_numpy(model: nn.Module, names: Iterable[str]) -> dict[str, np.ndarray]:
     """Copies of the named state_dict entries: float32, C-contiguous, in the order of `names`.
-    ValueError on unknown names.
+
+    Raises:
+        ValueError: If there is no entry of a name.
     """
     state = model.state_dict()
     return {name: _owned(_entry(state, name)) for name in names}
 
 
 def load(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays into the model. Nothing is written unless every name, shape and dtype (float32)
-    fits; else ValueError.
+    """Write float32 arrays into the model, all of them or none.
+
+    Raises:
+        ValueError: If a name, shape or dtype does not fit. Nothing is written then.
     """
     state = model.state_dict()
     for name, array in arrays.items():
@@ -41,11 +45,13 @@ def load(model: nn.Module, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def reinitialise(model: nn.Module, names: Iterable[str], seed: int) -> None:
-    """Draw the named entries afresh with their layers' own default initialisation, from `seed` and
-    in the order of the model.
+    """Draw the named entries afresh, by their layers' own default initialisation, from `seed`.
 
-    Drawn on the CPU, so the device makes no difference; the global random state is as before
-    afterwards. ValueError when a name is unknown or its layer cannot initialise itself.
+    They are drawn on the CPU and in the order of the model, so that the device makes no difference;
+    the global random state is restored.
+
+    Raises:
+        ValueError: If a name is unknown, or its layer has no `reset_parameters`.
     """
     state = model.state_dict()
     wanted: dict[str, list[str]] = defaultdict(list)

@@ -1,9 +1,8 @@
-"""Who has what: a data set's training rows divided among the hospitals of a simulation.
+"""A data set's training rows divided among the hospitals of a simulation.
 
-Wherever groups are known (patients, or scenes of one video), a group goes to one hospital whole, so
-that no hospital is tested on a patient that another one trained on. Only `by:COLUMN` may tear a
-group apart, because there the column says where the images are; the notes then say how often it
-did.
+If groups are known (patients, or scenes of one video), each group goes to one hospital, so that no
+hospital is tested on a patient that another one trained on. Only `by:COLUMN` may split a group,
+because the column says where its images are; the notes then say how many groups were split.
 """
 
 from __future__ import annotations
@@ -20,8 +19,11 @@ DIRICHLET_TRIES = 50
 
 @dataclass(frozen=True)
 class Partition:
-    """`parts[i]`: int64, the sorted rows of hospital i; disjoint, together all rows, none empty.
-    `notes`: sentences for the summary.
+    """Who has which rows.
+
+    Attributes:
+        parts: For each hospital its rows, int64 and sorted. Disjoint, together all rows, none empty.
+        notes: Sentences for the summary.
     """
 
     parts: list[np.ndarray]
@@ -38,11 +40,18 @@ def partition(
 ) -> Partition:
     """Divide rows 0..len(labels)-1 among `hospitals`.
 
-    `spec`: `iid`; `skew:LAMBDA[:CHUNKS]`, the FLOP paper's section 4.1; `dirichlet:ALPHA`, each
-    class divided in proportions drawn from a symmetric Dirichlet distribution (Hsu et al. 2019,
-    arXiv 1909.06335); `by:COLUMN`, the column's values are the hospitals. `columns` and `groups`
-    are the Index's. ValueError, one sentence, if the spec is malformed or there is too little to
-    divide.
+    Args:
+        spec: `iid`; `skew:LAMBDA[:CHUNKS]`, the FLOP paper's section 4.1; `dirichlet:ALPHA`, each
+            class divided in proportions from a symmetric Dirichlet distribution (Hsu et al. 2019,
+            arXiv 1909.06335); `by:COLUMN`, the column's values are the hospitals.
+        labels: N class numbers.
+        columns: The Index's columns, for `by:COLUMN`.
+        hospitals: How many there are.
+        seed: Seeds every random choice.
+        groups: The Index's groups.
+
+    Raises:
+        ValueError: If the spec is malformed or there is too little to divide; one sentence.
     """
     labels = np.asarray(labels)
     kind, *arguments = spec.split(":")
@@ -79,8 +88,9 @@ def partition(
 
 
 class _Units:
-    """What is handed out whole: a group of rows, or a single row. A group's class is its commonest
-    (the lowest at a tie).
+    """What goes to one hospital as a whole: a group of rows, or a single row.
+
+    A group's class is its most common one, the lowest number at a tie.
     """
 
     def __init__(self, labels: np.ndarray, groups: np.ndarray | None) -> None:
@@ -106,8 +116,9 @@ class _Units:
 
 
 def _iid(units: _Units, hospitals: int, rng: np.random.Generator) -> np.ndarray:
-    """In random order, large units first, each to the hospital with the fewest images: single
-    images divide to within one.
+    """Each unit to the hospital with the fewest images, in random order, large units first.
+
+    Single images are then divided equally, to within one.
     """
     order = rng.permutation(len(units))
     order = order[np.argsort(-units.size[order], kind="stable")]
@@ -125,8 +136,9 @@ def _balanced(sizes: np.ndarray, order: np.ndarray, bins: int) -> np.ndarray:
 def _skew(
     units: _Units, lam: float, chunks: int | None, hospitals: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, list[str]]:
-    """The FLOP paper's section 4.1: hospital i prefers class i mod C with probability LAMBDA, the
-    others share the rest equally.
+    """The FLOP paper's section 4.1: hospital i prefers class i mod C with probability LAMBDA.
+
+    The other classes share the rest of the probability equally.
 
     What the text leaves open, and what is done here. Within a class the images are shuffled before
     they are cut into CHUNKS chunks of (nearly) equal numbers of units. Hospitals draw in turn, one
@@ -166,8 +178,9 @@ def _skew(
 
 
 def choice(lam: float, preferred: int, left: np.ndarray) -> np.ndarray:
-    """The probabilities of the next chunk's class: float64, one per class; `left`: bool, which
-    classes have chunks left.
+    """The probabilities of the next chunk's class: float64, one per class.
+
+    `left`: bool, one per class: whether it has chunks left.
 
     FLOP paper 4.1 (i) to (v): LAMBDA for the preferred class, (1 - LAMBDA) / (C - 1) for each
     other, normalised over those left.
@@ -176,14 +189,15 @@ def choice(lam: float, preferred: int, left: np.ndarray) -> np.ndarray:
     p = np.full(count, (1 - lam) / (count - 1) if count > 1 else 1.0)
     p[preferred] = lam if count > 1 else 1.0
     p = p * left
-    return p / p.sum() if p.sum() > 0 else left / left.sum()
+    return np.asarray(p / p.sum() if p.sum() > 0 else left / left.sum())
 
 
 def _dirichlet(
     units: _Units, alpha: float, hospitals: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, int, list[str]]:
-    """Proportions are drawn again until every hospital has a tenth of an equal share; after that,
-    the smallest are topped up.
+    """Proportions are drawn again until every hospital has a tenth of an equal share.
+
+    After DIRICHLET_TRIES, units are moved from the largest hospital to the smallest instead.
     """
     least = max(1, len(units) // (10 * hospitals))
     owner = np.empty(len(units), np.int64)
@@ -216,8 +230,9 @@ def _by_column(
     hospitals: int,
     groups: np.ndarray | None,
 ) -> Partition:
-    """One value a hospital, in alphabetical order; more values than hospitals: largest first, each
-    to the smallest hospital.
+    """One value of the column for each hospital, in alphabetical order.
+
+    If there are more values than hospitals, each goes to the smallest hospital, largest first.
     """
     name = spec.partition(":")[2]
     there = ", ".join(sorted(columns)) or "none"

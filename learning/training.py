@@ -1,4 +1,4 @@
-"""One hospital's local training: epochs of SGD or Adam over images that are uint8 until their batch."""
+"""One hospital's local training: SGD or Adam over images that are uint8 until their batch."""
 
 from __future__ import annotations
 

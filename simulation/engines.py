@@ -1,4 +1,4 @@
-"""Where many independent calls run side by side: in processes of this machine, or on a Ray cluster."""
+"""Engines run many independent calls side by side: on this machine, or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import joblib
 from federation.errors import ConfigError
 
 Engine = Callable[[Callable[..., Any], Sequence[tuple[Any, ...]], int], Iterator[Any]]
-"""(function, the arguments of each call, calls at a time) → results, each as soon as it is there,
-in any order.
+"""Takes a function, the arguments of each call and how many calls may run at a time. Yields each
+result as soon as it is there, in any order. Raises what the function raised.
 """
 
 
 def _processes(
     function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int
 ) -> Iterator[Any]:
-    """Processes on this machine."""
+    """Run the calls in processes of this machine."""
     with joblib.parallel_config("loky"):
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
             joblib.delayed(function)(*call) for call in calls
@@ -29,11 +29,13 @@ def _processes(
 def _cluster(
     function: Callable[..., Any], calls: Sequence[tuple[Any, ...]], jobs: int
 ) -> Iterator[Any]:
-    """The Ray cluster that RAY_ADDRESS names, or one on this machine. Raises what the function
-    raised.
+    """Run the calls on the Ray cluster that RAY_ADDRESS names, or on one of this machine.
 
-    Not through joblib's Ray backend: that one gives all results at the end, and work that is
-    stopped would lose what it has.
+    joblib's own Ray backend is not used: it yields all results at the end, so that work which is
+    stopped would lose everything.
+
+    Raises:
+        ConfigError: If Ray is not installed.
     """
     try:
         import ray
@@ -68,7 +70,7 @@ ENGINES: dict[str, Engine] = {"joblib": _processes, "ray": _cluster}
 
 
 def engine(name: str) -> Engine:
-    """By its name. Raises ConfigError with the names for any other."""
+    """Return the engine of this name. Raises ConfigError with all names if there is none."""
     if name not in ENGINES:
         raise ConfigError(f"--engine {name}: choose {' or '.join(ENGINES)}")
     return ENGINES[name]

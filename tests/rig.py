@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from coordinator.checkpoint import Checkpoint
 from coordinator.keeper import Keeper
 from coordinator.run import Run
 from coordinator.store import Store
@@ -21,6 +20,8 @@ from federation.keys import generate
 from federation.messages import Aggregate, Message
 from federation.model import SharedModel
 from federation.plan import Plan
+from federation.records.events import Logged
+from federation.records.state import RunProgress
 from federation.roster import Roster
 from federation.types import RunId
 from hospital_node.session import Session
@@ -28,6 +29,7 @@ from hospital_node.standing import Memory
 from simulation.run.memory import Fault, MemoryFederation, honest
 from simulation.run.seeds import hospital_ids, own_secret
 
+E = TypeVar("E", bound=Logged)
 RUN = RunId(bytes(range(16)))
 SHAPES = {"features.weight": (3, 4), "features.bias": (5,)}
 
@@ -182,10 +184,10 @@ class Rig:
         self.stands = {number: Stand(number, update) for number in range(count)}
         self.keeper: Keeper | None = None
         if folder is None:
-            self.run = Run(config, self.roster, start.layout, Checkpoint(RUN))
+            self.run = Run(config, self.roster, start.layout, RunProgress.of(RUN, config.digest))
         else:
-            store, checkpoint = Store(folder, config), Checkpoint(RUN)
-            self.keeper = Keeper(config, self.roster, start, store, checkpoint, record=True)
+            store, progress = Store(folder, config), RunProgress.of(RUN, config.digest)
+            self.keeper = Keeper(config, self.roster, start, store, progress, record=True)
             self.run = self.keeper.run
         self.federation = MemoryFederation(
             config,
@@ -236,5 +238,10 @@ class Rig:
         self.federation.play(patiences * settings.patience * settings.rounds)
         return self
 
-    def events(self, what: str) -> list[dict[str, Any]]:
-        return [event.facts for event in self.federation.events if event.what == what]
+    def events(self, kind: type[E]) -> list[E]:
+        """What the coordinator recorded of this kind, in order."""
+        return [event for event in self.federation.events if isinstance(event, kind)]
+
+    def who(self, event: Any) -> int:
+        """The number of the hospital that an event is about."""
+        return self.run.ids.index(event.hospital)

@@ -73,7 +73,7 @@ def test_attack_methods_see_observations_and_models_only() -> None:
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("zmq", {"federation/transport/link.py"}),
+        ("zmq", {"federation/transport/sockets.py"}),
         ("tenseal", {"crypto/ckks.py"}),
         ("pickle", set()),
         ("random", set()),

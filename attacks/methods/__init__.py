@@ -1,48 +1,55 @@
-"""The attacks, by name. A new one is one file here with an `ATTACK`, and one line in `ATTACKS`."""
+"""The attacks, by name. A new one is one file here with an `ATTACK`, and one line in `FILES`."""
 
 from __future__ import annotations
 
-from attacks.methods import (
-    closed_form,
-    dlg,
-    flop_joint,
-    flop_naive,
-    gradinversion,
-    idlg,
-    imprint,
-    inverting_gradients,
-    inverting_gradients_multistep,
-    label_distribution,
-    membership,
-    oracle_head,
-    proxy_head,
-    varpro,
+from importlib import import_module
+
+from attacks.methods._answers import Answer, LabelShares, Membership, Reconstruction
+from attacks.methods._attack import Attack, Load, Settings, Settled
+
+__all__ = [
+    "ATTACKS",
+    "Answer",
+    "Attack",
+    "LabelShares",
+    "Load",
+    "Membership",
+    "Reconstruction",
+    "Settings",
+    "Settled",
+    "find",
+]
+
+FILES = (
+    "dlg",
+    "idlg",
+    "inverting_gradients",
+    "inverting_gradients_multistep",
+    "gradinversion",
+    "closed_form",
+    "flop_naive",
+    "flop_joint",
+    "varpro",
+    "proxy_head",
+    "oracle_head",
+    "imprint",
+    "membership",
+    "label_distribution",
 )
-from attacks.methods._attack import Attack, Reconstruction, Settings
-
-__all__ = ["ATTACKS", "Attack", "Reconstruction", "Settings", "find"]
-
-_MODULES = (
-    dlg,
-    idlg,
-    inverting_gradients,
-    inverting_gradients_multistep,
-    gradinversion,
-    closed_form,
-    flop_naive,
-    flop_joint,
-    varpro,
-    proxy_head,
-    oracle_head,
-    imprint,
-    membership,
-    label_distribution,
-)
-ATTACKS: dict[str, Attack] = {module.ATTACK.name: module.ATTACK for module in _MODULES}
+"""The files of this package that hold an attack, in the order of the tables."""
 
 
-def find(name: str) -> Attack:
-    """The registered attack. Raises ValueError that lists the names when there is none."""
+def _attack(file: str) -> Attack[Answer]:
+    attack = import_module(f"{__name__}.{file}").ATTACK
+    assert isinstance(attack, Attack)
+    return attack
+
+
+ATTACKS: dict[str, Attack[Answer]] = {attack.name: attack for attack in map(_attack, FILES)}
+
+
+def find(name: str) -> Attack[Answer]:
+    """Return the registered attack. Raises ValueError with all names if there is none."""
     if name not in ATTACKS:
         raise ValueError(f"no attack is called {name!r}; choose one of {', '.join(ATTACKS)}")
     return ATTACKS[name]

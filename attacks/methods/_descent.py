@@ -10,12 +10,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from attacks.methods._attack import Settings
+from attacks.methods._attack import Settled
 from attacks.methods._replica import Replica, Tensors
 from learning.training import INPUT_STD
 
@@ -38,18 +39,16 @@ def descend(
     objective: Objective,
     replica: Replica,
     start: Tensors,
-    settings: Settings,
+    settings: Settled,
     *,
     schedule: Schedule = "cosine",
     signed: bool = False,
 ) -> Found:
-    """Minimises over every tensor of `start` (each with leading axis N); `image` is kept in [0, 1];
-    `lr` is in pixels.
+    """Minimise over every tensor of `start` (each with leading axis N); `image` stays in [0, 1].
 
     `objective(replica, variables)` gives (match, total), both (N,): what restarts are chosen by,
     and what is minimised. `signed` steps along the sign of the image's gradient (Geiping et al.
-    2020). A copy ends when its match is below the tolerance. Needs `steps`, `lr` and `tolerance`
-    settled.
+    2020). A copy ends when its match is below the tolerance.
     """
     begun = time.perf_counter()
     best = {name: value.detach().clone() for name, value in start.items()}
@@ -118,7 +117,7 @@ def total_variation(image: Tensor) -> Tensor:
 
 def dot(a: Tensors, b: Tensors) -> Tensor:
     """(N,) inner products over all tensors of each copy."""
-    return sum((a[name] * b[name]).flatten(1).sum(1) for name in a)
+    return reduce(torch.add, ((a[name] * b[name]).flatten(1).sum(1) for name in a))
 
 
 def cosine_distance(found: Tensors, target: Tensors) -> Tensor:

@@ -1,8 +1,8 @@
-"""L-BFGS for many small problems at once (Liu and Nocedal 1989): every row has its own curvature
-pairs and step length.
+"""L-BFGS for many small problems at once (Liu and Nocedal 1989).
 
-PyTorch's own minimises one function of one vector; put together, the copies of a batch would share
-their line search and their curvature, and the worst of them would stop all.
+Every row has its own curvature pairs and step length. PyTorch's own minimises one function of one
+vector; put together, the copies of a batch would share their line search and their curvature, and
+the worst of them would stop all.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ def minimise(
     history: int = 50,
     progress: Progress | None = None,
 ) -> Found:
-    """Minimises `function(replica, variables) -> (N,)` over every tensor of `start` (leading axis
-    N), row by row.
+    """Minimise `function(replica, variables) -> (N,)` over every tensor of `start`, row by row.
 
     A row ends when it is below the tolerance or gains no more; rows that have ended leave the
     batch, so `function` takes what is a copy's own from the `replica` that it is given. Use
@@ -44,7 +43,7 @@ def minimise(
     shapes = {name: value.shape for name, value in start.items()}
 
     def unpack(flat: Tensor) -> Tensors:
-        parts = flat.split([shape[1:].numel() for shape in shapes.values()], dim=1)
+        parts = torch.split(flat, [shape[1:].numel() for shape in shapes.values()], dim=1)
         return {
             name: part.reshape(-1, *shape[1:])
             for (name, shape), part in zip(shapes.items(), parts, strict=True)

@@ -1,18 +1,18 @@
 """Gradient matching with Adam, and a polish with L-BFGS: what most of the attacks are made of.
 
-An attack says what is unknown (image, soft label, head) by what it puts into `start`, and what is
-given by `head` and `labels`.
+An attack puts what it searches for (image, soft label, head) into `start`, and what it has fixed
+into the replica's `head` and `labels`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from attacks.methods._attack import Reconstruction, Settings
+from attacks.methods._answers import Reconstruction
+from attacks.methods._attack import Settled
 from attacks.methods._descent import choose, cosine_distance, descend, dot, total_variation
 from attacks.methods._lbfgs import minimise
 from attacks.methods._replica import Replica, Tensors
@@ -25,11 +25,13 @@ def label_logits(replica: Replica, generator: torch.Generator) -> Tensor:
     return 0.1 * torch.randn(shape, generator=generator).to(replica.device, replica.dtype)
 
 
-def gradient_of(replica: Replica, variables: Tensors, labels: Tensor | None) -> Tensors:
+def gradient_of(replica: Replica, variables: Tensors) -> Tensors:
     """The shared gradient at a trial point. Variables: `image`, perhaps `label` (logits), perhaps
-    `head.…` tensors.
+    `head.…` tensors. The labels are those of the replica if none are searched for.
     """
-    targets = variables["label"].softmax(-1) if "label" in variables else labels
+    targets = variables["label"].softmax(-1) if "label" in variables else replica.labels
+    if targets is None:
+        raise ValueError("a gradient needs labels: fix them or search for them")
     head = {name: value for name, value in variables.items() if name not in ("image", "label")}
     return replica.gradients(variables["image"], targets, {**replica.head, **head})
 
@@ -46,25 +48,28 @@ def match(
     cases: Sequence[Case],
     replica: Replica,
     start: Tensors,
-    settings: Settings,
+    settings: Settled,
     *,
-    labels: Tensor | None = None,
     signed: bool = False,
     polish: int = 0,
 ) -> Reconstruction:
-    """Adam on one minus the cosine, which no unknown learning rate can upset, plus TV; restarts
-    chosen by the match alone; then at most `polish` steps of L-BFGS in float64 on the same distance
-    without TV.
+    """Minimise one minus the cosine, which needs no learning rate, plus total variation, with Adam.
 
-    `signed` is Geiping et al. 2020: the sign of the image's gradient, and their steps of the rate.
+    Args:
+        cases: What was seen, in the replica's order.
+        replica: The attacker's copies, with labels and head as far as they are fixed.
+        start: What is searched for, each with leading axis N.
+        settings: Steps, rate and weight of the total variation.
+        signed: Step along the sign of the image's gradient, with the paper's schedule of the rate
+            (Geiping et al. 2020).
+        polish: At most this many steps of L-BFGS follow, in float64 and without total variation.
+
+    Returns:
+        The best restart of each case, chosen by the match alone.
     """
-    replica.memory["labels"] = (
-        labels if labels is not None else torch.zeros(replica.count, 0, device=replica.device)
-    )
 
     def objective(copies: Replica, variables: Tensors) -> tuple[Tensor, Tensor]:
-        given = copies.memory["labels"] if labels is not None else None
-        distance = cosine_distance(gradient_of(copies, variables, given), copies.target)
+        distance = cosine_distance(gradient_of(copies, variables), copies.target)
         return distance, distance + settings.tv * total_variation(variables["image"])
 
     found = descend(
@@ -74,18 +79,19 @@ def match(
         name: choose(value, found.objective, len(cases)) for name, value in found.variables.items()
     }
     score = choose(found.objective, found.objective, len(cases))
-    chosen_labels = None if labels is None else choose(labels, found.objective, len(cases))
+    labels = replica.labels
+    if labels is not None:
+        labels = choose(labels, found.objective, len(cases))
     steps, seconds = found.steps, found.seconds
     if polish:
         exact = Replica(cases, 1, dtype=torch.float64, device=settings.device)
         exact.head = {
             n: choose(v, found.objective, len(cases)).double() for n, v in replica.head.items()
         }
-        if chosen_labels is not None:
-            exact.memory["labels"] = chosen_labels
+        exact.labels = labels
         fine = minimise(
             lambda copies, variables: cosine_distance(
-                gradient_of(copies, variables, copies.memory.get("labels")), copies.target
+                gradient_of(copies, variables), copies.target
             ),
             exact,
             {name: value.to(torch.float64) for name, value in best.items()},
@@ -95,18 +101,11 @@ def match(
         )
         best = fine.variables
         steps, seconds = steps + fine.steps, seconds + fine.seconds
-    answer = best["label"].argmax(-1) if "label" in best else chosen_labels
+    answer = best["label"].argmax(-1) if "label" in best else labels
     return Reconstruction(
-        best["image"].clamp(0, 1).float().cpu().numpy(),
-        None if answer is None else answer.cpu().numpy(),
-        score.cpu().numpy(),
         steps=steps,
         seconds=seconds,
+        images=best["image"].clamp(0, 1).float().cpu().numpy(),
+        labels=None if answer is None else answer.cpu().numpy(),
+        objective=score.cpu().numpy(),
     )
-
-
-def defaults(settings: Settings, **own: object) -> Settings:
-    """Settings of the published attack, in pixels of [0, 1] rather than in the network's input
-    units.
-    """
-    return replace(settings.over(**own).over(restarts=1, tolerance=1e-9, dtype=torch.float32))

@@ -8,6 +8,7 @@ autograd. Copies are case-major: copy `case * restarts + restart`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,21 +17,30 @@ from torch.func import functional_call, vmap
 
 from attacks.observation import Case
 from learning import models
+from learning.models.classifier import Classifier
 from learning.randomness import seeded
 from learning.training import INPUT_MEAN, INPUT_STD
 
 Tensors = dict[str, Tensor]
+Forwarded = TypeVar("Forwarded", Tensor, tuple[Tensor, ...])
 UNKNOWN_CLASSES = 2  # a placeholder head has this many; nothing upstream of the cut depends on it
 
 
 class Replica:
-    """N copies. `shared` (N, ...) are the observed parameters, leaves that require gradients;
-    `buffers` (N, ...).
+    """N copies of the network, at what the coordinator knows of it.
 
-    `target` (N, ...) estimates the gradient behind the update: −update / (lr · steps · summed)
-    where learning rate and steps are known, otherwise −update, right up to scale. `at` "middle"
-    takes the parameters half-way through the local steps (before + mean update / 2), where the mean
-    gradient of several steps is best approximated by one.
+    `at` "middle" takes the parameters half-way through the local steps (before + mean update / 2),
+    where one gradient approximates the mean gradient of several steps best.
+
+    Attributes:
+        shared: (N, ...) the observed parameters, leaves that require gradients.
+        buffers: (N, ...) BatchNorm's running statistics.
+        target: (N, ...) the gradient behind the update: −update / (lr · steps · summed) if learning
+            rate and steps are known, otherwise −update, which is right up to its scale.
+        head: (N, ...) private layers that the attacker holds or guesses.
+        labels: (N, B) class indices that the attack has fixed; None if it searches for them or does
+            without.
+        carried: (N, ...) what one attack keeps for each copy from step to step.
     """
 
     def __init__(
@@ -47,7 +57,7 @@ class Replica:
         self.images, self.channels, self.size = cases[0].images, seen.channels, seen.image_size
         self.dtype, self.device = dtype, device
         self.classes = class_count(cases[0])
-        self.fresh = lambda: build(cases[0], self.classes)
+        self._case = cases[0]
         self.model = self.fresh()
         set_mode(self.model, known.mode)
 
@@ -61,7 +71,7 @@ class Replica:
         ]
         self.shared: Tensors = {
             name: stack(
-                [c.shared_before[name] + half / c.summed * c.update[name] for c, _ in cases]
+                [c.shared_before[name] + half / c.summed * c.readable[name] for c, _ in cases]
             )
             for name in parameters
         }
@@ -70,15 +80,14 @@ class Replica:
         }
         self.buffers: Tensors = {}
         for name, value in self.model.named_buffers():
-            known_value = seen.buffers_before.get(name)
-            if known_value is None:
+            if name not in seen.buffers_before:
                 self.buffers[name] = value.expand(self.count, *value.shape).to(device).clone()
             else:
                 self.buffers[name] = stack([c.buffers_before[name] for c, _ in cases])
         self.head: Tensors = {}
         if known.head is not None:
             self.head = {
-                name: stack([k.head[name] for _, k in cases])
+                name: stack([k.head[name] for _, k in cases if k.head is not None])
                 for name in sorted(seen.private)
                 if name in known.head
             }
@@ -88,7 +97,8 @@ class Replica:
             if name not in self.shared
         }
         self.model.to(device, dtype)
-        self.memory: Tensors = {}  # what an attack carries from step to step, (N, ...)
+        self.labels: Tensor | None = None
+        self.carried: Tensors = {}
         self._cut: nn.Module | None = None
         for value in self.shared.values():
             value.requires_grad_()
@@ -98,16 +108,21 @@ class Replica:
         return self.cases * self.restarts
 
     def rows(self, keep: Tensor) -> Replica:
-        """The copies of these indices alone; what the others would have cost is saved."""
+        """Return the copies of these indices alone, so that the others cost nothing more."""
         part = object.__new__(Replica)
         part.__dict__.update(self.__dict__)
         part.cases, part.restarts = len(keep), 1
-        for field in ("shared", "target", "buffers", "head", "memory"):
+        for field in ("shared", "target", "buffers", "head", "carried"):
             values = {name: value.detach()[keep] for name, value in getattr(self, field).items()}
             setattr(part, field, values)
+        part.labels = None if self.labels is None else self.labels[keep]
         for value in part.shared.values():
             value.requires_grad_()
         return part
+
+    def fresh(self) -> Classifier:
+        """The agreed architecture with fresh parameters."""
+        return build(self._case, self.classes)
 
     def logits(self, x: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """(N, B, C, H, W) images in [0, 1] to (N, B, classes), with all of the model's parameters
@@ -116,11 +131,10 @@ class Replica:
         return self._forward(self._call, parameters, x)
 
     def features(self, x: Tensor) -> Tensor:
-        """(N, B, C, H, W) images in [0, 1] to (N, B, d): what enters the first layer that the
-        hospital keeps.
+        """(N, B, C, H, W) images in [0, 1] to (N, B, d): what enters the first private layer.
 
-        Where the hospital keeps none, what enters the model's head. Needs no head: a placeholder
-        runs behind the cut.
+        If no layer is private, what enters the model's head. Needs no head: a placeholder runs
+        behind the cut.
         """
         if self._cut is None:
             example = torch.zeros(
@@ -186,22 +200,26 @@ class Replica:
         }
 
     def _forward(
-        self, call: Callable, weights: Mapping[str, Tensor], x: Tensor
-    ) -> Tensor | tuple[Tensor, ...]:
+        self,
+        call: Callable[[Tensors, Tensors, Tensor], Forwarded],
+        weights: Mapping[str, Tensor],
+        x: Tensor,
+    ) -> Forwarded:
         # BatchNorm in train mode writes its running statistics: into a copy that is thrown away
         buffers = {name: value.clone() for name, value in self.buffers.items()}
-        return vmap(call, randomness="different")(
-            dict(weights), buffers, (x - INPUT_MEAN) / INPUT_STD
-        )
+        batched = vmap(call, randomness="different")
+        answer: Forwarded = batched(dict(weights), buffers, (x - INPUT_MEAN) / INPUT_STD)
+        return answer
 
     def _call(
         self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor
     ) -> Tensor:
-        return functional_call(self.model, {**weights, **buffers}, (inputs,))
+        logits: Tensor = functional_call(self.model, {**weights, **buffers}, (inputs,))
+        return logits
 
 
-def build(case: Case, classes: int) -> nn.Module:
-    """The agreed architecture, by name; its parameters are fresh."""
+def build(case: Case, classes: int) -> Classifier:
+    """The agreed architecture, by name, with fresh parameters."""
     seen = case.observation
     return models.build(
         seen.model, channels=seen.channels, image_size=seen.image_size, classes=classes
@@ -209,16 +227,16 @@ def build(case: Case, classes: int) -> nn.Module:
 
 
 def class_count(case: Case) -> int:
-    """How many classes the attacker's copy has: as many as the observed head, else as declared,
-    else a placeholder.
+    """How many classes the attacker's copy has: as the observed head, else as declared, else a
+    placeholder.
     """
     bias = case.observation.shared_before.get("head.bias")
     return len(bias) if bias is not None else case.knowledge.classes or UNKNOWN_CLASSES
 
 
 def set_mode(model: nn.Module, mode: str) -> None:
-    """BatchNorm as the hospital ran it ("train": the batch's own statistics); dropout is off, its
-    coins are unknown.
+    """Run BatchNorm as the hospital did ("train": with the batch's own statistics). Dropout stays
+    off, because its random choices are unknown.
     """
     model.eval()
     if mode == "train":
@@ -227,11 +245,9 @@ def set_mode(model: nn.Module, mode: str) -> None:
                 module.train()
 
 
-def first_private(model: nn.Module, shared: set[str], example: Tensor) -> nn.Module:
-    """The layer where the shared part ends: the first to run, of those that own parameters outside
-    `shared`.
-
-    Where all is shared, the model's head.
+def first_private(model: Classifier, shared: set[str], example: Tensor) -> nn.Module:
+    """Return the layer where the shared part ends: the first to run of all that own a parameter
+    outside `shared`, or the model's head if everything is shared.
     """
     owners = [
         m
@@ -254,9 +270,7 @@ def first_private(model: nn.Module, shared: set[str], example: Tensor) -> nn.Mod
 
 
 def _gradient(case: Case, name: str) -> np.ndarray:
-    """The mean gradient that an SGD update stands for, up to scale where learning rate or steps are
-    unknown.
-    """
+    """The mean gradient behind an SGD update, right up to scale if rate or steps are unknown."""
     known = case.knowledge
     scale = (known.learning_rate or 1.0) * (known.local_steps or 1) * case.observation.summed
-    return -case.observation.update[name] / scale
+    return -case.observation.readable[name] / scale

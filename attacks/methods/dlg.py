@@ -1,6 +1,4 @@
-"""Deep Leakage from Gradients (Zhu et al. 2019): the image and a soft label whose gradient is the
-one that was seen.
-"""
+"""Deep Leakage from Gradients (Zhu et al. 2019): image and soft label with the gradient seen."""
 
 from __future__ import annotations
 
@@ -9,7 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from attacks.methods._attack import Attack, Reconstruction, Settings
+from attacks.methods._answers import Reconstruction
+from attacks.methods._attack import EVERY_LAYER, Attack, Load, Settled
 from attacks.methods._descent import choose
 from attacks.methods._lbfgs import minimise
 from attacks.methods._matching import label_logits, squared_distance
@@ -18,8 +17,7 @@ from attacks.observation import Case
 from learning.training import INPUT_STD
 
 
-def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
-    settings = filled(settings)
+def reconstruct(cases: Sequence[Case], settings: Settled) -> Reconstruction:
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     coins = settings.generator()
     start = {"image": standard_normal(replica, coins), "label": label_logits(replica, coins)}
@@ -32,11 +30,15 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     return search(distance, replica, start, cases, settings)
 
 
-def filled(settings: Settings) -> Settings:
-    """The paper takes 300 steps of L-BFGS with 20 inner iterations each; ours is one loop that
-    stops when it stands still.
-    """
-    return settings.over(steps=2000, restarts=2, tolerance=1e-9, dtype=torch.float64)
+DEFAULTS = Settled(steps=2000, restarts=2, dtype=torch.float64)
+"""The paper takes 300 steps of L-BFGS with 20 inner iterations each; ours is one loop that stops
+when it gains nothing more.
+"""
+
+
+def effort(load: Load) -> int:
+    """A step needs two gradients of the model and no inner problem, unlike VarPro's."""
+    return 4
 
 
 def standard_normal(replica: Replica, generator: torch.Generator) -> Tensor:
@@ -52,9 +54,10 @@ def search(
     replica: Replica,
     start: Tensors,
     cases: Sequence[Case],
-    settings: Settings,
+    settings: Settled,
     labels: Tensor | None = None,
 ) -> Reconstruction:
+    """Minimise `distance` with L-BFGS and return the best restart of each case."""
     found = minimise(
         distance,
         replica,
@@ -70,12 +73,23 @@ def search(
     if labels is None:
         labels = best["label"].argmax(-1)
     return Reconstruction(
-        best["image"].clamp(0, 1).cpu().numpy(),
-        labels.cpu().numpy(),
-        choose(found.objective, found.objective, len(cases)).cpu().numpy(),
         steps=found.steps,
         seconds=found.seconds,
+        images=best["image"].clamp(0, 1).cpu().numpy(),
+        labels=labels.cpu().numpy(),
+        objective=choose(found.objective, found.objective, len(cases)).cpu().numpy(),
     )
 
 
-ATTACK = Attack("dlg", "Zhu et al. 2019", frozenset({"full_update", "batch_size"}), reconstruct)
+ATTACK = Attack(
+    "dlg",
+    "DLG, on every layer",
+    "Zhu et al. 2019, Deep Leakage from Gradients",
+    frozenset({"full_update", "batch_size"}),
+    Reconstruction,
+    reconstruct,
+    DEFAULTS,
+    cells=(EVERY_LAYER,),
+    product=("fedavg",),
+    effort=effort,
+)

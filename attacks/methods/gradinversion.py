@@ -1,5 +1,4 @@
-"""GradInversion (See through Gradients, Yin et al. 2021): gradient matching helped by BatchNorm and
-by the group of restarts.
+"""GradInversion (Yin et al. 2021): gradient matching with BatchNorm and a group of restarts.
 
 The batch's own statistics follow from the running buffers before and after one train-mode step,
 (after − (1 − m) before) / m (Hatamizadeh et al. 2023). Eval-mode hospitals leave the buffers as
@@ -11,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from attacks.methods._attack import Attack, Reconstruction, Settings
+from attacks.methods._answers import Reconstruction
+from attacks.methods._attack import EVERY_LAYER, Attack, Settled
 from attacks.methods._descent import choose, cosine_distance, descend, total_variation
-from attacks.methods._matching import defaults
 from attacks.methods._replica import Replica, Tensors
 from attacks.methods.inverting_gradients import RATE, known_or_read
 from attacks.observation import Case
@@ -24,9 +23,7 @@ from attacks.observation import Case
 BATCHNORM, L2, TV, GROUP = 0.1, 1e-6, 1e-4, 0.01
 
 
-def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
-    # a copy that ended early would leave its group: none does
-    settings = defaults(settings, steps=2400, lr=RATE, tv=TV, restarts=8, tolerance=-1.0)
+def reconstruct(cases: Sequence[Case], settings: Settled) -> Reconstruction:
     replica = Replica(cases, settings.restarts, dtype=settings.dtype, device=settings.device)
     labels = known_or_read(cases, replica)
     statistics = {
@@ -55,18 +52,16 @@ def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
     start = {"image": replica.random_images(settings.generator())}
     found = descend(objective, replica, start, settings, schedule="cosine")
     return Reconstruction(
-        choose(found.variables["image"], found.objective, len(cases)).cpu().numpy(),
-        labels[:: settings.restarts].cpu().numpy(),
-        choose(found.objective, found.objective, len(cases)).cpu().numpy(),
         steps=found.steps,
         seconds=found.seconds,
+        images=choose(found.variables["image"], found.objective, len(cases)).cpu().numpy(),
+        labels=labels[:: settings.restarts].cpu().numpy(),
+        objective=choose(found.objective, found.objective, len(cases)).cpu().numpy(),
     )
 
 
 def batch_statistics(cases: Sequence[Case]) -> Tensors:
-    """The batch's mean and variance (cases, channels) behind each observed running buffer; empty
-    where none was seen.
-    """
+    """The batch's mean and variance (cases, channels) behind each running buffer that was seen."""
     seen = cases[0].observation
     found: Tensors = {}
     for name in seen.buffers_after:
@@ -81,13 +76,11 @@ def batch_statistics(cases: Sequence[Case]) -> Tensors:
     return found
 
 
-MOMENTUM = nn.BatchNorm2d(1).momentum
+MOMENTUM = 0.1  # of nn.BatchNorm2d, by default
 
 
 def statistics_distance(copies: Replica, image: Tensor, statistics: Tensors) -> Tensor:
-    """(N,) squared distance of each layer's batch statistics to the observed ones, relative to
-    theirs, mean over layers.
-    """
+    """(N,) relative squared distance of batch statistics to the observed ones, mean over layers."""
     layers = [(n, m) for n, m in copies.model.named_modules() if f"{n}.running_mean" in statistics]
     total = torch.zeros(copies.count, dtype=copies.dtype, device=copies.device)
     for (name, _), inputs in zip(
@@ -102,7 +95,13 @@ def statistics_distance(copies: Replica, image: Tensor, statistics: Tensors) -> 
 
 ATTACK = Attack(
     "gradinversion",
-    "Yin et al. 2021",
+    "GradInversion, with BatchNorm's statistics",
+    "Yin et al. 2021, See through Gradients",
     frozenset({"full_update", "batch_size", "buffers"}),
+    Reconstruction,
     reconstruct,
+    # tolerance -1: a copy that ended early would leave its group, so none may
+    Settled(steps=2400, lr=RATE, tv=TV, restarts=8, tolerance=-1.0),
+    cells=(),
+    cells_per_batchnorm_model=({**EVERY_LAYER, "batch": 2, "restarts": 2},),
 )

@@ -1,5 +1,4 @@
-"""A malicious coordinator's imprint block (Robbing the Fed, Fowl et al. 2022): images by the dozen,
-through any sum.
+"""A malicious coordinator's imprint block (Robbing the Fed, Fowl et al. 2022).
 
 In front of the model goes a linear layer that measures every image's mean brightness once per bin,
 a ReLU with the bins' thresholds as biases, and a linear layer with equal columns. An image then
@@ -21,17 +20,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from attacks.methods._attack import Attack, Reconstruction, Settings
-from attacks.observation import Case, MissingKnowledge
+from attacks.methods._answers import Reconstruction
+from attacks.methods._attack import Attack, Change, Finding, Settled
+from attacks.observation import (
+    OTHER_AGGREGATE,
+    OTHER_LAYERS,
+    OTHER_START,
+    UNCHECKED,
+    Case,
+    MissingKnowledge,
+)
 from learning.training import INPUT_MEAN, INPUT_STD
 
 PREFIX = "imprint."
+BINS = 128
 
 
 class ImprintBlock(nn.Module):
-    """(B, C, H, W) to the same shape. `brightness` (n,) are samples of the data's mean brightness,
-    in input units.
-    """
+    """(B, C, H, W) to the same shape. `brightness` (n,): samples of images' means, input units."""
 
     def __init__(self, channels: int, size: int, bins: int, brightness: np.ndarray) -> None:
         super().__init__()
@@ -49,13 +55,14 @@ class ImprintBlock(nn.Module):
             self.back.bias.zero_()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.back(torch.relu(self.measure(images.flatten(1)))).view(-1, *self.shape)
+        raised: Tensor = self.back(torch.relu(self.measure(images.flatten(1))))
+        return raised.view(-1, *self.shape)
 
 
-def reconstruct(cases: Sequence[Case], settings: Settings) -> Reconstruction:
+def reconstruct(cases: Sequence[Case], settings: Settled) -> Reconstruction:
     begun = time.perf_counter()
     found = [unpack(case) for case in cases]
-    return Reconstruction(np.stack(found), steps=1, seconds=time.perf_counter() - begun)
+    return Reconstruction(steps=1, seconds=time.perf_counter() - begun, images=np.stack(found))
 
 
 def unpack(case: Case) -> np.ndarray:
@@ -63,7 +70,8 @@ def unpack(case: Case) -> np.ndarray:
     seen = case.observation
     try:
         weight, bias = (
-            seen.update[f"{PREFIX}measure.{kind}"].astype(np.float64) for kind in ("weight", "bias")
+            seen.readable[f"{PREFIX}measure.{kind}"].astype(np.float64)
+            for kind in ("weight", "bias")
         )
     except KeyError:
         raise MissingKnowledge(
@@ -79,9 +87,32 @@ def unpack(case: Case) -> np.ndarray:
     for place, row in enumerate(strongest):
         if bias[row]:
             images[place] = (weight[row] / bias[row]).reshape(shape) * INPUT_STD + INPUT_MEAN
-    return np.clip(images, 0, 1)
+    return images.clip(0, 1)
 
 
+def plant(channels: int, size: int, brightness: np.ndarray) -> nn.Module:
+    """The block with its default number of bins."""
+    return ImprintBlock(channels, size, BINS, brightness)
+
+
+_SUM: Change = {"protection": "masked", "cohort": 5}
 ATTACK = Attack(
-    "imprint", "Fowl et al. 2022", frozenset({"update", "batch_size", "malicious"}), reconstruct
+    "imprint",
+    "imprint block (Robbing the Fed)",
+    "Fowl et al. 2022, Robbing the Fed",
+    frozenset({"update", "batch_size", "malicious"}),
+    Reconstruction,
+    reconstruct,
+    cells=(
+        {"adversary": UNCHECKED},
+        {**_SUM, "adversary": OTHER_LAYERS},
+        {**_SUM, "adversary": OTHER_START},
+        {**_SUM, "adversary": OTHER_AGGREGATE},
+        {"adversary": OTHER_AGGREGATE},
+    ),
+    plant=plant,
+    finding=Finding(
+        "A coordinator whose hospitals run whatever it sends reads {success:.0f} % of a batch"
+        " ({psnr_median:.0f} dB); the product's hospitals refused {refused} of its {tried} ways in."
+    ),
 )

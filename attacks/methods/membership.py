@@ -1,5 +1,4 @@
-"""Was this image in the batch? A candidate is a member as far as it can explain the shared
-gradient.
+"""Was this image in the batch? A candidate is a member as far as it explains the shared gradient.
 
 The score is the share of the update that some cotangent at the candidate's features reproduces, 1 −
 min |Jᵀ v − g|² / |g|²: VarPro's residual without a search, so that head, label and loss need not be
@@ -15,34 +14,35 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from attacks.methods._attack import Attack, Reconstruction, Settings
+from attacks.methods._answers import Membership
+from attacks.methods._attack import Attack, Settled
 from attacks.methods._replica import Replica
 from attacks.methods.varpro import relative_residual
-from attacks.observation import Case
+from attacks.observation import Case, known
 
 CG_STEPS = 40
 
 
-def infer(cases: Sequence[Case], settings: Settings) -> Reconstruction:
-    """`answers` (cases, candidates): the higher, the likelier a member."""
+def infer(cases: Sequence[Case], settings: Settled) -> Membership:
     begun = time.perf_counter()
-    settings = settings.over(dtype=torch.float64)
     rows = []
     for case in cases:
-        candidates = torch.from_numpy(case.knowledge.candidates).to(settings.device, settings.dtype)
+        images = known(case.knowledge.candidates, "candidates")
+        candidates = torch.from_numpy(images).to(settings.device, settings.dtype)
         copies = Replica([case], len(candidates), dtype=settings.dtype, device=settings.device)
         rows.append(
             1 - relative_residual(copies, candidates[:, None], CG_STEPS).detach().cpu().numpy()
         )
-    return Reconstruction(
-        answers=np.stack(rows), steps=CG_STEPS, seconds=time.perf_counter() - begun
-    )
+    return Membership(steps=CG_STEPS, seconds=time.perf_counter() - begun, scores=np.stack(rows))
 
 
 ATTACK = Attack(
     "membership",
-    "after Nasr et al. 2019",
+    "was this image in the batch?",
+    "after Nasr et al. 2019, Comprehensive Privacy Analysis of Deep Learning",
     frozenset({"update", "candidates"}),
+    Membership,
     infer,
-    finds="membership",
+    Settled(dtype=torch.float64),
+    cells=({"batch": 4},),
 )

@@ -54,16 +54,12 @@ class LateMessage(Logged, frozen=True, tag="late"):
 
 
 class RoundBegun(Logged, frozen=True, tag="begin"):
-    """A round begins. Its number is never used again."""
+    """A round begins: those hospitals of `cohort` that are connected are asked to train. Its number
+    is never used again.
+    """
 
     round: int
-
-
-class CohortAsked(Logged, frozen=True, tag="round"):
-    """The hospitals of this round's cohort were asked to train."""
-
-    round: int
-    cohort: tuple[str, ...]
+    cohort: tuple[str, ...] = ()
 
 
 class PhaseClosed(Logged, frozen=True, tag="phase"):
@@ -139,7 +135,6 @@ Event = (
     | UnreadableMessage
     | LateMessage
     | RoundBegun
-    | CohortAsked
     | PhaseClosed
     | HospitalLost
     | HospitalAtFault

@@ -6,21 +6,34 @@ from typing import Annotated
 
 import msgspec
 
+from federation.types import RunId
+
 RunHex = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]*$", description="A run's id in hex.")]
 
 
-class RunProgress(msgspec.Struct, kw_only=True):
+class RunProgress(msgspec.Struct, frozen=True, kw_only=True):
     """The coordinator's progress.json: what it must still know after a SIGKILL.
 
-    `last_begun` is never begun again; `applied` is the last round that gave an aggregate;
-    `completed` counts them; `config` is the digest of federation.toml in hex.
+    `last_begun` is the last round that was begun, and its number is never used again; `applied` is
+    the last round that gave an aggregate, 0 before the first; `completed` counts those that were
+    kept; `config` is the digest of federation.toml in hex.
     """
 
     run: RunHex
-    last_begun: int
-    applied: int
-    completed: int
+    last_begun: int = 0
+    applied: int = 0
+    completed: int = 0
     config: RunHex
+
+    @classmethod
+    def of(cls, run: bytes, config: bytes, **reached: int) -> RunProgress:
+        """Where run `run` stands: at its start, unless `reached` says how far it got."""
+        return cls(run=run.hex(), config=config.hex(), **reached)
+
+    @property
+    def run_id(self) -> RunId:
+        """The run's id, 16 bytes."""
+        return RunId(bytes.fromhex(self.run))
 
 
 class HospitalProgress(msgspec.Struct, kw_only=True):

@@ -1,18 +1,15 @@
-"""Messages of any size over a pipe that takes small packets and may lose, repeat or reorder them.
-No I/O, no clock.
+"""One stream of messages of any size, cut into chunks and put together again. No I/O, no clock.
 
-A message is a list of frames. Its bytes travel in chunks. The receiver acknowledges its *position*,
-(message number, byte offset), and takes only the chunk that starts there (go-back-N: below is TCP,
-so a hole means a lost connection, not a lost packet). Three things make it exactly-once within the
-life of both ends, and let a restarted receiver catch up:
+The pipe below takes small packets and may lose, repeat or reorder them. A message is a list of
+frames. The receiver acknowledges its *position*, (message number, byte offset), and takes only the
+chunk that starts there (go-back-N: TCP is below, so a hole means a lost connection and not a lost
+packet). Three rules deliver each message exactly once while both ends live, and let a restarted
+receiver catch up:
 
-- every `Outbox` has a random `stream` name; a receiver that does not know it starts afresh,
-- every chunk names `base`, the oldest message that is not settled, so that a fresh receiver knows where to start and a
-  message that was refused is passed over,
-- a receiver that sees a hole, by a chunk or by a `Probe`, answers with its position and `rewind`.
-
-Normal and urgent messages are two independent streams, so that a short word overtakes a long
-upload.
+- Every `Outbox` has a random `stream` name. A receiver that does not know it starts afresh.
+- Every chunk carries `base`, the oldest message that is not settled. A fresh receiver starts there,
+  and a message that was refused is passed over.
+- A receiver that sees a hole, from a chunk or a `Probe`, answers with its position and `rewind`.
 """
 
 from __future__ import annotations
@@ -21,7 +18,6 @@ import secrets
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from federation.transport.packets import (
@@ -32,7 +28,6 @@ from federation.transport.packets import (
     Data,
     MalformedPacket,
     Nack,
-    Packet,
     Probe,
 )
 
@@ -44,9 +39,7 @@ _SMALL = 1 << 16  # pieces below are joined: one copy is cheaper than many parts
 
 
 class _Message:
-    """A message on its way out: views of the caller's frames, which must not change until it is
-    acknowledged.
-    """
+    """An outgoing message: views of frames that must not change before it is acknowledged."""
 
     def __init__(self, frames: Sequence[Buffer]) -> None:
         if not 1 <= len(frames) <= MAX_FRAMES:
@@ -59,9 +52,7 @@ class _Message:
         *self.starts, self.total = accumulate(self.sizes, initial=0)
 
     def piece(self, offset: int, length: int) -> tuple[Buffer, ...]:
-        """At most `length` bytes from `offset`, as slices of the frames; joined if there are only a
-        few bytes.
-        """
+        """Return at most `length` bytes from `offset` as slices of the frames, joined if short."""
         parts: list[Buffer] = []
         index, length = bisect_right(self.starts, offset) - 1, min(length, self.total - offset)
         small = length <= _SMALL
@@ -75,7 +66,7 @@ class _Message:
 
 
 class Outbox:
-    """One stream of messages on its way out."""
+    """The sending end of one stream."""
 
     def __init__(
         self, urgent: bool = False, chunk: int = CHUNK, window: int = WINDOW, waiting: int = WAITING
@@ -90,17 +81,19 @@ class Outbox:
         self._flight: deque[Position] = deque()  # ends of the packets under way
 
     def __len__(self) -> int:
-        """Messages that are not yet acknowledged."""
+        """Return the number of messages that are not yet acknowledged."""
         return len(self._messages)
 
     @property
     def waits(self) -> bool:
-        """Something is under way and not acknowledged."""
+        """True if a packet is under way and not acknowledged."""
         return bool(self._flight)
 
-    def split(self, frames: Sequence[Buffer]) -> bool:
-        """Queue a message, to be sent in chunks; False if too many wait already. The frames are not
-        copied.
+    def add(self, frames: Sequence[Buffer]) -> bool:
+        """Queue a message without copying it. Returns False if too many wait already.
+
+        Raises:
+            ValueError: If there are no frames, or more than MAX_FRAMES.
         """
         if len(self._messages) >= self._waiting:
             return False
@@ -108,7 +101,7 @@ class Outbox:
         return True
 
     def next_chunk(self) -> Data | None:
-        """The chunk to send now, if the window allows one; `sent` says that it went out."""
+        """Return the chunk to send now, None if the window is full. Call `sent` when it is out."""
         seq, offset = self._next
         index = seq - self._acked[0]
         if index >= len(self._messages) or len(self._flight) >= self._window:
@@ -126,7 +119,7 @@ class Outbox:
         )
 
     def sent(self, chunk: Data) -> None:
-        """This chunk, the last that `next_chunk` gave, is on its way."""
+        """Note that this chunk, the last one from `next_chunk`, was sent."""
         end = chunk.offset + sum(len(part) for part in chunk.parts)
         whole = end == self._messages[chunk.seq - self._acked[0]].total
         self._next = (chunk.seq + 1, 0) if whole else (chunk.seq, end)
@@ -134,7 +127,11 @@ class Outbox:
         self._flight.append(self._next)
 
     def acknowledge(self, ack: Ack) -> None:
-        """Take the receiver's position. Raises MalformedPacket if it is beyond what was sent."""
+        """Take the receiver's position.
+
+        Raises:
+            MalformedPacket: If that position is beyond what was sent.
+        """
         if ack.stream != self.stream:
             return  # meant for a stream that was forgotten
         position = (ack.seq, ack.offset)
@@ -156,8 +153,13 @@ class Outbox:
             self._flight.popleft()
 
     def refuse(self, nack: Nack) -> int | None:
-        """The receiver does not take this message: withdraw it. Returns its size, None if it is
-        settled already.
+        """Withdraw a message that the receiver does not take.
+
+        Returns:
+            Its size in bytes, or None if it is settled already.
+
+        Raises:
+            MalformedPacket: If that message was never sent.
         """
         if nack.stream != self.stream or nack.seq < self._acked[0]:
             return None
@@ -171,45 +173,53 @@ class Outbox:
         return size
 
     def rewind(self) -> None:
-        """Send again from the first byte that is not acknowledged: the connection is a new one."""
+        """Send again from the first unacknowledged byte, after a new connection."""
         self._next = self._acked
         self._flight.clear()
 
     def probe(self) -> Probe:
-        """Ask for the receiver's position."""
+        """Return the packet that asks for the receiver's position."""
         return Probe(self.stream, self.urgent, self._acked[0], *self._next)
 
 
 class Inbox:
-    """One stream on its way in. Holds the bytes of at most one message, and only after its size was
-    allowed.
+    """The receiving end of one stream.
+
+    It holds the bytes of at most one message, and only if that message's size is allowed.
     """
 
     def __init__(self, urgent: bool = False) -> None:
         self._urgent = urgent
         self._stream = b""
         self._seq = self._offset = 0
-        self._asked: Position | None = None  # where we have asked to rewind to; once is enough
+        self._asked: Position | None = None  # to rewind to; once is enough
         self.drop()
 
     def drop(self) -> None:
-        """Throw away what has arrived of an unfinished message."""
+        """Discard the bytes of an unfinished message."""
         self._offset, self._frames, self._index, self._fill = 0, list[bytearray](), 0, 0
 
     def reconnected(self) -> None:
-        """A hole after this is a new one."""
+        """Note a new connection: a hole that is seen from now on is a new one."""
         self._asked = None
 
     @property
     def held(self) -> int:
-        """Bytes set aside for the unfinished message."""
+        """Bytes allocated for the unfinished message."""
         return sum(map(len, self._frames))
 
     def receive(self, chunk: Data, limit: int) -> tuple[list[Buffer] | None, Ack | Nack | None]:
-        """Take a chunk; returns (the message, if this completes one; what to answer).
+        """Take a chunk.
 
-        `limit`: bytes allowed for one message now. Raises MalformedPacket, and then nothing has
-        arrived.
+        Args:
+            chunk: What arrived.
+            limit: How many bytes one message may have now.
+
+        Returns:
+            The message if this chunk completes it, and the answer to send; each may be None.
+
+        Raises:
+            MalformedPacket: If the chunk contradicts its message. Nothing is taken of it.
         """
         self._follow(chunk.stream, chunk.base)
         here, there = (self._seq, self._offset), (chunk.seq, chunk.offset)
@@ -243,7 +253,7 @@ class Inbox:
         return message, self._position()
 
     def answer(self, probe: Probe) -> Ack:
-        """Our position, for a sender that waits too long."""
+        """Return our position for a sender that has waited too long."""
         self._follow(probe.stream, probe.base)
         return self._position(rewind=(self._seq, self._offset) < (probe.seq, probe.offset))
 
@@ -263,104 +273,3 @@ class Inbox:
             self._fill, part = self._fill + fits.nbytes, part[fits.nbytes :]
             if self._fill == len(frame):
                 self._index, self._fill = self._index + 1, 0
-
-
-@dataclass(frozen=True)
-class TooLong:
-    """A message of `size` bytes was not taken, since `limit` were allowed; `ours`: by the peer, of
-    us.
-    """
-
-    size: int
-    limit: int
-    ours: bool
-
-
-class Conversation:
-    """All streams with one peer, both ways."""
-
-    def __init__(self) -> None:
-        self._in = {False: Inbox(False), True: Inbox(True)}
-        self.forget()
-
-    def forget(self) -> None:
-        """Drop what waits and what has half arrived; what was delivered stays delivered, and is not
-        taken twice.
-        """
-        self._out = {False: Outbox(False), True: Outbox(True)}
-        self._owed: dict[tuple[type, bool], Ack | Nack] = {}  # answers that are not on the wire yet
-        for inbox in self._in.values():
-            inbox.drop()
-
-    @property
-    def pending(self) -> bool:
-        """A message of ours is not acknowledged yet."""
-        return any(self._out.values())
-
-    def send(self, frames: Sequence[Buffer], urgent: bool) -> bool:
-        """Queue a message; False if too many wait."""
-        return self._out[urgent].split(frames)
-
-    def next_packet(self) -> Packet | None:
-        """What to put on the wire now: answers, then urgent messages, then the others. `sent` says
-        that it went out.
-        """
-        if self._owed:
-            return next(iter(self._owed.values()))
-        return self._out[True].next_chunk() or self._out[False].next_chunk()
-
-    def sent(self, packet: Packet) -> None:
-        """The packet that `next_packet` gave is on its way."""
-        if isinstance(packet, Data):
-            self._out[packet.urgent].sent(packet)
-        elif isinstance(packet, Ack | Nack):
-            self._owed.pop((type(packet), packet.urgent), None)
-
-    def probes(self) -> list[Probe]:
-        """Questions to ask when nothing was heard for long."""
-        return [outbox.probe() for outbox in self._out.values() if outbox.waits]
-
-    def reconnected(self) -> None:
-        """A new connection: resend from the first unacknowledged byte."""
-        self._owed.clear()
-        for urgent in (False, True):
-            self._out[urgent].rewind()
-            self._in[urgent].reconnected()
-
-    def receive(self, packet: Packet, limit: int) -> list[Buffer] | TooLong | None:
-        """Take a packet; returns a message, or that one was too long, or nothing.
-
-        `limit`: bytes allowed for all that is unfinished, this message included. Raises
-        MalformedPacket.
-        """
-        match packet:
-            case Data():
-                inbox, other = self._in[packet.urgent], self._in[not packet.urgent]
-                size = sum(packet.sizes) or inbox.held
-                message, answer = inbox.receive(packet, limit - other.held)
-                if answer is not None:
-                    self._owe(answer)
-                if isinstance(answer, Nack):
-                    return TooLong(size, answer.limit, ours=False)
-                return message
-            case Ack():
-                self._out[packet.urgent].acknowledge(packet)
-            case Nack():
-                withdrawn = self._out[packet.urgent].refuse(packet)
-                return None if withdrawn is None else TooLong(withdrawn, packet.limit, ours=True)
-            case Probe():
-                self._owe(self._in[packet.urgent].answer(packet))
-            case _:
-                raise MalformedPacket("a signal came out of turn")
-        return None
-
-    def _owe(self, answer: Ack | Nack) -> None:
-        key = (type(answer), answer.urgent)
-        before = self._owed.get(key)
-        if (
-            isinstance(before, Ack)
-            and isinstance(answer, Ack)
-            and before == replace(answer, rewind=True)
-        ):
-            return  # the same position, and the question to rewind to it still stands
-        self._owed[key] = answer

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from learning.data.arrays import arrays
 from learning.data.base import DataError, Dataset, Format, Images, Index, Skipped, Source
 from learning.data.holdout import local_split
+from learning.data.in_memory import arrays
 from learning.data.local import LocalData, load_parts
 
 __all__ = [

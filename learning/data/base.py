@@ -204,7 +204,7 @@ class Dataset:
         return replace(self, image_size=image_size, train=train, test=test)
 
     def column(self, name: str) -> list[str]:
-        """The training part's column `name`. Raises DataError, which lists the columns there are."""
+        """The training part's column `name`. Raises DataError, which lists the columns."""
         try:
             return self.train.columns[name]
         except KeyError:

@@ -13,10 +13,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from learning.data.base import Unreadable, stretch
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 SUFFIXES = {".dcm", ".dicom"}
 # PS3.3 C.7.3.1.1.1; DR is what some senders write for DX
@@ -24,7 +28,7 @@ RADIOGRAPHS = ("CR", "DX", "DR", "RG", "PX", "IO")
 
 
 def is_dicom(path: Path) -> bool:
-    """By suffix, or without a suffix by the four letters after the preamble (PS3.10 section 7.1)."""
+    """By suffix; without one, by the four letters after the preamble (PS3.10 section 7.1)."""
     if path.suffix:
         return path.suffix.lower() in SUFFIXES
     try:
@@ -35,11 +39,10 @@ def is_dicom(path: Path) -> bool:
 
 
 def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
-    """Whom the header names: (identities to group by, words not to be shown). Empty for other files
-    and unreadable headers.
+    """Whom the header names: identities to group by, and words that must not be shown.
 
-    Grouped by PatientID, or by name where there is no id: a name alone may be "anonymous"
-    throughout.
+    Both are empty for other files and unreadable headers. Images are grouped by PatientID, or by
+    the name if there is no id: a name alone may be "anonymous" throughout.
     """
     if not is_dicom(path):
         return (), ()
@@ -61,8 +64,10 @@ def patient(path: Path) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
 
 
 def read(path: Path) -> np.ndarray:
-    """The radiograph as uint8, H x W, bright where dense. Unreadable for other modalities and
-    burnt-in identifiers.
+    """The radiograph as uint8, H x W, bright where dense.
+
+    Raises:
+        Unreadable: If it is of another modality, or identifying text is burnt into its pixels.
     """
     with _quiet():
         return _read(path)
@@ -70,7 +75,7 @@ def read(path: Path) -> np.ndarray:
 
 def _read(path: Path) -> np.ndarray:
     import pydicom
-    from pydicom.pixels import apply_modality_lut
+    from pydicom.pixels.processing import apply_modality_lut
 
     file = pydicom.dcmread(path)
     modality = str(file.get("Modality", ""))
@@ -83,16 +88,13 @@ def _read(path: Path) -> np.ndarray:
         raise Unreadable("is in colour, which a radiograph is not")
     if int(file.get("NumberOfFrames", 1) or 1) != 1:
         raise Unreadable("has several frames")
-    values = apply_modality_lut(file.pixel_array, file)
-    shown = _window(file, values)
-    return 255 - shown if file.get("PhotometricInterpretation") == "MONOCHROME1" else shown
+    pixels = _window(file, apply_modality_lut(file.pixel_array, file))
+    return 255 - pixels if file.get("PhotometricInterpretation") == "MONOCHROME1" else pixels
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """pydicom's warnings and log lines quote the values that they complain about, which may be a
-    patient's.
-    """
+    """Silence pydicom: its warnings quote values, which may be a patient's."""
     log = logging.getLogger("pydicom")
     before = log.disabled
     log.disabled = True
@@ -104,11 +106,12 @@ def _quiet() -> Iterator[None]:
         log.disabled = before
 
 
-def _window(file, values: np.ndarray) -> np.ndarray:
-    """The header's look-up table or first linear window (PS3.3 C.11.2.1); without either, the 0.5th
-    to 99.5th percentile.
+def _window(file: Dataset, values: np.ndarray) -> np.ndarray:
+    """uint8 by the header's look-up table or first linear window (PS3.3 C.11.2.1).
+
+    Without either, the window goes from the 0.5th to the 99.5th percentile.
     """
-    from pydicom.pixels import apply_voi_lut
+    from pydicom.pixels.processing import apply_voi_lut
 
     if file.get("VOILUTSequence"):
         return stretch(apply_voi_lut(values, file))
@@ -118,7 +121,8 @@ def _window(file, values: np.ndarray) -> np.ndarray:
     return stretch(values, *(float(v) for v in np.percentile(values, (0.5, 99.5))))
 
 
-def _first(value) -> float | None:
+def _first(value: Any) -> float | None:
+    """The number, or the first of several; None if there is none."""
     if value is None or value == "":
         return None
     return float(value if isinstance(value, (int, float, str)) else value[0])

@@ -49,8 +49,15 @@ _IDENTIFYING = re.compile(
 
 @dataclass(frozen=True)
 class Entry:
-    """One image file. `identities`: raw values (kind, value) of the patient or group to keep it
-    with; `secrets`: further words that must not be shown. Neither leaves this package.
+    """One image file.
+
+    Attributes:
+        path: The file.
+        label: Its class name.
+        identities: Raw values (kind, value) of the patient or group that it belongs to. They do not
+            leave this package.
+        secrets: Further words that must not be shown. They do not leave this package either.
+        columns: What else the manifest says, by column.
     """
 
     path: Path
@@ -154,22 +161,21 @@ class FileReader:
 
 
 def words(text: str) -> str:
-    """The text's words in lower case with one space around each, so that `in` compares whole words."""
+    """The text's words in lower case, one space around each: `in` then compares whole words."""
     return f" {' '.join(_WORD.findall(text.lower()))} "
 
 
 def holds(text: str, identifier: str) -> bool:
-    """Whether `identifier` stands in `text` as words of its own, whatever the punctuation and case."""
+    """Whether `text` has `identifier` as words of its own, whatever the punctuation and case."""
     wanted = words(identifier)
     return bool(wanted.strip()) and wanted in words(text)
 
 
 def opaque_groups(identities: Sequence[tuple[tuple[str, str], ...]]) -> np.ndarray | None:
-    """One opaque name per image, equal for images that share any identity, also through a third
-    one; None if there is none.
+    """One opaque name per image; None if no image has an identity.
 
-    Numbered in order of appearance, so that not even the identifiers' alphabetical order can be
-    read from them.
+    Names are equal for images that share any identity, also through a third image. They are
+    numbered in order of appearance, so that they do not show even the identifiers' order.
     """
     numbers: dict[tuple[str, str], int] = {}
     pairs = [
@@ -190,10 +196,10 @@ def opaque_groups(identities: Sequence[tuple[tuple[str, str], ...]]) -> np.ndarr
 
 
 def harmless_columns(entries: Sequence[Entry]) -> dict[str, list[str]]:
-    """The columns that describe images rather than identify patients.
+    """The columns that describe images and do not identify patients.
 
-    Dropped: columns whose name says identifier, file or digest, and those in which more than one in
-    fifty of the cells that could holds the identifier of its own row's patient.
+    A column is dropped if its name speaks of an identifier, file or digest, or if more than one in
+    fifty of its cells contains the identifier of that row's patient.
     """
     kept = {}
     identities = [
@@ -209,16 +215,14 @@ def harmless_columns(entries: Sequence[Entry]) -> dict[str, list[str]]:
             for value, own in zip(values, identities, strict=True)
             if own and value
         ]
-        told = sum(any(identity in cell for identity in own) for cell, own in cells)
-        if told * 50 <= len(cells):
+        holding = sum(any(identity in cell for identity in own) for cell, own in cells)
+        if holding * 50 <= len(cells):
             kept[name] = values
     return kept
 
 
 def guess_channels(paths: Sequence[Path]) -> int:
-    """3 if most of up to 16 files, spread over the set, say in their header that they are in
-    colour; otherwise 1.
-    """
+    """3 if the headers of most of up to 16 files, spread over the set, say colour; otherwise 1."""
     modes: Counter[bool] = Counter()
     for place in np.unique(np.linspace(0, len(paths) - 1, 16).astype(int)) if paths else ():
         path = paths[place]

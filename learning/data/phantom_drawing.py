@@ -38,7 +38,9 @@ class Body:
         self.patches = rng.uniform(0, 1, (2, 4, 5)).tolist()
         self.patch_count = rng.integers(3, 5, 2).tolist()
 
-    def density(self, x, y, kind: int, rng: np.random.Generator) -> np.ndarray:
+    def density(
+        self, x: np.ndarray, y: np.ndarray, kind: int, rng: np.random.Generator
+    ) -> np.ndarray:
         """The body at the points (x, y), one breath and one roll of the fine textures."""
         breath = rng.normal(0, 0.04)
         x, size = x / self.width, len(x)
@@ -54,7 +56,7 @@ class Body:
         density -= 0.15 * _blob(x - 0.38, y - base - 0.20, 0.13, 0.06, 5)  # air in the stomach
         if self.breast:
             density += self.breast * _blob(side - 0.45, y - 0.30, 0.30, 0.26, 6)
-        self._bones(density, x, side, y, base)
+        self._bones(density, side, y, base)
         air = lungs * (1 - middle)
         hila = np.exp(-((side - 0.2) ** 2) / 0.03 - (y - breath) ** 2 / 0.09)
         marks = self.vessels * ((0.2 + 0.6 * hila) * np.abs(_clouds(rng, size, 20)) + 0.9 * hila)
@@ -68,10 +70,10 @@ class Body:
         density += air * (marks - level + self.inflation - 0.4 * breath + self.gradient * y)
         return density
 
-    def _flesh(self, side, y) -> np.ndarray:
+    def _flesh(self, side: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Neck, shoulders and flanks."""
         slope = np.clip(side - 0.22, 0, None)
-        density = (
+        density: np.ndarray = (
             0.60
             * _step((y + 0.97 - 0.55 * slope * slope) * 14)
             * _step((1.06 + self.fat - side) * 14)
@@ -81,32 +83,32 @@ class Body:
         density += self.fat * _step((side - 0.84) * 12)
         return density
 
-    def _lungs(self, x, side, y, base) -> np.ndarray:
+    def _lungs(self, x: np.ndarray, side: np.ndarray, y: np.ndarray, base: float) -> np.ndarray:
         """Both lungs as one soft mask: rounded at the apex, cut by the domes of the diaphragm (the
         liver's side is higher).
         """
-        base = base + 0.05 * (x > 0)
+        cut = base + 0.05 * (x > 0)
         height = (y - self.top) / (self.base + 0.25 - self.top)
         round_off = 1 - np.clip(1.5 * height, 0, 1)
         half = self.lung_w * np.sqrt(1 - round_off * round_off) + 1e-3
         across = (side - self.lung_x - 0.10 * (height - 0.6)) / half
         lean = np.clip(np.abs(across + 0.3), 0, 1.35)
-        diaphragm = base - self.dome * (1 - lean * lean) + 0.10
-        return (
+        diaphragm = cut - self.dome * (1 - lean * lean) + 0.10
+        return np.asarray(
             _step((1 - across * across) * 6)
             * _step((height - 0.01) * 30)
             * _step((diaphragm - y) * 22)
         )
 
-    def _middle(self, x, y) -> np.ndarray:
+    def _middle(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Heart, aortic knob and great vessels, 0 to 1."""
         lean = x - self.heart_x - 0.35 * (y - self.heart_y)
         heart = 0.92 * _blob(lean, y - self.heart_y, self.heart_w, self.heart_h, 6)
         knob = 0.7 * _blob(x - 0.10, y + 0.26, 0.09, 0.12, 5)
         trunk = 0.75 * _step((0.11 + 0.03 * y - np.abs(x - 0.01)) * 24)
-        return np.maximum(np.maximum(heart, knob), trunk)
+        return np.asarray(np.maximum(np.maximum(heart, knob), trunk))
 
-    def _bones(self, density, x, side, y, base) -> None:
+    def _bones(self, density: np.ndarray, side: np.ndarray, y: np.ndarray, base: float) -> None:
         """Spine with its discs; ribs, behind outwards and down, in front inwards and down;
         clavicles; shoulder blades.
         """
@@ -125,7 +127,7 @@ class Body:
         )
         density += 0.07 * _blob(side - 0.86, y + 0.40, 0.15, 0.34, 6)
 
-    def _consolidation(self, x, y, rng) -> np.ndarray:
+    def _consolidation(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """One dense patch in one lobe, cut off where a fissure would be, uneven where bronchi stay
         open in it.
         """
@@ -136,9 +138,9 @@ class Body:
         px, py = x - cx + tilt * (y - cy), y - cy - tilt * (x - cx)
         ragged = 1 - (px / w) ** 2 - (py / h) ** 2 + 0.30 * _clouds(rng, len(x), 8)
         patch = _step(2.2 * ragged) * _step((py + 0.55 * h) * 25)
-        return patch * (0.46 + 0.08 * dense) * (1 + 0.10 * _clouds(rng, len(x), 14))
+        return np.asarray(patch * (0.46 + 0.08 * dense) * (1 + 0.10 * _clouds(rng, len(x), 14)))
 
-    def _ground_glass(self, x, y, rng) -> np.ndarray:
+    def _ground_glass(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Three or four grained patches in each lung, outer and lower."""
         haze = np.zeros_like(x)
         for sign, patches, count in zip((-1, 1), self.patches, self.patch_count, strict=True):
@@ -151,7 +153,7 @@ class Body:
                     - ((y - cy) / (0.19 + 0.08 * high)) ** 2
                 )
                 np.maximum(haze, (0.8 + 0.2 * dense) * _step(1.3 * ragged), out=haze)
-        return haze * (0.09 + 0.26 * np.clip(_clouds(rng, len(x), 32), -2, 2))
+        return np.asarray(haze * (0.09 + 0.26 * np.clip(_clouds(rng, len(x), 32), -2, 2)))
 
 
 class Scanner:
@@ -204,22 +206,22 @@ class Scanner:
         film[edge : size - edge, edge : size - edge] = mean + (lit - lit.mean()) * (
             contrast / lit.std()
         )
-        return np.clip(film * 255 + 0.5, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(film * 255 + 0.5, 0, 255), np.uint8)
 
 
-def _letter(a, b) -> np.ndarray:
+def _letter(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """A lead L."""
     stem = (np.abs(a + 0.025) < 0.018) & (np.abs(b) < 0.07)
     foot = (np.abs(a) < 0.045) & (np.abs(b - 0.055) < 0.018)
-    return (stem | foot).astype(np.float32)
+    return np.asarray(stem | foot, np.float32)
 
 
 def _step(z: np.ndarray) -> np.ndarray:
     """A soft step from 0 to 1."""
-    return 0.5 + 0.5 * np.tanh(z)
+    return np.asarray(0.5 + 0.5 * np.tanh(z))
 
 
-def _blob(x, y, w: float, h: float, sharpness: float) -> np.ndarray:
+def _blob(x: np.ndarray, y: np.ndarray, w: float, h: float, sharpness: float) -> np.ndarray:
     """A soft ellipse: 1 inside, 0 outside."""
     return _step(
         (1 - (x / np.float32(w)) ** 2 - (y / np.float32(h)) ** 2) * np.float32(sharpness / 2)
@@ -228,7 +230,7 @@ def _blob(x, y, w: float, h: float, sharpness: float) -> np.ndarray:
 
 def _stripes(phase: np.ndarray) -> np.ndarray:
     """One smooth ridge per unit of phase."""
-    return np.clip(np.cos(phase * np.float32(2 * np.pi)), 0, None) ** 2
+    return np.asarray(np.clip(np.cos(phase * np.float32(2 * np.pi)), 0, None) ** 2)
 
 
 @lru_cache(maxsize=32)
@@ -245,7 +247,7 @@ def _smoothing(size: int, cells: int) -> np.ndarray:
     """
     place, points = np.linspace(0, 2 * cells, size)[:, None], np.arange(2 * cells + 1)[None, :]
     weights = np.exp(-(((place - points) / 1.3) ** 2) / 2)
-    return (weights / np.linalg.norm(weights, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(weights / np.linalg.norm(weights, axis=1, keepdims=True), np.float32)
 
 
 def _clouds(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
@@ -253,4 +255,5 @@ def _clouds(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
     pixels; mean 0, variance 1.
     """
     weights = _smoothing(size, cells)
-    return weights @ rng.standard_normal((2 * cells + 1, 2 * cells + 1), np.float32) @ weights.T
+    points = 2 * cells + 1
+    return np.asarray(weights @ rng.standard_normal((points, points), np.float32) @ weights.T)

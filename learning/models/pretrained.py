@@ -10,7 +10,7 @@ from torchvision.models import WeightsEnum
 
 
 def load_into(module: nn.Module, weights: WeightsEnum, prefix: str = "") -> None:
-    """Load the downloaded entries whose names start with `prefix` into `module`, without the prefix.
+    """Load the downloaded entries that start with `prefix` into `module`, without the prefix.
 
     Raises:
         ValueError: If the download fails.

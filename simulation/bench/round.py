@@ -16,17 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.checkpoint import Checkpoint
 from coordinator.round import UPLOADS_AT_ONCE
 from coordinator.run import Run
 from federation import model as shared_model
 from federation.config import FederationConfig, Model, Protection, Rounds, validate
-from federation.effects import Applied, Effect, Recorded
+from federation.effects import Applied, Effect
 from federation.errors import ConfigError
 from federation.keys import generate
 from federation.layout import Vector
 from federation.limits import vector_bytes
 from federation.model import SharedModel
+from federation.records.events import Logged, RoundBegun, RoundReported
+from federation.records.state import RunProgress
 from federation.roster import Roster
 from hospital_node.session import Session
 from hospital_node.standing import Memory
@@ -192,15 +193,17 @@ def _measure(config: FederationConfig, start: SharedModel, update: Vector) -> Me
     found = Measured(config, vector_bytes(config, layout), Party(), parties)
     began = 0.0
 
-    def watch(effect: Recorded | Applied, run: Run) -> None:
+    def watch(effect: Logged | Applied, run: Run) -> None:
         nonlocal began
-        if isinstance(effect, Recorded) and effect.what == "begin":
+        if isinstance(effect, RoundBegun):
             began = time.process_time()
-        elif isinstance(effect, Recorded) and effect.what == "reported":
+        elif isinstance(effect, RoundReported):
             found.rounds.append(time.process_time() - began)
 
     coordinator = Metered(
-        Run(config, roster, layout, Checkpoint(bytes(16))), found.coordinator, ("receive", "tick")
+        Run(config, roster, layout, RunProgress.of(bytes(16), config.digest)),
+        found.coordinator,
+        ("receive", "tick"),
     )
     hospitals = {
         number: (Metered(session, party, ("receive", "trained", "report")), Trained(update))

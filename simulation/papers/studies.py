@@ -96,7 +96,7 @@ class Run:
         """As `flop sim` would be asked. A cohort of two is what the paper has; our own policy would
         call it too few.
         """
-        return Options(
+        return Options.of(
             data=self.data, image_size=self.image_size, model=self.model, algorithm=self.framework, protection="plain", bits=0,
             hospitals=self.hospitals, cohort=self.cohort, min_cohort=self.cohort, rounds=self.rounds, local_epochs=self.epochs,
             batch_size=self.batch_size, lr=self.lr, optimizer=self.optimizer, partition=self.partition, transport="memory",

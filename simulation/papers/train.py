@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from hospital_node.local_data import divide
 from hospital_node.summary import figures
 from learning import device, parameters
 from learning.data import Images, Index, LocalData
@@ -25,7 +24,7 @@ from learning.training import to_input
 from simulation.papers.studies import Run
 from simulation.run.alone import Alone
 from simulation.run.federate import Federation
-from simulation.run.options import Prepared, prepare
+from simulation.run.prepare import Prepared, prepare
 from simulation.run.summary import round_metrics
 
 MAPS_PER_CLASS = 2
@@ -191,10 +190,8 @@ def _local(
 
 def _sources(prepared: Prepared, rows: np.ndarray, data: LocalData) -> list[str]:
     """Each tested image's source; nothing where the set has none or an image was skipped."""
-    options, index = prepared.options, prepared.dataset.train
-    loaded = np.unique(
-        np.concatenate(divide(index, options.partition, options.hospitals, options.seed).parts)
-    )
+    index = prepared.dataset.train
+    loaded = np.unique(np.concatenate(prepared.division.parts))
     column = index.columns.get("source")
     return (
         [column[row] for row in loaded[rows]] if column and len(loaded) == len(data.labels) else []

@@ -20,7 +20,7 @@ TROUBLE = (
     "lost",
     "fault",
     "malformed",
-    "turned",
+    "rejected",
     "disconnected",
     "refused",
     "refusal",

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from federation import model
+from federation.records.state import HospitalStatus, Status
 from hospital_node.learner import Learner, accuracy
 from hospital_node.storage import Storage
 from hospital_node.summary import figures
@@ -22,10 +23,10 @@ from learning import device
 from learning.data import LocalData
 from learning.evaluation import evaluate, metrics
 from simulation.run.federate import Stop, Stopped, load_divided
-from simulation.run.options import Prepared
+from simulation.run.prepare import Prepared
 from simulation.run.seeds import own_secret, run_id
 
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[[Status], None]
 
 
 class Alone:
@@ -108,31 +109,27 @@ class Alone:
         if self.watch is not None:
             self.watch(self._shot(round_))
 
-    def _shot(self, round_: int) -> dict[str, Any]:
+    def _shot(self, round_: int) -> Status:
         options, seconds = self.prepared.options, time.monotonic() - self.began
         scores = [accuracy(matrix) for matrix in self.confusions]
         tested = [score for score in scores if score >= 0]
-        rows = [
-            {
-                "id": name,
-                "state": options.algorithm,
-                "progress": 1.0,
-                "accuracy": score,
-                "clipped": None,
-            }
-            for name, score in zip(self.prepared.ids, scores, strict=True)
-        ]
-        return {
-            "phase": options.algorithm,
-            "round": round_,
-            "rounds": options.rounds,
-            "completed": round_,
-            "protection": "none needed",
-            "hospitals": rows,
-            "accuracy": sum(tested) / len(tested) if tested else None,
-            "seconds": seconds,
-            "seconds_left": seconds / round_ * (options.rounds - round_),
-        }
+        return Status(
+            run="",
+            phase=options.algorithm,
+            round=round_,
+            rounds=options.rounds,
+            completed=round_,
+            protection="none needed",
+            hospitals=[
+                HospitalStatus(
+                    id=name, state=options.algorithm, progress=1.0, accuracy=score, clipped=None
+                )
+                for name, score in zip(self.prepared.ids, scores, strict=True)
+            ],
+            accuracy=sum(tested) / len(tested) if tested else None,
+            seconds=seconds,
+            seconds_left=seconds / round_ * (options.rounds - round_),
+        )
 
     def summaries(self, baselines: bool) -> list[dict[str, Any]]:
         """A summary for each hospital."""

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 
-from coordinator.checkpoint import Checkpoint
 from coordinator.keeper import Keeper
 from coordinator.run import Run
 from coordinator.store import Store
 from federation import model
-from federation.effects import Applied, Effect, Recorded
+from federation.effects import Applied, Effect
 from federation.errors import ConfigError
+from federation.records.events import Logged
+from federation.records.state import RunProgress, Status
 from hospital_node.learner import Learner, accuracy
 from hospital_node.local_data import divide
 from hospital_node.session import Session
@@ -30,10 +32,11 @@ from learning import device
 from learning.data import Dataset, LocalData, load_parts
 from learning.evaluation import metrics
 from simulation.run.memory import MemoryFederation
-from simulation.run.options import Options, Prepared, admit
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared, admit
 from simulation.run.seeds import hospital_ids, own_secret, run_id
 
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[[Status], None]
 Stop = Callable[[], bool]
 
 
@@ -170,7 +173,7 @@ class Federation:
             self.roster,
             self.start,
             Store(options.out, config),
-            Checkpoint(run_id(options.seed)),
+            RunProgress.of(run_id(options.seed), config.digest),
             record=options.record,
         )
         self.run = self.keeper.run
@@ -227,13 +230,15 @@ class Federation:
 
     # ---- watching --------------------------------------------------------------------
 
-    def _watch(self, effect: Recorded | Applied, run: Run) -> None:
+    def _watch(self, effect: Logged | Applied, run: Run) -> None:
         if self.watch is not None:
             self.watch(self.keeper.snapshot(time.monotonic() - self.began))
 
     def coordinator_summary(self) -> dict[str, Any]:
         """What the coordinator's process would write."""
-        return self.keeper.summary(time.monotonic() - self.began, self.bus.aggregating.lap())
+        seconds = time.monotonic() - self.began
+        found = self.keeper.summary(seconds, self.bus.aggregating.lap())
+        return dict(msgspec.to_builtins(found))
 
 
 def _unused_transport() -> tuple[bytes, bytes]:

@@ -20,7 +20,6 @@ from federation.effects import (
     Finished,
     NewRun,
     Note,
-    Recorded,
     Remember,
     Send,
     Train,
@@ -29,6 +28,7 @@ from federation.errors import MalformedMessage
 from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
 from federation.messages import Message, Update
+from federation.records.events import Logged
 from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
 
@@ -70,7 +70,7 @@ class MemoryFederation:
         run: Run,
         hospitals: dict[int, tuple[Session, Body]],
         fault: Fault = honest,
-        watch: Callable[[Recorded | Applied, Run], None] | None = None,
+        watch: Callable[[Logged | Applied, Run], None] | None = None,
         tap: Callable[[int, str, list[Any]], None] | None = None,
         keeper: Keeper | None = None,
     ) -> None:
@@ -82,7 +82,7 @@ class MemoryFederation:
         self.now = 0.0
         self.aggregating = Stopwatch()
         """Runs while the coordinator takes what hospitals send."""
-        self.events: list[Recorded] = []
+        self.events: list[Logged] = []
         self.notes: list[tuple[int, Note]] = []
         self.finished: Finished | None = None
         self.dead: set[int] = set()
@@ -172,9 +172,9 @@ class MemoryFederation:
         if self.keeper is not None:
             sends = self.keeper.perform(effects)
         for effect in effects:
-            if isinstance(effect, Recorded):
+            if isinstance(effect, Logged):
                 self.events.append(effect)
-            if isinstance(effect, Recorded | Applied) and self.watch is not None:
+            if isinstance(effect, Logged | Applied) and self.watch is not None:
                 self.watch(effect, self.run)
             if isinstance(effect, Finished):
                 self.finished = effect

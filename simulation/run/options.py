@@ -1,227 +1,200 @@
-"""What `flop sim` is asked for, and the federation.toml, keys and hospital.toml files that follow
-from it.
-"""
+"""What `flop sim` is asked for: the keys of federation.toml, and the words that only a simulation has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import msgspec
 import tomli_w
+from msgspec import Meta, Struct
 
-from federation import config as federation_config
-from federation import keys, roster
-from federation.config import FederationConfig
+from federation import options as typed
+from federation.config import FederationConfig, Fraction, decode_toml, least_ring
 from federation.errors import ConfigError
-from federation.keys import Secrets
-from federation.roster import Roster
-from hospital_node.commands import apply_settings
-from hospital_node.local_data import data_root, divide
-from hospital_node.start import write_start
-from learning.data import Dataset, open_dataset
-from simulation.run.seeds import hospital_ids, own_secret
 
 ALONE = ("local", "central")
 DEFAULT_BITS = {16: 12, 24: 16, 32: 16}
 RINGS = tuple(DEFAULT_BITS)
+FROM_THE_DATA = ("model.classes", "model.channels", "model.start", "model.start_digest")
+"""Keys of federation.toml that a simulation computes, so that nobody may set them."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """The options of `flop sim`, by their names. None: the default that fits the others."""
+class Simulation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The options of `flop sim` that are no keys of federation.toml."""
 
-    data: str = "phantom-cxr"
-    image_size: int = 64
-    model: str = "cnn3"
-    private: tuple[str, ...] = ()
-    private_last: int | None = None
-    algorithm: str = "flop"
-    protection: str = "masked"
-    bits: int | None = None
-    ring: int | None = None
-    threshold: int = 0
-    weighting: str = "uniform"
-    hospitals: int = 5
-    cohort: int | None = None
-    min_cohort: int | None = None
-    rounds: int = 5
-    local_epochs: int = 1
-    batch_size: int = 32
-    lr: float = 0.001
-    optimizer: str = "adam"
-    beta: float = 1.0
-    pretrained: bool = False
-    partition: str = "iid"
-    transport: str = "zmq"
-    device: str = "auto"
-    seed: int = 0
-    record: bool = False
-    baselines: bool = True
-    test_fraction: float = 0.2
-    out: Path = Path("runs/sim")
-    set: tuple[str, ...] = field(default=())
+    data: Annotated[
+        str,
+        Meta(
+            description="phantom-cxr (built in) or phantom-cxr:COUNT, a data set's name under"
+            " FLOP_DATA, or a folder (`flop data list` shows what there is)."
+        ),
+    ] = "phantom-cxr"
+    algorithm: Annotated[
+        Literal["flop", "fedavg", "local", "central"],
+        Meta(
+            description="flop keeps the private layers at home, fedavg shares every layer, local"
+            " trains each hospital alone, central trains on all images at once."
+        ),
+    ] = "flop"
+    private_last: Annotated[int | None, Meta(description="Keep the last K layers private.")] = None
+    pretrained: Annotated[
+        bool, Meta(description="Start from ImageNet weights (downloads them).")
+    ] = False
+    hospitals: Annotated[int, Meta(ge=1, le=4096, description="How many hospitals.")] = 5
+    partition: Annotated[
+        str,
+        Meta(
+            description="Who gets which images: iid, skew:LAMBDA[:CHUNKS], dirichlet:ALPHA or"
+            " by:COLUMN."
+        ),
+    ] = "iid"
+    test_fraction: Annotated[
+        Fraction, Meta(description="Part of each hospital's images that it tests itself with.")
+    ] = 0.2
+    transport: Annotated[
+        Literal["zmq", "memory"],
+        Meta(description="zmq: real processes on loopback; memory: one process, the same bytes."),
+    ] = "zmq"
+    device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:N or mps.")] = "auto"
+    record: Annotated[
+        bool, Meta(description="Keep what the coordinator sees, for `flop attack`.")
+    ] = False
+    baselines: Annotated[
+        bool,
+        Meta(description="Also compute majority class, linear model, and training alone."),
+    ] = True
+    out: Annotated[Path, Meta(description="Run directory.")]
+    set: Annotated[
+        tuple[str, ...],
+        Meta(description="Any key of federation.toml, e.g. training.weight_decay=1e-4."),
+    ] = ()
+
+
+def _options() -> dict[str, typed.Option]:
+    omit = (*FROM_THE_DATA, "federation.name", "federation.algorithm")
+    found = typed.of_struct(Simulation) | typed.of_config(FederationConfig, omit)
+    derived = {
+        "out": "a new folder under runs/",
+        "cohort": "all hospitals",
+        "min_cohort": "3, or the cohort if it is smaller",
+        "bits": "12, or 16 in a wider ring",
+        "ring": "the narrowest that --bits fits in",
+    }
+    for name, text in derived.items():
+        found[name] = replace(found[name], derived=text)
+    found["patience"] = replace(found["patience"], default=30.0)
+    found["seed"] = replace(found["seed"], about="Run seed. The same seed gives the same bytes.")
+    return found
+
+
+OPTIONS = _options()
+"""Every option of `flop sim` by its Python name."""
+
+
+class Options(Simulation, frozen=True, kw_only=True):
+    """All that a simulation is asked for, checked. Made by `Options.of`.
+
+    Attributes:
+        agreed: federation.toml as far as it is known without the data: `model` has placeholders for
+            the keys of FROM_THE_DATA.
+        given: The options that were given, by name.
+    """
+
+    agreed: FederationConfig
+    given: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, **given: object) -> Options:
+        """Options by name, as `flop sim` takes them; one that is not given has its default.
+
+        Args:
+            given: For example `hospitals=3, rounds=2, lr=0.01`. None: not given.
+
+        Raises:
+            ConfigError: If an option is unknown, a value is refused, or two contradict each other.
+        """
+        values = typed.read(OPTIONS, given)
+        own = {name: value for name, value in values.items() if not OPTIONS[name].table}
+        own.setdefault("out", Path("runs") / time.strftime("%Y%m%d-%H%M%S"))
+        words = Simulation(**own)
+        agreed = _agreed(words, typed.tables(OPTIONS, values))
+        options = cls(**msgspec.structs.asdict(words), agreed=agreed, given=values)
+        _check(options)
+        return options
+
+    def but(self, **given: object) -> Options:
+        """The same options with some given otherwise. Raises ConfigError as `of` does."""
+        return Options.of(**{**self.given, **given})
 
     @property
     def alone(self) -> bool:
+        """True if nothing is sent: each hospital trains alone, or one trains on all images."""
         return self.algorithm in ALONE
 
-
-@dataclass(frozen=True)
-class Prepared:
-    """A federation that is ready to be started: its files lie in `folder`."""
-
-    options: Options
-    folder: Path
-    config: FederationConfig
-    dataset: Dataset
+    @property
+    def protection(self) -> str:
+        return self.agreed.protection.kind
 
     @property
-    def ids(self) -> list[str]:
-        return hospital_ids(self.options.hospitals)
+    def rounds(self) -> int:
+        return self.agreed.federation.rounds
+
+    @property
+    def seed(self) -> int:
+        return self.agreed.federation.seed
+
+    @property
+    def model(self) -> str:
+        return self.agreed.model.name
 
 
-def check(options: Options) -> None:
+def _agreed(words: Simulation, tables: dict[str, dict[str, Any]]) -> FederationConfig:
+    """federation.toml with placeholders for what follows from the data."""
+    federation, protection = tables["federation"], tables["protection"]
+    cohort = federation.setdefault("cohort", words.hospitals)
+    alone = words.algorithm in ALONE
+    bits = protection.get("bits", DEFAULT_BITS[protection.get("ring", RINGS[0])])
+    least = least_ring(bits, cohort)
+    defaults: dict[str, dict[str, Any]] = {
+        "federation": {
+            "name": "simulation",
+            "algorithm": "fedavg" if alone else words.algorithm,
+            "min_cohort": min(3, cohort),
+            "patience": OPTIONS["patience"].default,
+        },
+        "model": {"classes": ["one", "another"], "start_digest": "0" * 64},
+        "training": {},
+        "protection": {
+            "bits": bits,
+            "ring": next((ring for ring in RINGS if ring >= least), RINGS[-1]),
+        },
+    }
+    filled = {name: defaults[name] | tables[name] for name in tables}
+    if alone:
+        filled["protection"]["kind"] = "plain"
+    typed.apply_settings(filled, words.set, FROM_THE_DATA)
+    return decode_toml(tomli_w.dumps(filled).encode(), FederationConfig, "flop sim")
+
+
+def _check(options: Options) -> None:
     """Refuse combinations that make no sense. Raises ConfigError."""
-    if options.algorithm not in ("flop", "fedavg", *ALONE):
-        raise ConfigError(f"--algorithm {options.algorithm}: choose flop, fedavg, local or central")
-    if options.transport not in ("zmq", "memory"):
-        raise ConfigError(f"--transport {options.transport}: choose zmq or memory")
-    if options.alone and options.protection not in ("masked", "plain"):
+    protection = options.given.get("protection", "masked")
+    if options.alone and protection not in ("masked", "plain"):
         raise ConfigError(
-            f"--algorithm {options.algorithm} sends nothing, so --protection {options.protection}"
+            f"--algorithm {options.algorithm} sends nothing, so --protection {protection}"
             " makes no sense; leave it out"
         )
     if options.alone and options.record:
         raise ConfigError(
             f"--algorithm {options.algorithm} sends nothing, so there is nothing to --record"
         )
-    if options.hospitals < 1:
-        raise ConfigError("--hospitals: at least 1 is needed")
-    if options.cohort is not None and not 1 <= options.cohort <= options.hospitals:
+    cohort = options.agreed.federation.cohort
+    if cohort > options.hospitals:
         raise ConfigError(
-            f"--cohort {options.cohort}: must be between 1 and the {options.hospitals} hospitals"
+            f"--cohort {cohort}: give a whole number from 1 to {options.hospitals}, the number of"
+            " hospitals"
         )
-
-
-def open_data(options: Options) -> Dataset:
-    """The data set without its pixels. Raises DataError, a sentence for the user."""
-    return open_dataset(
-        options.data, image_size=options.image_size, seed=options.seed, root=data_root()
-    )
-
-
-def make_config(options: Options, dataset: Dataset, folder: Path) -> FederationConfig:
-    """Write start.safetensors and federation.toml into `folder`. Raises ConfigError."""
-    cohort = options.cohort or options.hospitals
-    clip = federation_config.Protection().clip
-    algorithm = "fedavg" if options.alone else options.algorithm
-    digest, patterns = write_start(
-        folder / "start.safetensors",
-        name=options.model,
-        classes=len(dataset.classes),
-        channels=dataset.channels,
-        image_size=options.image_size,
-        private=options.private,
-        private_last=options.private_last,
-        algorithm=algorithm,
-        buffers="shared",
-        clip=clip,
-        seed=options.seed,
-        pretrained=options.pretrained,
-    )
-    protection = "plain" if options.alone else options.protection
-    bits = DEFAULT_BITS.get(options.ring or RINGS[0], 0) if options.bits is None else options.bits
-    least = federation_config.least_ring(bits, cohort)
-    ring = options.ring or next((ring for ring in RINGS if ring >= least), RINGS[-1])
-    tables: dict[str, dict[str, object]] = {
-        "federation": {
-            "name": "simulation",
-            "algorithm": algorithm,
-            "rounds": options.rounds,
-            "cohort": cohort,
-            "min_cohort": min(3, cohort) if options.min_cohort is None else options.min_cohort,
-            "beta": options.beta,
-            "weighting": options.weighting,
-            "seed": options.seed,
-            "patience": 30.0,
-        },
-        "model": {
-            "name": options.model,
-            "classes": list(dataset.classes),
-            "channels": dataset.channels,
-            "image_size": options.image_size,
-            "private": list(patterns),
-            "start_digest": digest,
-        },
-        "training": {
-            "epochs": options.local_epochs,
-            "batch_size": options.batch_size,
-            "lr": options.lr,
-            "optimizer": options.optimizer,
-        },
-        "protection": {
-            "kind": protection,
-            "ring": ring,
-            "bits": bits,
-            "threshold": options.threshold,
-        },
-    }
-    apply_settings(tables, list(options.set))
-    text = tomli_w.dumps(tables).encode()
-    config = federation_config.validate(
-        federation_config.decode_toml(text, FederationConfig, "flop sim"), "flop sim"
-    )
-    (folder / "federation.toml").write_text(federation_config.to_toml(config))
-    return config
-
-
-def prepare(options: Options) -> Prepared:
-    """Everything but the keys. A folder that holds the same federation is gone on with; another one
-    is refused. Raises ConfigError.
-    """
-    check(options)
-    dataset = open_data(options)
-    # refused here rather than in every hospital
-    divide(dataset.train, options.partition, options.hospitals, options.seed)
-    setup = options.out / "setup"
-    old = setup / "federation.toml"
-    before = federation_config.read(old) if old.exists() else None
-    setup.mkdir(parents=True, exist_ok=True)
-    fresh = setup if before is None else setup / "again"
-    fresh.mkdir(exist_ok=True)
-    try:
-        config = make_config(options, dataset, fresh)
-    finally:
-        if before is not None:
-            for name in ("start.safetensors", "federation.toml"):
-                (fresh / name).unlink(missing_ok=True)
-            fresh.rmdir()
-    if before is not None and before != config:
-        raise ConfigError(
-            f"--out {options.out}: holds a run with other options; take another folder, or the same"
-            " options to go on with it"
-        )
-    return Prepared(options, setup, config, dataset)
-
-
-def admit(
-    prepared: Prepared, address: str, transport: Callable[[], tuple[bytes, bytes]]
-) -> tuple[Roster, dict[str, Secrets]]:
-    """Keys and roster of the federation, in its folder; made once. `transport` makes a CURVE pair."""
-    folder, path = prepared.folder, prepared.folder / "roster.toml"
-    secrets: dict[str, Secrets] = {}
-    parties = []
-    for identifier in ("coordinator", *prepared.ids):
-        secret_path = folder / f"{identifier}.secret"
-        role = ("coordinator", address) if identifier == "coordinator" else ("hospital", "")
-        if secret_path.exists():
-            secrets[identifier] = keys.read_secret(secret_path)
-        else:
-            secrets[identifier] = keys.generate(
-                identifier, transport(), own_secret(prepared.options.seed, identifier)
-            )
-            keys.write(folder, secrets[identifier], secrets[identifier].public(*role))
-        parties.append(secrets[identifier].public(*role))
-    path.unlink(missing_ok=True)
-    return roster.add(path, parties), secrets

@@ -13,19 +13,19 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tomli_w
 
-from coordinator.command import watch
+from coordinator.store import read_status
 from federation.errors import FederationError
+from federation.records.state import Status
 from federation.transport.link import CurveKeys
 from hospital_node.local_data import data_root
 from learning.data import locate
-from simulation.run.options import Prepared, admit
+from simulation.run.prepare import Prepared, admit
 from simulation.run.seeds import run_id
 
-Watch = Callable[[dict[str, Any]], None]
+Watch = Callable[[Status], None]
 STOP_S = 20.0
 UNAWARE_S = 10.0
 """So long after the coordinator's end a hospital that has not heard of it is stopped."""
@@ -129,7 +129,7 @@ class Processes:
         if the coordinator fails.
         """
         while any(process.poll() is None for process in self.running.values()) and not stop():
-            shot = watch(self.prepared.options.out)
+            shot = read_status(self.prepared.options.out)
             if shot is not None:
                 show(shot)
             code = self.running["coordinator"].poll()

@@ -16,7 +16,7 @@ from hospital_node.summary import figures
 from learning import models, parameters
 from learning.data import Dataset
 from learning.evaluation import evaluate
-from simulation.run.options import Prepared
+from simulation.run.prepare import Prepared
 
 Json = dict[str, Any]
 

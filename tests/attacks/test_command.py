@@ -9,25 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from attacks.command import attack_app
+from attacks.gates import GATES, Gate
+from attacks.methods import ATTACKS
 from federation.errors import ConfigError
-from simulation.run.command import sim_app
-
-TINY = (
-    "--data phantom-cxr:6 --model lenet-dlg --image-size 28 --hospitals 3 --rounds 1 --batch-size 1"
-    " --optimizer sgd --lr 0.1"
-)
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("run")
-    words = (
-        f"{TINY} --record --protection plain --transport memory --device cpu --no-baselines --out"
-        f" {out}".split()
-    )
-    done = CliRunner().invoke(sim_app, words, catch_exceptions=False)
-    assert done.exit_code == 0, done.output
-    return out
 
 
 def attack(*words: object) -> str:
@@ -94,3 +78,38 @@ def test_an_unknown_gate_and_engine_are_answered_with_the_choices() -> None:
     for words, sentence in ((gate, "there is no such gate; choose dlg"), (engine, "joblib or ray")):
         with pytest.raises(ConfigError, match=sentence):
             CliRunner().invoke(attack_app, ["bench", *words], catch_exceptions=False)
+
+
+def test_every_attack_is_listed_with_its_source_and_its_needs() -> None:
+    done = CliRunner().invoke(attack_app, ["list"], catch_exceptions=False, env={"COLUMNS": "300"})
+    assert done.exit_code == 0
+    for name, one in ATTACKS.items():
+        assert name in done.output and one.paper in done.output and one.title in done.output
+    rows = json.loads(CliRunner().invoke(attack_app, ["list", "--json"]).output)
+    assert [row["name"] for row in rows] == list(ATTACKS)
+    assert {row["answers"] for row in rows} == {"images", "membership", "label shares"}
+    [oracle] = [row for row in rows if row["name"] == "oracle_head"]
+    assert oracle["needs"]["oracle_head"] == "the attacked hospital's own head"
+
+
+def test_the_bench_writes_rows_and_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a matrix of one cell, so that only the command is measured."""
+    monkeypatch.setattr("attacks.command.default", lambda base, models: [base])
+    words = ["bench", "--images", "2", "--image-size", "28", "--steps", "1", "--jobs", "1"]
+    done = CliRunner().invoke(
+        attack_app, [*words, "--out", str(tmp_path), "--json"], catch_exceptions=False
+    )
+    [row] = json.loads(done.stdout)
+    assert row["attack"] == "varpro" and row["psnr_median"] > 0 and row["images"] == 2
+    assert (tmp_path / "report.html").exists() and (tmp_path / "cells.csv").exists()
+
+
+def test_a_gate_is_kept_for_the_report_and_a_failed_one_exits_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = Gate("a gate", 1.0, 2.0, "dB", False, "measured by nobody", 0.0)
+    monkeypatch.setitem(GATES, "failing", lambda scale: failed)
+    words = ["bench", "--gates", "--gate", "failing", "--out", str(tmp_path), "--json"]
+    done = CliRunner().invoke(attack_app, words, catch_exceptions=False)
+    assert done.exit_code == 1
+    assert json.loads((tmp_path / "gates.json").read_text())[0]["name"] == "a gate"

@@ -1,16 +1,15 @@
 """The imprint block's ways in, tried on the product's own hospitals."""
 
-from dataclasses import replace
-
 import pytest
 
-from attacks import cells, malicious, matrix, report
+from attacks import malicious, observation, words
 from attacks.cells import Cell
+from attacks.measure import measure
 from attacks.pictures import take
 from simulation.run.options import Options
 
 SHOWN = take("phantom-cxr", 3, image_size=28)
-FEDERATION = Options(
+FEDERATION = Options.of(
     model="lenet-dlg",
     image_size=28,
     algorithm="flop",
@@ -36,22 +35,22 @@ def test_an_aggregate_with_one_number_changed_is_refused_because_of_its_tag(
     protection: str,
 ) -> None:
     assert "not the sum" in malicious.another_aggregate(
-        SHOWN, replace(FEDERATION, protection=protection)
+        SHOWN, FEDERATION.but(protection=protection)
     )
 
 
 def test_under_plain_it_is_believed() -> None:
     """Nothing proves a sum there: the row says so, and its colour is not green."""
-    assert malicious.another_aggregate(SHOWN, replace(FEDERATION, protection="plain")) == ""
+    assert malicious.another_aggregate(SHOWN, FEDERATION.but(protection="plain")) == ""
 
 
 @pytest.mark.parametrize(
     ("adversary", "protection", "verdict"),
     [
-        (cells.OTHER_LAYERS, "masked", "holds"),
-        (cells.OTHER_START, "masked", "holds"),
-        (cells.OTHER_AGGREGATE, "masked", "holds"),
-        (cells.OTHER_AGGREGATE, "plain", "partly"),
+        (observation.OTHER_LAYERS, "masked", "holds"),
+        (observation.OTHER_START, "masked", "holds"),
+        (observation.OTHER_AGGREGATE, "masked", "holds"),
+        (observation.OTHER_AGGREGATE, "plain", "partly"),
     ],
 )
 def test_the_rows_say_what_the_hospitals_said(
@@ -65,12 +64,14 @@ def test_the_rows_say_what_the_hospitals_said(
         image_size=28,
         images=2,
     )
-    row, panel = matrix.run(cell)
-    assert panel is None and row["psnr_median"] is None
-    assert report.verdict(row) == verdict
-    assert report.sentence(row).startswith("The hospitals")
+    row, panel = measure(cell)
+    assert panel is None and row.psnr_median is None
+    assert words.verdict(row) == verdict
+    assert words.sentence(row).startswith("The hospitals")
 
 
 def test_where_nothing_is_checked_the_block_reads_the_images() -> None:
-    row, _ = matrix.run(Cell(attack="imprint", adversary=cells.UNCHECKED, image_size=28, images=4))
-    assert row["psnr_median"] > row["control_psnr"] + 10
+    row, _ = measure(
+        Cell(attack="imprint", adversary=observation.UNCHECKED, image_size=28, images=4)
+    )
+    assert row.psnr_median > row.control_psnr + 10

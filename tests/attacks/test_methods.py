@@ -68,7 +68,7 @@ def test_the_true_image_explains_the_update_and_another_does_not() -> None:
     copies = Replica(cases(images, LABELS[:2]), dtype=torch.float64)
     x = torch.from_numpy(truth(images))[:, None]
     right = varpro.relative_residual(copies, x, 200)
-    copies.memory.clear()
+    copies.carried.clear()
     wrong = varpro.relative_residual(copies, x.flip(0), 200)
     assert right.max() < 1e-3 < 0.02 < wrong.min()
 
@@ -238,7 +238,7 @@ def test_membership_is_seen_without_the_head() -> None:
         images[:2], LABELS[:2], model="lenet-dlg-relu", batch=2, candidates=truth(images)
     )
     found = ATTACKS["membership"].run([case])
-    assert scores.auc(found.answers[0], np.array([1, 1, 0, 0, 0, 0, 0, 0])) > 0.8
+    assert scores.auc(found.scores[0], np.array([1, 1, 0, 0, 0, 0, 0, 0])) > 0.8
 
 
 def test_label_shares_are_read_where_the_head_is_shared() -> None:
@@ -246,7 +246,7 @@ def test_label_shares_are_read_where_the_head_is_shared() -> None:
     labels = np.array([0, 0, 0, 0, 0, 0, 2, 2])
     shadow = (truth(pictures(16, seed=5)), np.zeros(16, np.int64))
     [case] = cases(images, labels, algorithm="fedavg", batch=8, shadow=shadow, **KNOWN)
-    found = ATTACKS["label_distribution"].run([case]).answers[0]
+    found = ATTACKS["label_distribution"].run([case]).shares[0]
     assert scores.total_variation_distance(found, np.array([6.0, 0, 2])) < 0.15
     with pytest.raises(MissingKnowledge):
         ATTACKS["label_distribution"].run(cases(images, labels, batch=8, shadow=shadow, **KNOWN))

@@ -31,7 +31,14 @@ from federation.messages import (
     Update,
 )
 from federation.plan import Binding
-from federation.protections import advertisement, dealing, masked
+from federation.protections import advertisement, dealing
+from federation.records.events import (
+    HospitalAtFault,
+    HospitalLost,
+    RoundDiscarded,
+    RoundFailed,
+    UnreadableMessage,
+)
 from hospital_node.session import Session
 from tests.adversary import Change, Rewrite, integers, put
 from tests.rig import Deaths, Rig, config, start_model
@@ -59,9 +66,9 @@ class Faulty:
         if isinstance(effect, Applied):
             self.totals[effect.round] = effect.total
 
-    def blamed(self, what: str = "lost") -> list[tuple[int, str, str]]:
+    def blamed(self, what: type[Any] = HospitalLost) -> list[tuple[int, str, str]]:
         return [
-            (event["hospital"], event.get("code", ""), event["text"])
+            (self.rig.who(event), getattr(event, "code", ""), event.text)
             for event in self.rig.events(what)
         ]
 
@@ -154,7 +161,7 @@ def test_keys_that_are_not_its_own_signed_and_usable_stop_their_owner_only(
 
 def test_a_hospital_at_another_model_is_left_out_by_the_context() -> None:
     faulty = Faulty(AdvertiseKeys, resigned(put(model=bytes(32))))
-    assert faulty.blamed("fault")[0][:2] == (FAULTY, "context")
+    assert faulty.blamed(HospitalAtFault)[0][:2] == (FAULTY, "context")
     faulty.exact(1, EVERYBODY - {FAULTY})
     faulty.goes_on()
 
@@ -203,7 +210,7 @@ def spoil(column: str, *places: int) -> Change:
 @pytest.mark.parametrize("column", ["sealed", "commitments", "signatures"])
 def test_a_wrong_share_for_one_holder_names_its_dealer_and_costs_nothing(column: str) -> None:
     faulty = Faulty(ShareKeys, spoil(column, 3))
-    ((who, code, text),) = faulty.blamed("fault")
+    ((who, code, text),) = faulty.blamed(HospitalAtFault)
     assert (who, code) == (FAULTY, "share") and "dealt what hospitals [3] could not use" in text
     faulty.exact(1, EVERYBODY)
     faulty.goes_on()
@@ -213,8 +220,8 @@ def test_wrong_shares_for_too_many_abort_the_round_and_the_next_one_begins_witho
     None
 ):
     faulty = Faulty(ShareKeys, spoil("sealed", 0, 2, 3))
-    assert [event["code"] for event in faulty.rig.events("aborted")] == ["share"]
-    assert faulty.blamed("fault")[0][:2] == (FAULTY, "share")
+    assert [event.code for event in faulty.rig.events(RoundFailed)] == ["share"]
+    assert faulty.blamed(HospitalAtFault)[0][:2] == (FAULTY, "share")
     assert (FAULTY, "lost", "is not connected") in [
         (who, code, text) for who, code, text in faulty.blamed()
     ]
@@ -245,9 +252,9 @@ def test_shares_that_give_no_secret_name_their_dealer_by_its_commitments(
 ) -> None:
     cheat(monkeypatch, rubbish)
     faulty = Faulty(ShareKeys, lambda message: message)
-    (aborted,) = faulty.rig.events("aborted")
-    assert aborted["code"] == "share" and "hospital 1 dealt inconsistent shares" in aborted["text"]
-    assert [(who, code) for who, code, _ in faulty.blamed("fault")] == [(FAULTY, "share")]
+    (aborted,) = faulty.rig.events(RoundFailed)
+    assert aborted.code == "share" and "hospital 1 dealt inconsistent shares" in aborted.text
+    assert [(who, code) for who, code, _ in faulty.blamed(HospitalAtFault)] == [(FAULTY, "share")]
     faulty.goes_on(EVERYBODY - {FAULTY})
 
 
@@ -257,7 +264,7 @@ def test_shares_of_another_secret_name_their_dealer_by_the_seeds_commitment(
     honest = sharing.split
     cheat(monkeypatch, lambda secret, *others: honest(b"x" * 32, *others))
     faulty = Faulty(ShareKeys, lambda message: message)
-    assert "hospital 1 dealt inconsistent shares" in faulty.rig.events("aborted")[0]["text"]
+    assert "hospital 1 dealt inconsistent shares" in faulty.rig.events(RoundFailed)[0].text
     faulty.goes_on(EVERYBODY - {FAULTY})
 
 
@@ -273,7 +280,7 @@ def test_a_dropout_that_shared_another_mask_key_is_named_by_its_public_key(
     cheat(monkeypatch, second_only)
     deaths = Deaths((AdvertiseKeys, ShareKeys, Update, Consistency, UnmaskShares), {1: {FAULTY: 2}})
     rig = deaths.rig = Rig(config("masked", 5, rounds=2), fault=deaths).play()
-    assert "hospital 1 dealt inconsistent shares" in rig.events("aborted")[0]["text"]
+    assert "hospital 1 dealt inconsistent shares" in rig.events(RoundFailed)[0].text
     assert rig.run.completed == 1
 
 
@@ -330,8 +337,8 @@ def test_an_upload_before_its_turn_is_not_even_read() -> None:
     early = Update(round=1, tag=bytes(8), signature=None, buffers=(bytes(4096),))
     faulty = Faulty(AdvertiseKeys, lambda message: [early, message])
     assert (
-        faulty.blamed("malformed")[0][0] == FAULTY
-        and "larger than the" in faulty.blamed("malformed")[0][2]
+        faulty.blamed(UnreadableMessage)[0][0] == FAULTY
+        and "larger than the" in faulty.blamed(UnreadableMessage)[0][2]
     )
     faulty.exact(1, EVERYBODY - {FAULTY})
     faulty.goes_on()
@@ -345,7 +352,7 @@ def test_values_out_of_range_abort_the_round_and_not_the_coordinator(protection:
         return replace(message, buffers=(vector.tobytes(),))
 
     faulty = Faulty(Update, change, protection=protection)
-    assert [event["code"] for event in faulty.rig.events("aborted")] == ["range"]
+    assert [event.code for event in faulty.rig.events(RoundFailed)] == ["range"]
     assert all(stand.discarded == 1 for stand in faulty.rig.stands.values())
     faulty.goes_on()
 
@@ -385,7 +392,7 @@ def test_a_weight_out_of_range_that_is_sent_all_the_same_aborts_the_round(
 
     monkeypatch.setattr(Coding, "_counts", lie)
     rig.play()
-    assert [event["code"] for event in rig.events("aborted")] == ["range"]
+    assert [event.code for event in rig.events(RoundFailed)] == ["range"]
     assert rig.run.completed == 1 and all(stand.private == [2] for stand in rig.stands.values())
 
 
@@ -394,7 +401,7 @@ def test_a_wrong_tag_spoils_its_round_only() -> None:
     round succeeds.
     """
     faulty = Faulty(Update, lambda message: replace(message, tag=bytes(8)))
-    assert faulty.rig.events("discarded") == [{"round": 1}]
+    assert faulty.rig.events(RoundDiscarded) == [RoundDiscarded(1)]
     assert faulty.rig.run.completed == 1
     assert all(stand.private == [2] for stand in faulty.rig.stands.values())
     faulty.goes_on()
@@ -468,10 +475,10 @@ def test_a_false_complaint_blames_dealer_and_complainer_alike_and_costs_nothing(
         return replace(message, self_shares=kept, bad_dealers=(0, 2, 3, 4))
 
     faulty = Faulty(UnmaskShares, change)
-    assert [who for who, _, _ in faulty.blamed("fault")] == [0, 2, 3, 4]
+    assert [who for who, _, _ in faulty.blamed(HospitalAtFault)] == [0, 2, 3, 4]
     assert all(
         "either it or they are at fault" in text and "[1]" in text
-        for _, _, text in faulty.blamed("fault")
+        for _, _, text in faulty.blamed(HospitalAtFault)
     )
     faulty.exact(1, EVERYBODY)
     faulty.goes_on()

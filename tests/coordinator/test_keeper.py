@@ -8,6 +8,7 @@ import pytest
 
 from federation import model
 from federation.messages import Update
+from federation.records.events import RoundDiscarded
 from tests.adversary import Rewrite, put
 from tests.rig import Rig, config, start_model
 
@@ -22,8 +23,8 @@ def forged_first_round(folder: Path, protection: str = "masked") -> Rig:
 
 def test_a_discarded_round_leaves_no_trace_in_the_coordinators_model(tmp_path: Path) -> None:
     rig = forged_first_round(tmp_path)
-    (discarded,) = rig.events("discarded")
-    assert discarded["round"] == 1
+    (discarded,) = rig.events(RoundDiscarded)
+    assert discarded.round == 1
     hospitals = rig.sessions[0].shared
     assert hospitals.round == 2
     assert model.read(tmp_path / "shared.safetensors").digest == hospitals.digest

@@ -12,10 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from coordinator.checkpoint import Checkpoint
 from coordinator.run import Phase, Run
 from federation import groupkey
-from federation.effects import Finished, Recorded, Send
+from federation.effects import Finished, Send
 from federation.errors import Reason
 from federation.messages import (
     AdvertiseKeys,
@@ -37,6 +36,18 @@ from federation.messages import (
     Update,
     Welcome,
 )
+from federation.records.events import (
+    HospitalLost,
+    HospitalRefused,
+    HospitalRejected,
+    LateMessage,
+    RoundDiscarded,
+    RoundFailed,
+    RoundReported,
+    UnreadableMessage,
+    tag,
+)
+from federation.records.state import RunProgress
 from federation.roster import Roster
 from simulation.run.memory import MemoryFederation
 from tests.adversary import Rewrite, put
@@ -80,10 +91,9 @@ def test_an_undisturbed_run_ends_with_one_model_and_no_word_of_trouble(kind: str
     assert rig.run.completed == 3 and rig.run.phase == Phase.FINISHED
     one_model(rig)
     assert not rig.federation.notes
-    assert {event.what for event in rig.federation.events} == {
+    assert {tag(event) for event in rig.federation.events} == {
         "joined",
         "begin",
-        "round",
         "phase",
         "reported",
     }
@@ -213,8 +223,8 @@ def test_another_config_or_roster_is_turned_away_with_advice_and_the_others_go_o
 ) -> None:
     wire = Rewrite(Hello, put(**{field: bytes(32)}), only=4)
     rig = Rig(config("masked", 5, rounds=2), fault=wire).play()
-    turned = rig.events("turned")[0]
-    assert (turned["hospital"], turned["code"]) == (4, code) and advice in turned["text"]
+    turned = rig.events(HospitalRejected)[0]
+    assert (rig.who(turned), turned.code) == (4, code) and advice in turned.text
     note = next(note for who, note in rig.federation.notes if who == 4)
     assert note.error and "turned this hospital away" in note.text and advice in note.text
     assert rig.run.completed == 2 and rig.stands[4].trained == []
@@ -236,7 +246,7 @@ def test_nobody_can_claim_a_round_that_has_not_been(applied: int) -> None:
     """All would be sent to it for a model that it made up."""
     wire = Rewrite(Hello, put(run=RUN, applied=applied), only=0)
     rig = Rig(config("masked", 5, rounds=2), fault=wire).play()
-    assert rig.events("malformed")[0]["text"] == "claims a round that has not been"
+    assert rig.events(UnreadableMessage)[0].text == "claims a round that has not been"
     assert rig.run.completed == 2
     one_model(rig, without=[0])
 
@@ -262,7 +272,7 @@ def test_a_hospital_that_restarts_in_a_round_is_out_of_it_and_in_the_next(
     assert rig.stands[2].counted == [True, False, True] and rig.stands[2].private == [1, 3]
     assert rig.federation.now == 0.0  # nobody waited for a process that is gone
     if before is not Aggregate:
-        assert "was restarted" in [event["text"] for event in rig.events("lost")]
+        assert "was restarted" in [event.text for event in rig.events(HospitalLost)]
 
 
 def again(rig: Rig, last_begun: int, applied: int, completed: int) -> Rig:
@@ -271,7 +281,13 @@ def again(rig: Rig, last_begun: int, applied: int, completed: int) -> Rig:
     """
     old = rig.federation
     rig.run = Run(
-        rig.config, rig.roster, rig.layout, Checkpoint(RUN, last_begun, applied, completed), old.now
+        rig.config,
+        rig.roster,
+        rig.layout,
+        RunProgress.of(
+            RUN, rig.config.digest, last_begun=last_begun, applied=applied, completed=completed
+        ),
+        old.now,
     )
     rig.federation = MemoryFederation(rig.config, rig.layout, rig.run, old.hospitals)
     rig.federation.now = old.now
@@ -344,7 +360,7 @@ def test_a_coordinator_that_dies_before_anybody_has_the_aggregate_takes_it_back(
     rig = stopped_at(Aggregate, 2, lost=True)
     assert {session.shared.round for session in rig.sessions.values()} == {1}
     again(rig, last_begun=2, applied=2, completed=2).play()
-    assert rig.events("discarded") == [{"round": 2}]
+    assert rig.events(RoundDiscarded) == [RoundDiscarded(2)]
     assert rig.run.completed == 3
     one_model(rig)
     assert [stand.private for stand in rig.stands.values()] == [[1, 3, 4]] * 5
@@ -353,7 +369,13 @@ def test_a_coordinator_that_dies_before_anybody_has_the_aggregate_takes_it_back(
 def test_a_new_run_starts_from_the_agreed_start_and_forgets_the_old_key() -> None:
     rig = Rig(config("masked", 3, rounds=2)).play()
     old = rig.federation
-    rig.run = Run(rig.config, rig.roster, rig.layout, Checkpoint(b"another run 0000"), old.now)
+    rig.run = Run(
+        rig.config,
+        rig.roster,
+        rig.layout,
+        RunProgress.of(b"another run 0000", rig.config.digest),
+        old.now,
+    )
     rig.federation = MemoryFederation(rig.config, rig.layout, rig.run, old.hospitals)
     rig.play()
     assert rig.run.completed == 2
@@ -378,11 +400,7 @@ def test_a_hospital_that_missed_aggregates_catches_up_and_nothing_of_the_model_p
     wire = Rewrite(Message, away, only=3)
 
     def watch(effect: Any, run: Run) -> None:
-        if (
-            isinstance(effect, Recorded)
-            and effect.what == "reported"
-            and effect.facts["round"] == 3
-        ):
+        if isinstance(effect, RoundReported) and effect.round == 3:
             rig.federation.at(rig.federation.now, lambda: rig.federation.connect(3))
             wire.change = lambda message: message
 
@@ -601,11 +619,11 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
     nowhere = [(2, replace(request, source=77)), (2, replace(request, source=2))]
     for who, message in ((1, request), (3, request), (1, grant), (2, grant), *nowhere):
         (recorded,) = rig.run.receive(who, message, 0.0)
-        assert isinstance(recorded, Recorded) and recorded.what == "malformed"
+        assert isinstance(recorded, UnreadableMessage)
     (recorded,) = rig.run.receive(2, request, 0.0)  # in its own name, but not signed
     assert (
-        isinstance(recorded, Recorded)
-        and recorded.facts["text"] == "did not sign its request for key and model"
+        isinstance(recorded, UnreadableMessage)
+        and recorded.text == "did not sign its request for key and model"
     )
     signed = groupkey.ask(
         RUN,
@@ -618,7 +636,7 @@ def test_in_anothers_name_nothing_is_relayed() -> None:
         random=os.urandom,
     ).request
     (recorded,) = rig.run.receive(2, signed, 0.0)  # signed, but it was not told to ask
-    assert recorded == Recorded("late", {"hospital": 2, "message": "StateRequest"})
+    assert recorded == LateMessage(rig.run.ids[2], "StateRequest")
 
 
 # ---- silence, rubbish ----------------------------------------------------------------
@@ -651,7 +669,7 @@ def test_a_cohort_that_is_not_there_costs_its_round_and_not_the_run() -> None:
     assert 0 < len(whole) < 12
     assert rig.federation.finished is not None and rig.run.completed == len(whole)
     assert rig.stands[0].applied_rounds == whole
-    assert {event["code"] for event in rig.events("aborted")} == {"threshold"}
+    assert {event.code for event in rig.events(RoundFailed)} == {"threshold"}
     one_model(rig, without=gone)
 
 
@@ -678,7 +696,7 @@ def test_rubbish_at_every_moment_never_ends_the_run(protection: str) -> None:
     rig = Rig(config(protection, 5, rounds=3), fault=fault)
     rig.play()
     assert rig.run.completed == 3
-    assert rig.events("malformed")
+    assert rig.events(UnreadableMessage)
     one_model(rig, without=[2])
 
 
@@ -788,7 +806,7 @@ def test_who_joined_during_a_round_is_not_sent_a_sum_that_it_cannot_open() -> No
 
     rig.federation.fault = both(wire, joined)
     rig.play()
-    assert rig.run.completed == 2 and not rig.events("refusal")
+    assert rig.run.completed == 2 and not rig.events(HospitalRefused)
     sums = sorted(
         (message.round, who) for who, _, message in wire.seen if isinstance(message, Aggregate)
     )

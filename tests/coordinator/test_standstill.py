@@ -22,6 +22,7 @@ from federation.messages import (
     StateRequest,
     Synchronise,
 )
+from federation.records.events import HospitalLost, UnreadableMessage
 from tests.rig import RUN, Rig, config
 
 PATIENCE = 10.0
@@ -70,8 +71,11 @@ class Saboteur:
             3
         }
         assert all(
-            blamed(event["hospital"])
-            for event in self.rig.events("malformed") + self.rig.events("lost")
+            blamed(self.rig.who(event))
+            for event in [
+                *self.rig.events(UnreadableMessage),
+                *self.rig.events(HospitalLost),
+            ]
         )
 
 

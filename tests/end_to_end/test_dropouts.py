@@ -13,7 +13,7 @@ import pytest
 
 from crypto.kdf import derive
 from federation.coding import Coding, Contribution, Sum
-from federation.effects import Applied, Recorded
+from federation.effects import Applied
 from federation.messages import (
     AdvertiseKeys,
     Aggregate,
@@ -24,6 +24,7 @@ from federation.messages import (
     UnmaskShares,
     Update,
 )
+from federation.records.events import Logged, RoundFailed
 from tests.rig import RUN, Deaths, Rig, config, default_update, start_model
 
 MASKED = (AdvertiseKeys, ShareKeys, Update, Consistency, UnmaskShares)
@@ -95,11 +96,11 @@ class Played:
         self.rig = self.deaths.rig = Rig(settings, fault=self.deaths, watch=self._watch)
         self.rig.play()
 
-    def _watch(self, effect: Recorded | Applied, run: Any) -> None:
+    def _watch(self, effect: Logged | Applied, run: Any) -> None:
         if isinstance(effect, Applied):
             self.totals[effect.round] = effect.total
-        elif effect.what == "aborted":
-            self.aborted[effect.facts["round"]] = effect.facts["code"]
+        elif isinstance(effect, RoundFailed):
+            self.aborted[effect.round] = effect.code
         else:
             return
         self.deaths.raise_all()
@@ -257,7 +258,7 @@ def test_no_aggregate_leaves_before_the_last_phase() -> None:
     rig = deaths.rig = Rig(config("masked", 5, rounds=1), fault=fault)
     rig.play()
     assert not seen
-    assert [event["code"] for event in rig.events("aborted")] == ["threshold"]
+    assert [event.code for event in rig.events(RoundFailed)] == ["threshold"]
     assert all(
         stand.discarded == 1 and not stand.private
         for who, stand in rig.stands.items()

@@ -13,8 +13,17 @@ import numpy as np
 import pytest
 
 from federation.coding import Coding
-from federation.effects import Applied, Recorded
+from federation.effects import Applied
 from federation.messages import Aggregate, Finish, Hello, Message, Update, Welcome
+from federation.records.events import (
+    HospitalJoined,
+    LateMessage,
+    PhaseClosed,
+    RoundBegun,
+    RoundDiscarded,
+    RoundFailed,
+    RoundReported,
+)
 from tests.adversary import integers
 from tests.rig import Rig, config, start_model
 
@@ -139,19 +148,14 @@ class Flipped:
             self.totals[effect.round] = effect.total
             honest = self.rig.sessions[0]
             self.clips[effect.round] = honest.shared.clips.copy()
-        elif isinstance(effect, Recorded) and effect.what not in (
-            "joined",
-            "begin",
-            "round",
-            "phase",
-            "reported",
-            "late",
+        elif not isinstance(
+            effect, HospitalJoined | RoundBegun | PhaseClosed | RoundReported | LateMessage
         ):
             self.noticed |= {run.last_begun, run.last_begun + (run.round is None)}
         if sum(note.error for _, note in self.rig.federation.notes) > self.notes:
             self.notes = sum(note.error for _, note in self.rig.federation.notes)
             self.noticed |= {run.last_begun, run.last_begun + (run.round is None)}
-        if isinstance(effect, Recorded) and effect.what in ("reported", "aborted", "discarded"):
+        if isinstance(effect, RoundReported | RoundFailed | RoundDiscarded):
             # as after a silence
             come_back = (
                 self.rig.restart if run.peers[VICTIM].doubted else self.rig.federation.connect

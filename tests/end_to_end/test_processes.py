@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 import flop
-from coordinator.command import watch
+from coordinator.store import read_status
 from federation import model
 from federation.transport.link import CurveKeys
-from simulation.run.options import Options, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import prepare
 from simulation.run.processes import Processes, write_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ def federation(tmp_path: Path) -> Iterator[Callable[..., Processes]]:
     started: list[Processes] = []
 
     def start(**options: object) -> Processes:
-        prepared = prepare(Options(out=tmp_path / "run", **{**SMALL, **options}))
+        prepared = prepare(Options.of(out=tmp_path / "run", **{**SMALL, **options}))
         write_files(prepared)
         started.append(Processes(prepared))
         started[-1].start()
@@ -67,8 +68,8 @@ def federation(tmp_path: Path) -> Iterator[Callable[..., Processes]]:
 
 
 def round_of(processes: Processes) -> int:
-    shot = watch(processes.prepared.options.out)
-    return shot["round"] if shot else 0
+    shot = read_status(processes.prepared.options.out)
+    return shot.round if shot else 0
 
 
 def finish(processes: Processes) -> dict:
@@ -149,7 +150,7 @@ def test_ctrl_c_leaves_a_valid_run_directory_and_no_process(tmp_path: Path) -> N
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        until(lambda: (watch(out) or {"round": 0})["round"] >= 2)
+        until(lambda: (read_status(out) or {"round": 0})["round"] >= 2)
         process.send_signal(signal.SIGINT)
         printed = process.communicate(timeout=60)[0].decode()
     finally:

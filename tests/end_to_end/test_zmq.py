@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from simulation.run.command import simulate
 from simulation.run.options import Options
+from simulation.run.simulate import simulate
 from tests.end_to_end.zmq_federation import SMALL, ZmqFederation
 
 
@@ -21,7 +21,7 @@ def test_a_federation_over_zeromq_gives_the_bytes_of_the_one_in_memory(
 ) -> None:
     over_zmq = ZmqFederation(tmp_path / "zmq", protection=protection, rounds=2).play()
     simulate(
-        Options(
+        Options.of(
             **{
                 **SMALL,
                 "out": tmp_path / "memory",

@@ -11,7 +11,8 @@ from typing import Any
 from coordinator.service import Coordinator
 from hospital_node.service import Node
 from hospital_node.settings import Hospital
-from simulation.run.options import Options, Prepared, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import Prepared, prepare
 from simulation.run.processes import write_files
 from simulation.run.seeds import run_id
 
@@ -31,7 +32,7 @@ class ZmqFederation:
     """
 
     def __init__(self, folder: Path, **options: Any) -> None:
-        self.options = Options(out=folder, **{**SMALL, **options})
+        self.options = Options.of(out=folder, **{**SMALL, **options})
         self.prepared: Prepared = prepare(self.options)
         write_files(self.prepared)
         self.frames: list[tuple[str, bytes]] = []

@@ -31,6 +31,7 @@ from federation.messages import (
 )
 from federation.model import SharedModel
 from federation.protections.ckks import packing
+from federation.records.events import HospitalLost, RoundDiscarded, RoundFailed
 from tests.rig import RUN, Rig, config, default_update, start_model
 
 KINDS = ["ckks", "masked+ckks"]
@@ -183,7 +184,7 @@ def test_ten_rounds_end_in_the_same_bytes_as_plain(bits: int, ring: int) -> None
         for kind, rig in ends.items()
     }
     assert len(set.union(*digests.values())) == 1
-    assert all(rig.run.completed == 10 and not rig.events("discarded") for rig in ends.values())
+    assert all(rig.run.completed == 10 and not rig.events(RoundDiscarded) for rig in ends.values())
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_too_many_dropouts_reveal_nothing_and_the_next_round_succeeds() -> None:
 
     rig = Rig(config("masked+ckks", 5, rounds=2), fault=Wire(UnmaskShares, change))
     rig.federation.play(until=500)
-    assert [event["code"] for event in rig.events("aborted")] == ["threshold"]
+    assert [event.code for event in rig.events(RoundFailed)] == ["threshold"]
     assert {tuple(stand.applied_rounds) for stand in rig.stands.values()} == {(2,)}
 
 
@@ -265,7 +266,7 @@ def test_an_upload_counts_only_if_its_sender_signed_it_for_this_round(kind: str,
         )
 
     rig = Rig(config(kind, 5, rounds=3), fault=Wire(Update, change)).play()
-    assert [(event["hospital"], event["phase"]) for event in rig.events("lost")] == [
+    assert [(rig.who(event), event.phase) for event in rig.events(HospitalLost)] == [
         (4, "update" if kind == "ckks" else "masked_update")
     ]
     assert (
@@ -399,7 +400,7 @@ def test_a_sum_that_all_refuse_is_no_round_and_the_run_goes_on(kind: str) -> Non
 
     rig = Rig(config(kind, 3, rounds=3), fault=Wire(Aggregate, change))
     rig.federation.play(until=1000)
-    assert rig.events("discarded") == [{"round": 1}]
+    assert rig.events(RoundDiscarded) == [RoundDiscarded(1)]
     assert {tuple(stand.applied_rounds) for stand in rig.stands.values()} == {(2, 3)}
     assert rig.run.completed == 2
 

@@ -1,4 +1,4 @@
-"""Two processes train as one does. The CPU stands in for the GPUs; what DDP exchanges is the same."""
+"""Two processes train as one does. The CPU takes the place of the GPUs: DDP exchanges the same."""
 
 from __future__ import annotations
 

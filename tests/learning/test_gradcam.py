@@ -24,7 +24,7 @@ def test_every_model_has_maps(name: str) -> None:
 
 
 def detector() -> Classifier:
-    """Two maps: bright pixels, dark pixels. Class 0 is the sum of the first, class 1 of the second."""
+    """Two maps, bright and dark pixels: class 0 is the sum of the first, class 1 of the second."""
     body = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU())
     model = Classifier(body, nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(2, 2))
     with torch.no_grad():

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from federation.errors import ConfigError
-from simulation.run.options import Options, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import prepare
 
 
 def prepared_protection(tmp_path: Path, **options: object) -> tuple[int, int]:
     config = prepare(
-        Options(out=tmp_path / "run", data="phantom-cxr:300", image_size=28, **options)
+        Options.of(out=tmp_path / "run", data="phantom-cxr:300", image_size=28, **options)
     ).config  # type: ignore[arg-type]
     return config.protection.bits, config.protection.ring
 

@@ -31,7 +31,7 @@ from simulation.papers.tables import PlusMinus, Table, over_seeds, proportion
 from simulation.papers.train import execute, subset
 from simulation.papers.views import VIEWS, names_of
 from simulation.run.federate import Federation
-from simulation.run.options import prepare
+from simulation.run.prepare import prepare
 
 NAMES = (
     *(f"flop-table{number}" for number in range(1, 9)),
@@ -127,7 +127,7 @@ def _without_times(figures: dict) -> dict:
 
 
 def test_a_federation_of_many_holds_one_network_and_the_images_once(tmp_path: Path) -> None:
-    options = replace(small_options(tmp_path), hospitals=12, cohort=2, min_cohort=2)
+    options = small_options(tmp_path).but(hospitals=12, cohort=2, min_cohort=2)
     federation = Federation(prepare(options))
     learners = [body.learner for body in federation.bodies.values()]
     assert len({id(learner.model) for learner in learners}) == 1
@@ -151,14 +151,12 @@ def small_options(folder: Path):
 def test_one_network_for_all_gives_the_bytes_of_one_network_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = replace(
-        small_options(tmp_path), hospitals=4, cohort=2, min_cohort=2, model="mobilenetv2"
-    )
+    options = small_options(tmp_path).but(hospitals=4, cohort=2, min_cohort=2, model="mobilenetv2")
     shared = Federation(prepare(options))
     shared.play()
     kept = Learner.__init__
     monkeypatch.setattr(Learner, "__init__", lambda self, *given: kept(self, *given[:5]))
-    each = Federation(prepare(replace(options, out=tmp_path / "each")))
+    each = Federation(prepare(options.but(out=tmp_path / "each")))
     each.play()
     assert len({id(body.learner.model) for body in each.bodies.values()}) == 4
     for number, body in each.bodies.items():

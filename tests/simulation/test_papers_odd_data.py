@@ -12,12 +12,13 @@ from PIL import Image
 
 from federation.errors import ConfigError
 from simulation.run.federate import Federation
-from simulation.run.options import Options, prepare
+from simulation.run.options import Options
+from simulation.run.prepare import prepare
 from tests.learning.data_files import manifest
 
 
 def federation(root: Path, hospitals: int, **change: object) -> Federation:
-    options = Options(
+    options = Options.of(
         data=str(root / "set"), image_size=28, algorithm="flop", protection="plain", hospitals=hospitals, rounds=2, batch_size=4,
         partition="by:site", transport="memory", baselines=False, out=root / "run", **change,
     )  # fmt: skip

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 import zmq
 
-from federation.transport import link as module
-from federation.transport.link import AddressError, Connected, Disconnected, Received, Refused
-from federation.transport.packets import HELLO, Data, encode
+from federation.transport import sockets as module
+from federation.transport.link import AddressError, Connected, Denied, Disconnected, Received
+from federation.transport.packets import OPEN, Data, encode
 from tests.federation.transport.loopback import (
     ALICE,
     BOB,
@@ -67,8 +67,8 @@ def test_a_key_that_is_not_admitted_gets_nothing_and_both_operators_are_told(sta
     eve = stage.hospital(coordinator.link.address, EVE)
     eve.link.send(SERVER.public, [b"let me in"])
     coordinator.link.send(EVE.public, [b"secret"])
-    settle([coordinator, eve], lambda: coordinator.all(Refused) and eve.all(Refused))
-    [told], [warned] = eve.all(Refused), coordinator.all(Refused)
+    settle([coordinator, eve], lambda: coordinator.all(Denied) and eve.all(Denied))
+    [told], [warned] = eve.all(Denied), coordinator.all(Denied)
     assert "does not admit this hospital" in told.reason and "flop roster add" in told.reason
     assert (
         warned.peer == EVE.public
@@ -78,7 +78,7 @@ def test_a_key_that_is_not_admitted_gets_nothing_and_both_operators_are_told(sta
     stage.admitted.add(EVE.public)  # it goes on trying, so admitting it is enough
     settle([coordinator, eve], lambda: eve.messages)
     settle([coordinator, eve], lambda: coordinator.messages)
-    assert len(eve.all(Refused)) == 1
+    assert len(eve.all(Denied)) == 1
 
 
 def test_without_our_handler_nobody_gets_in(stage, monkeypatch):
@@ -86,7 +86,7 @@ def test_without_our_handler_nobody_gets_in(stage, monkeypatch):
     coordinator = stage.coordinator()
     alice = stage.hospital(coordinator.link.address)
     alice.link.send(SERVER.public, [b"hello"])
-    settle([coordinator, alice], lambda: coordinator.all(Refused))
+    settle([coordinator, alice], lambda: coordinator.all(Denied))
     serve_for([coordinator, alice], 0.5)
     assert not coordinator.all(Connected) and not coordinator.messages and not alice.all(Connected)
 
@@ -104,7 +104,7 @@ def test_a_forged_routing_id_changes_nothing(stage):
     with contextlib.suppress(zmq.ZMQError):
         forgers.append(stage.raw(coordinator.link.address, BOB, hers))
     for forger in forgers:
-        forger.send_multipart(encode(HELLO))
+        forger.send_multipart(encode(OPEN))
         forger.send_multipart(encode(Data(b"12345678", False, 0, 0, 0, (3,), (b"bob",))))
     coordinator.link.send(ALICE.public, [b"for alice"])
     settle([coordinator, alice], lambda: coordinator.messages and alice.messages)
@@ -122,8 +122,8 @@ def test_whoever_leaves_the_roster_is_cut_off_at_once(stage):
     settle([coordinator, alice], lambda: alice.all(Connected))
     stage.admitted.discard(ALICE.public)
     alice.link.send(SERVER.public, [b"too late"])
-    settle([coordinator, alice], lambda: alice.all(Refused) and coordinator.all(Disconnected))
-    assert not coordinator.messages and "roster" in alice.all(Refused)[0].reason
+    settle([coordinator, alice], lambda: alice.all(Denied) and coordinator.all(Disconnected))
+    assert not coordinator.messages and "roster" in alice.all(Denied)[0].reason
 
 
 def test_what_waits_is_bounded_and_can_be_forgotten(stage):
@@ -131,7 +131,7 @@ def test_what_waits_is_bounded_and_can_be_forgotten(stage):
     assert [coordinator.link.send(ALICE.public, [b"%d" % n]) for n in range(65)] == [True] * 64 + [
         False
     ]
-    assert len([e for e in coordinator.link.poll(0) if isinstance(e, Refused)]) == 1
+    assert len([e for e in coordinator.link.poll(0) if isinstance(e, Denied)]) == 1
     coordinator.link.forget(ALICE.public)
     coordinator.link.send(ALICE.public, [b"fresh"])
     alice = stage.hospital(coordinator.link.address)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from federation.transport import link as module
-from federation.transport.link import Connected, Disconnected, Malformed, Refused
-from federation.transport.packets import HELLO, encode
+from federation.transport import sockets as module
+from federation.transport.link import Connected, Denied, Disconnected, Violation
+from federation.transport.packets import OPEN, encode
 from tests.federation.transport.loopback import (
     ALICE,
     BOB,
@@ -78,10 +78,10 @@ def test_a_second_process_with_the_same_key_takes_over_and_the_first_is_told(sta
     first = stage.hospital(coordinator.link.address)
     settle([coordinator, first], lambda: first.all(Connected))
     second = stage.hospital(coordinator.link.address)
-    settle([coordinator, first, second], lambda: second.all(Connected) and first.all(Refused))
+    settle([coordinator, first, second], lambda: second.all(Connected) and first.all(Denied))
     coordinator.link.send(ALICE.public, [b"to the newest"])
     settle([coordinator, first, second], lambda: second.messages)
-    assert not first.messages and "another process" in first.all(Refused)[0].reason
+    assert not first.messages and "another process" in first.all(Denied)[0].reason
 
 
 def test_too_long_a_message_is_refused_on_both_sides_and_the_next_one_arrives(stage):
@@ -90,9 +90,9 @@ def test_too_long_a_message_is_refused_on_both_sides_and_the_next_one_arrives(st
     alice = stage.hospital(coordinator.link.address)
     alice.link.send(SERVER.public, [b"upload", large(6 * MB)])
     alice.link.send(SERVER.public, [b"next"])
-    settle([coordinator, alice], lambda: coordinator.messages and alice.all(Refused))
+    settle([coordinator, alice], lambda: coordinator.messages and alice.all(Denied))
     assert coordinator.messages == [[b"next"]]
-    [ours], [theirs] = coordinator.all(Malformed), alice.all(Refused)
+    [ours], [theirs] = coordinator.all(Violation), alice.all(Denied)
     assert f"{MB:,}" in ours.reason and f"{MB:,}" in theirs.reason
 
 
@@ -100,20 +100,20 @@ def test_garbage_is_an_event_and_no_more(stage):
     coordinator = stage.coordinator()
     alice = stage.hospital(coordinator.link.address)
     bob = stage.raw(coordinator.link.address, BOB)
-    other_version = bytearray(encode(HELLO)[0])
+    other_version = bytearray(encode(OPEN)[0])
     other_version[4] = 77
     for frames in (
         [b""],
         [b"GET / HTTP/1.1", b""],
         [bytes(other_version)],
-        [encode(HELLO)[0], b"more"],
+        [encode(OPEN)[0], b"more"],
     ):
         bob.send_multipart(frames)
-    settle([coordinator, alice], lambda: len(coordinator.all(Malformed)) == 3)
-    assert {event.peer for event in coordinator.all(Malformed)} == {BOB.public}
-    assert any("version 77" in event.reason for event in coordinator.all(Malformed))
+    settle([coordinator, alice], lambda: len(coordinator.all(Violation)) == 3)
+    assert {event.peer for event in coordinator.all(Violation)} == {BOB.public}
+    assert any("version 77" in event.reason for event in coordinator.all(Violation))
     assert bob.recv_multipart()[0][:4] == b"FLNK"  # a bye that every version understands
-    bob.send_multipart(encode(HELLO))
+    bob.send_multipart(encode(OPEN))
     settle([coordinator, alice], lambda: Connected(BOB.public) in coordinator.events)
     bob.send(bytes(2 * MB))  # above MAXMSGSIZE: libzmq drops the connection before it is in memory
     settle([coordinator, alice], lambda: coordinator.all(Disconnected))
@@ -165,11 +165,11 @@ def test_whoever_cannot_connect_is_told_why(stage):
         )
         serve_for([coordinator, *lost], 1.0)
     assert [len(party.events) for party in lost] == [1, 1, 1, 1]  # said once, tried often
-    assert "not the coordinator with the key" in wrong_key.all(Refused)[0].reason
+    assert "not the coordinator with the key" in wrong_key.all(Denied)[0].reason
     assert "nobody listens" in nobody.all(Disconnected)[0].reason
     assert "cannot be resolved" in no_name.all(Disconnected)[0].reason
-    assert "not a coordinator" in not_ours.all(Refused)[0].reason
-    assert "coordinator's key is not ours" in coordinator.all(Refused)[0].reason
+    assert "is not this federation's coordinator" in not_ours.all(Denied)[0].reason
+    assert "expects a coordinator with another key" in coordinator.all(Denied)[0].reason
 
 
 def _http(listener: socket.socket) -> None:

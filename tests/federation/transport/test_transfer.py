@@ -1,4 +1,4 @@
-"""Chunks and acknowledgements over a pipe that loses, repeats and reorders; and headers that lie."""
+"""Chunks and acknowledgements over a pipe that loses, repeats and reorders; malformed headers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from federation.transport import packets
+from federation.transport.conversation import Conversation, TooLong
 from federation.transport.packets import (
     Ack,
     Data,
@@ -19,7 +20,7 @@ from federation.transport.packets import (
     decode,
     encode,
 )
-from federation.transport.transfer import Conversation, Inbox, Outbox, TooLong
+from federation.transport.transfer import Inbox, Outbox
 
 ROOM = 1 << 20
 message = st.lists(st.binary(max_size=40), min_size=1, max_size=4)
@@ -49,7 +50,7 @@ def test_every_message_arrives_once_and_in_order_whatever_the_pipe_does(
 ):
     outbox, inbox, delivered = Outbox(chunk=chunk, window=window), Inbox(), []
     for frames in messages:
-        assert outbox.split(frames)
+        assert outbox.add(frames)
     for step in itertools.count():
         if not len(outbox):
             break
@@ -84,7 +85,7 @@ def test_every_message_arrives_once_and_in_order_whatever_the_pipe_does(
 def test_a_restarted_receiver_gets_everything_that_was_not_acknowledged(messages, chunk, cut):
     outbox, inbox, delivered = Outbox(chunk=chunk), Inbox(), []
     for frames in messages:
-        outbox.split(frames)
+        outbox.add(frames)
     stale: list[Data] = []
     for step in itertools.count():
         if not len(outbox):
@@ -131,8 +132,8 @@ def test_a_malformed_packet_is_refused_and_nothing_else_happens(frames, at, valu
 @pytest.mark.parametrize(
     "packet",
     [
-        packets.HELLO,
-        packets.BYE_REMOVED,
+        packets.OPEN,
+        packets.CLOSED_REMOVED,
         Data(b"12345678", True, 3, 5, 0, (1, 0, 2), (b"abc",)),
         Data(b"12345678", False, 3, 5, 9, (), (b"abc", b"d")),
         Ack(b"12345678", False, 2**63 - 1, 2**40, True),
@@ -150,8 +151,8 @@ def test_packets_survive_the_wire(packet):
         ([], "not a packet"),
         ([b""], "not a packet"),
         ([b"GET / HTTP/1.1"], "not a packet"),
-        ([encode(packets.HELLO)[0] + b"x"], "length"),
-        ([*encode(packets.HELLO), b"x"], "has data"),
+        ([encode(packets.OPEN)[0] + b"x"], "length"),
+        ([*encode(packets.OPEN), b"x"], "has data"),
         ([*encode(Ack(b"12345678", False, 0, 0)), b"x"], "has data"),
         ([encode(Ack(b"12345678", False, 0, 0))[0][:-1]], "length"),
         (encode(Data(b"12345678", False, 0, 0, 0, (), (b"x",))), "contradicts"),  # no sizes
@@ -197,13 +198,13 @@ def test_a_message_after_which_no_other_could_be_counted_is_refused(number):
 def test_a_model_of_fifty_million_parameters_in_ciphertexts_is_one_message():
     frames = [b"header", b"body", *([b"ciphertext"] * 12_000)]
     outbox, inbox = Outbox(), Inbox()
-    assert outbox.split(frames)
+    assert outbox.add(frames)
     [chunk] = send_all(outbox)
     assert inbox.receive(chunk, ROOM)[0] == frames
 
 
 def test_another_version_is_named():
-    header = bytearray(encode(packets.HELLO)[0])
+    header = bytearray(encode(packets.OPEN)[0])
     header[4] = 9
     with pytest.raises(WrongVersion, match="version 9"):
         decode([header])
@@ -242,7 +243,7 @@ def test_a_refused_message_is_withdrawn_and_the_next_one_arrives():
 
 def test_a_limit_that_falls_ends_a_message_in_the_middle():
     outbox, inbox = Outbox(chunk=10, window=1), Inbox()
-    outbox.split([bytes(100)])
+    outbox.add([bytes(100)])
     [first] = send_all(outbox)
     outbox.acknowledge(inbox.receive(first, 100)[1])
     assert inbox.held == 100
@@ -276,7 +277,7 @@ def test_more_bytes_than_announced_are_refused_and_the_rest_can_still_come():
 
 def test_a_probe_asks_for_what_is_missing_and_for_nothing_else():
     outbox, inbox = Outbox(chunk=10, window=4), Inbox()
-    outbox.split([bytes(100)])
+    outbox.add([bytes(100)])
     *arrived, _lost = send_all(outbox)
     for chunk in arrived:
         inbox.receive(chunk, ROOM)
@@ -291,7 +292,7 @@ def test_a_probe_asks_for_what_is_missing_and_for_nothing_else():
 
 def test_acknowledging_what_was_never_sent_is_malformed():
     outbox = Outbox()
-    outbox.split([b"abc"])
+    outbox.add([b"abc"])
     send_all(outbox)
     for ack in (
         Ack(outbox.stream, False, 1, 1),
@@ -322,7 +323,7 @@ def test_urgent_messages_overtake_and_the_window_bounds_what_is_under_way():
 def test_large_frames_are_neither_copied_on_the_way_out_nor_twice_on_the_way_in():
     frame = bytearray(3 << 20)
     outbox, inbox = Outbox(window=9), Inbox()
-    outbox.split([b"header", frame])
+    outbox.add([b"header", frame])
     chunks = send_all(outbox)
     large = [part for chunk in chunks for part in chunk.parts if len(part) > 1000]
     assert len(large) == 3 and all(part.obj is frame for part in large)

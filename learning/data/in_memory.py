@@ -81,7 +81,7 @@ def arrays(
 
 
 def _plain(value: Given) -> np.ndarray:
-    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
 
 
 def _pixels(x: Given, what: str) -> np.ndarray:
@@ -111,7 +111,7 @@ def _pixels(x: Given, what: str) -> np.ndarray:
             f"{what} has floats from {low:.3g} to {high:.3g}; they must be in 0..1 (uint8 goes from"
             " 0 to 255)."
         )
-    return np.rint(found * 255).astype(np.uint8)
+    return np.asarray(np.rint(found * 255), np.uint8)
 
 
 def _labels(y: Given, images: int, what: str) -> np.ndarray:
@@ -166,7 +166,7 @@ class _Reader:
         self.pixels = pixels
 
     def read(self, row: int) -> np.ndarray:
-        image = self.pixels[row]
+        image: np.ndarray = self.pixels[row]
         return image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
 
     def name(self, row: int) -> str:
