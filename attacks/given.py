@@ -74,9 +74,16 @@ def _shadow(
     return replace(known, shadow=(pictures.others / 255.0, pictures.other_labels))
 
 
+def _public(
+    known: SideKnowledge, pictures: Pictures, trials: Sequence[Trial], at: int
+) -> SideKnowledge:
+    return replace(known, public=pictures.public / 255.0)
+
+
 SUPPLIES: dict[str, Supply] = {
     "oracle_head": _oracle_head,
     "proxy_head": _proxy_head,
     "candidates": _candidates,
     "shadow": _shadow,
+    "public": _public,
 }

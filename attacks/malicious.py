@@ -82,7 +82,7 @@ def another_aggregate(pictures: Pictures, options: Options) -> str:
 
         federation.bus.fault = _instead(federation, raised)
         federation.bus.play(PATIENCES * federation.prepared.config.federation.patience)
-        if any(session.shared.round for session in federation.sessions.values()):
+        if any(one.session.shared.round for one in federation.hospitals.values()):
             return ""
         refused = [
             note.text

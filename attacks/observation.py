@@ -42,6 +42,7 @@ NEEDS = {
     "oracle_head": "the attacked hospital's own head",
     "candidates": "candidate images whose membership is asked",
     "shadow": "labelled images of the same kind (shadow data)",
+    "public": "public images of the same kind",
 }
 
 
@@ -145,7 +146,7 @@ class SideKnowledge:
     `batch_size` counts the images of one local step, `images` those of the whole update (default:
     batch_size); `mode` is "eval" or "train", how the hospital ran BatchNorm; `head` maps private
     names to arrays and `head_source` says whose it is ("proxy", "oracle"). `labels` (images,),
-    `candidates` (n, C, H, W), `shadow` (images, labels).
+    `candidates` (n, C, H, W), `shadow` (images, labels), `public` (n, C, H, W) in [0, 1].
     """
 
     learning_rate: float | None = None
@@ -160,6 +161,7 @@ class SideKnowledge:
     head_source: str = ""
     candidates: np.ndarray | None = None
     shadow: tuple[np.ndarray, np.ndarray] | None = None
+    public: np.ndarray | None = None
 
 
 class Case(NamedTuple):

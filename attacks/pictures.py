@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from learning.data import DataError, open_dataset
+from learning.data import DataError, Dataset, open_dataset
 
 COMPARABLE = 200  # further images, never attacked: for the mean image, shadow data and the pool
 
@@ -22,6 +23,17 @@ class Pictures:
     labels: np.ndarray
     others: np.ndarray
     other_labels: np.ndarray
+    dataset: Dataset
+
+    @cached_property
+    def public(self) -> np.ndarray:
+        """What an attacker finds of the same kind in public, uint8 (n, C, H, W): the test part of
+        the data set, whose patients are others as far as they are known. `others` if there is none.
+        """
+        part = self.dataset.test
+        if part is None:
+            return self.others
+        return np.asarray(part.load(np.arange(len(part))).images.numpy())
 
     @property
     def mean(self) -> np.ndarray:
@@ -47,6 +59,7 @@ def take(
         labels[:count],
         images[count:],
         labels[count:],
+        dataset,
     )
 
 

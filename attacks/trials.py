@@ -70,8 +70,8 @@ def play(
             if federation.run.last_begun <= round_ and federation.run.applied < round_:
                 heads.update(
                     {
-                        prepared.ids[number]: dict(body.learner.private)
-                        for number, body in federation.bodies.items()
+                        name: dict(learner.private)
+                        for name, learner in zip(prepared.ids, federation.learners, strict=True)
                     }
                 )
 

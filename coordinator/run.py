@@ -353,7 +353,7 @@ class Run:
         # they could not open it: they are synchronised before the next round
         self._reported = set(self.reachable) - set(holders)
         return [
-            Applied(self.applied, counted=True, total=ended.total),
+            Applied(self.applied, ended.total),
             *(Send(aggregate, who) for who in holders),
         ]
 

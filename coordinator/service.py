@@ -86,7 +86,7 @@ class Coordinator:
         self.run = self.keeper.run
         self.link = CoordinatorLink(
             bind or self.roster.coordinator.address,
-            CurveKeys(bytes.fromhex(secrets.transport_public), bytes.fromhex(secrets.transport)),
+            CurveKeys(*secrets.transport_pair),
             lambda key: self.roster.number_of(key) is not None,
             self._limit,
             tap,

@@ -1,13 +1,13 @@
-"""What a session or a round asks its service to do. The protocol itself never does I/O, never looks
-at a clock.
-"""
+"""What a session or a round asks its keeper to do: the protocol itself does no I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from federation.coding import Sum
+from federation.layout import Vector
 from federation.messages import Message
+from federation.model import SharedModel
 from federation.records.events import Logged
 
 
@@ -21,17 +21,16 @@ class Send:
 
 @dataclass(frozen=True)
 class Remember:
-    """A hospital: write down, before anything else is done, that it answers this round of this run."""
-
-    run: bytes
-    round: int
+    """A hospital: write the session's durable record before anything else is done."""
 
 
 @dataclass(frozen=True)
 class Train:
-    """A hospital: train for this round; hand the result to `Session.trained`."""
+    """A hospital: train from `shared` (float32[d]); hand the result to `Session.trained`."""
 
+    run: bytes
     round: int
+    shared: Vector
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,25 @@ class Discard:
 
 
 @dataclass(frozen=True)
-class Applied:
-    """The shared model stands at `round`. A hospital keeps its private layers' changes if
-    `counted`; `total` is None after a copy.
+class Adopt:
+    """A hospital: its shared model is another one now; save, test and report it.
+
+    Attributes:
+        shared: The model as of `shared.round`.
+        counted: Whether this hospital's update is in it: its private changes are then kept.
+        clipped: How many values of that update were clipped; None if it made none.
     """
 
-    round: int
+    shared: SharedModel
     counted: bool
+    clipped: int | None = None
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The coordinator: a round has given this sum."""
+
+    round: int
     total: Sum | None
 
 
@@ -75,4 +86,4 @@ class Finished:
     code: str = ""
 
 
-Effect = Send | Remember | Train | Discard | Applied | NewRun | Note | Logged | Finished
+Effect = Send | Remember | Train | Discard | Adopt | Applied | NewRun | Note | Logged | Finished

@@ -40,6 +40,11 @@ class PublicKeys(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     sealing: Hex32
 
     @property
+    def transport_key(self) -> bytes:
+        """The CURVE public key, 32 bytes: the party's identity at a socket."""
+        return bytes.fromhex(self.transport)
+
+    @property
     def fingerprint(self) -> str:
         """128 bits in eight groups of four, to be read aloud over the telephone."""
         return readable(
@@ -66,6 +71,11 @@ class Secrets(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     signing: Hex32
     sealing: Hex32
     own: Hex32
+
+    @property
+    def transport_pair(self) -> tuple[bytes, bytes]:
+        """The CURVE pair (public, secret), 32 bytes each."""
+        return bytes.fromhex(self.transport_public), bytes.fromhex(self.transport)
 
     @property
     def signing_key(self) -> SigningKey:

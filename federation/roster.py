@@ -60,7 +60,7 @@ class Roster:
     @cached_property
     def _numbers(self) -> dict[bytes, HospitalNumber]:
         return {
-            bytes.fromhex(party.transport): HospitalNumber(number)
+            party.transport_key: HospitalNumber(number)
             for number, party in enumerate(self.hospitals)
         }
 
@@ -89,7 +89,7 @@ class Roster:
         return self.hospitals[number].id
 
     def transport_of(self, number: int) -> bytes:
-        return bytes.fromhex(self.hospitals[number].transport)
+        return self.hospitals[number].transport_key
 
     def __len__(self) -> int:
         return len(self.hospitals)

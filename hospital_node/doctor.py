@@ -73,11 +73,10 @@ def _connect(hospital: Hospital) -> str:
             "not tried: this hospital's node is running, and would lose its place; its log says how"
             " it stands"
         )
-    keys = hospital.secrets
     link = HospitalLink(
         hospital.address,
-        CurveKeys(bytes.fromhex(keys.transport_public), bytes.fromhex(keys.transport)),
-        bytes.fromhex(hospital.roster.coordinator.transport),
+        CurveKeys(*hospital.secrets.transport_pair),
+        hospital.roster.coordinator.transport_key,
         lambda peer: 65_536,
     )
     until = time.monotonic() + PATIENCE_S

@@ -4,42 +4,28 @@ tested on its own images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from msgspec import structs
-from safetensors.numpy import load, save
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
-from federation.files import write_whole
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
+from hospital_node.work import LearnerFacts, Trained
 from learning import baselines, models, parameters, private_layers
 from learning.data import LocalData
-from learning.evaluation import Scores, evaluate, metrics
+from learning.evaluation import Scores, evaluate
 from learning.models.classifier import Classifier
-from learning.training import Trainer, TrainSettings, TrainStats
+from learning.training import Trainer, TrainSettings
 
 ROOM = 4096
 """Elements behind an update, so that its counts can be coded behind it in place."""
 
 Stop = Callable[[], bool]
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """`update` float32[d] = local − global over the shared layers: the beginning of `memory`, which
-    has room behind it.
-    """
-
-    update: Vector
-    stats: TrainStats
-    memory: Vector
 
 
 class Learner:
@@ -107,19 +93,14 @@ class Learner:
         parameters.reinitialise(self.model, self.split.private, self._seed("head", run))
         self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
 
-    def save_private(self, path: Path) -> None:
-        """Write the private layers as safetensors; on the disk when this returns."""
-        write_whole(path, save(self.private), durable=True)
-
-    def load_private(self, path: Path) -> None:
-        """Raises ConfigError where the file does not fit this model."""
+    def load_private(self, tensors: dict[str, np.ndarray], source: str) -> None:
+        """Go on with the private layers that `source` held. Raises ConfigError if they do not fit."""
         try:
-            tensors = load(path.read_bytes())
             parameters.load(self.model, tensors)
         # the file is ours; whatever is wrong with it, the operator must hear of it
         except Exception as error:
             raise ConfigError(
-                f"{path}: does not fit this model ({error}); move it away to start afresh"
+                f"{source}: does not fit this model ({error}); move it away to start afresh"
             ) from None
         self.private = tensors
 
@@ -132,9 +113,18 @@ class Learner:
         round_: int,
         progress: Progress | None = None,
         stop: Stop | None = None,
-    ) -> Trained:
-        """Train both parts for one round from the shared vector. The private changes wait for
-        `adopt` or `discard`.
+    ) -> Trained | None:
+        """Train both parts for one round from the shared vector.
+
+        Args:
+            shared: float32[d], the shared layers that all hospitals start the round from.
+            run: The run's id, and
+            round_: the round: with this hospital's secret they fix the order of the images.
+            progress: Is told (steps made, steps in all) after every batch.
+            stop: Is asked before every batch.
+
+        Returns:
+            None if `stop` ended it. The private changes wait for `adopt` or `discard`.
         """
         self._put(shared)
         stats = self.trainer.train(
@@ -145,17 +135,30 @@ class Learner:
             progress=progress,
             stop=stop,
         )
-        local = self.layout.flatten(parameters.to_numpy(self.model, self.split.shared))
-        self._candidate = (
-            None if stats.stopped else parameters.to_numpy(self.model, self.split.private)
-        )
-        memory = np.empty(len(local) + ROOM, np.float32)
-        np.subtract(local, shared, out=memory[: len(local)])
-        return Trained(memory[: len(local)], stats, memory)
+        self._candidate = None
+        if stats.stopped:
+            return None
+        self._candidate = parameters.to_numpy(self.model, self.split.private)
+        memory = np.empty(len(shared) + ROOM, np.float32)
+        update = memory[: len(shared)]
+        self._subtract(shared, update)
+        return Trained(update, memory, stats.examples, stats.steps, stats.loss, stats.seconds)
+
+    def _subtract(self, shared: Vector, update: Vector) -> None:
+        """Put local − global into `update`, tensor by tensor, so that no second vector is made."""
+        state, at = self.model.state_dict(), 0
+        for name, length in zip(self.layout.names, self.layout.lengths, strict=True):
+            here = slice(at, at + length)
+            local = state[name].detach().to("cpu", torch.float32).numpy().reshape(-1)
+            np.subtract(local, shared[here], out=update[here])
+            at += length
 
     def adopt(self, shared: Vector, counted: bool) -> None:
-        """A round's aggregate is applied: keep the private changes if this hospital's update was
-        counted.
+        """Take the shared layers after a round.
+
+        Args:
+            shared: float32[d].
+            counted: Whether this hospital's update is in them: its private changes are then kept.
         """
         if counted and self._candidate is not None:
             self.private = self._candidate
@@ -179,6 +182,18 @@ class Learner:
             self.classes,
             self.device,
             rows=self.data.test,
+        )
+
+    def facts(self) -> LearnerFacts:
+        """What this hospital's summary says of its images and its model."""
+        train, test = self.data.class_counts(self.classes)
+        return LearnerFacts(
+            train,
+            test,
+            int(sum(tensor.size for tensor in self.private.values())),
+            tuple(self.data.skipped),
+            tuple(self.data.notes),
+            str(self.device),
         )
 
     # ---- baselines -------------------------------------------------------------------
@@ -216,9 +231,3 @@ class Learner:
             found["local"] = self.test().confusion
         self.private = kept
         return {name: matrix.tolist() for name, matrix in found.items()}
-
-
-def accuracy(confusion: np.ndarray | Mapping[str, int]) -> float:
-    """-1 where there is nothing to test on."""
-    value = metrics(np.asarray(confusion)).accuracy
-    return -1.0 if value is None else value

@@ -1,5 +1,6 @@
-"""One hospital's side of the protocol, without I/O: `receive(message) -> [effects]`. Never believes
-what it can compute or check.
+"""One hospital's side of the protocol, without I/O: `receive(message)` returns effects.
+
+It believes nothing that it can compute or check itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from federation.coding import Contribution
 from federation.config import FederationConfig
 from federation.differencing import closest
 from federation.effects import (
-    Applied,
+    Adopt,
     Discard,
     Effect,
     Finished,
@@ -37,7 +38,6 @@ from federation.errors import (
 )
 from federation.groupkey import GroupKey
 from federation.keys import Secrets, private_randomness
-from federation.layout import Vector
 from federation.messages import (
     AbortRound,
     Aggregate,
@@ -62,20 +62,31 @@ from federation.model import SharedModel
 from federation.plan import Plan
 from federation.protections.base import LocalInputs, State, step
 from federation.roster import Roster
-from federation.types import RunId
-from hospital_node.standing import Memory, Standing
-from hospital_node.stopwatch import Stopwatch
+from federation.types import RunId, SessionId
+from hospital_node.durable import Durable
+from hospital_node.synchronise import StateSync
+from hospital_node.work import Confusion, Trained
 
 
 @dataclass
 class _Training:
-    """Between StartRound and the first message of the round."""
+    """This hospital trains: the state between StartRound and its first message of the round."""
 
     plan: Plan
 
 
 class Session:
-    """`receive`, `trained`, `failed` and `report` return effects, to be performed in their order."""
+    """A hospital's state between two messages.
+
+    `receive`, `trained`, `failed`, `stop` and `report` return effects, which a `Keeper` performs in
+    their order.
+
+    Attributes:
+        start: The agreed model before round 1.
+        durable: What must be on disk before a round is answered; `Remember` asks for it.
+        current: The round in progress, None outside of one.
+        survivors: Whose updates were in each sum that this process has signed or applied.
+    """
 
     def __init__(
         self,
@@ -84,58 +95,65 @@ class Session:
         roster: Roster,
         start: SharedModel,
         shared: SharedModel,
-        memory: Memory,
+        durable: Durable,
         min_cohort: int = 3,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.keys, self.config, self.roster = keys, config, roster
-        self.start, self.memory = start, memory
-        self.standing = Standing(keys, config, roster, shared, memory, random)
-        self.number = self.standing.number
+        self.start, self.durable = start, durable
+        self._state = StateSync(keys, config, roster, shared, durable, random)
+        self.number = self._state.number
         self.min_cohort = max(min_cohort, config.federation.min_cohort)
         self.protection = protections.get(config.protection.kind)
-        self.session_id = random(16)
+        self.session_id = SessionId(random(16))
         self.current: _Training | State | None = None
         self.survivors: dict[int, frozenset[int]] = {}
-        """Of the rounds that this process has signed or applied."""
         self._tried = 0
-        """The last round of which a forged aggregate came: the tag is a proof because nobody has a
-        second try.
+        """The last round with a forged aggregate: the tag is a proof because nobody has a second
+        try.
         """
-        self.protecting = Stopwatch()
-        """Runs while this hospital checks, codes, masks or encrypts."""
-        self.clipped: int | None = None
-        """Clipped elements of this hospital's last update; None if it made none."""
+        self._clipped: int | None = None
+        """Clipped elements of this hospital's update in the round in progress."""
 
     @property
     def shared(self) -> SharedModel:
         """The shared model as of the last round that this hospital has applied."""
-        return self.standing.shared
+        return self._state.shared
 
     @property
     def group(self) -> GroupKey | None:
         """The key that this hospital holds with the others."""
-        return self.standing.group
+        return self._state.group
 
-    # ---- what the service calls ------------------------------------------------------
+    @property
+    def run(self) -> bytes:
+        """The current run's id; empty before the first run."""
+        return self.durable.run
+
+    @property
+    def round(self) -> int | None:
+        """The round in progress, None outside of one."""
+        return None if self.current is None else self.current.plan.round
+
+    # ---- what the keeper calls -------------------------------------------------------
 
     def hello(self) -> Hello:
-        """To be sent at every (re)connection."""
+        """Return what is to be sent at every connection."""
         return Hello(
             config=self.config.digest,
             roster=self.roster.digest,
             session=self.session_id,
-            run=RunId(self.memory.run) or None,
+            run=RunId(self.durable.run) or None,
             applied=self.shared.round,
         )
 
     def receive(self, message: Message) -> list[Effect]:
-        """One message of the coordinator, decoded. Never raises for what a peer did: it notes it
-        and refuses the round.
+        """Take one decoded message of the coordinator.
+
+        Whatever a peer did wrong raises nothing: the effects tell the operator and refuse the round.
         """
         try:
-            with self.protecting:
-                return self._dispatch(message)
+            return self._dispatch(message)
         except FaultyHospital as error:
             known = error.who < len(self.roster)
             return self._refuse(
@@ -146,31 +164,27 @@ class Session:
         except CryptoError as error:
             return self._refuse(message, FaultyCoordinator(str(error), Reason.RANGE), str(error))
 
-    def trained(
-        self,
-        round_: int,
-        update: Vector,
-        examples: int,
-        steps: int,
-        confusion: tuple[int, ...],
-        memory: Vector | None = None,
-    ) -> list[Effect]:
-        """Training is done: the hospital's first message of the round. `update` = local − global,
-        float32[d], in `memory` or not.
+    def trained(self, round_: int, trained: Trained, confusion: Confusion) -> list[Effect]:
+        """Send the hospital's first message of a round, for which it has trained.
+
+        Args:
+            round_: The round. If it is over by now, there are no effects.
+            trained: Overwritten later, when the update is coded in place.
+            confusion: Counts (C, C) of the last local test; zeros before the first one.
         """
         if not isinstance(self.current, _Training) or self.current.plan.round != round_:
-            return []  # the round was over before the training was
-        plan = self.current.plan
+            return []
+        plan, update = self.current.plan, trained.update
         given = Contribution(
             update=update,
-            examples=examples,
-            steps=steps,
-            confusion=confusion if plan.coding.confusion else (),
+            examples=trained.examples,
+            steps=trained.steps,
+            confusion=tuple(int(n) for n in confusion.flat) if plan.coding.confusion else (),
             clips=self.shared.clips,
             rounding_key=private_randomness(
-                self.keys.own_secret, "rounding", self.memory.run, round_
+                self.keys.own_secret, "rounding", self.durable.run, round_
             ),
-            memory=memory,
+            memory=trained.memory,
         )
         if update.shape != (plan.coding.values,) or not np.isfinite(update).all():
             return self.failed(
@@ -182,14 +196,13 @@ class Session:
             number=self.number,
             signing_key=self.keys.signing_key,
             contribution=given,
-            model=self.standing.digest,
+            model=self._state.digest,
             group=self.group,
-            random=self.standing.random,
+            random=self._state.random,
         )
         try:
-            with self.protecting:
-                plan.coding.check(given)
-                self.current, message = self.protection.begin(plan, own)
+            plan.coding.check(given)
+            self.current, message = self.protection.begin(plan, own)
         except OutOfRange as error:
             return self.failed(round_, str(error), Reason.RANGE)
         except FederationError as error:
@@ -197,8 +210,8 @@ class Session:
         return [Send(message)]
 
     def failed(self, round_: int, text: str, reason: Reason) -> list[Effect]:
-        """This hospital cannot take part in the round any more."""
-        if self.current is None or self.current.plan.round != round_:
+        """Leave a round for this hospital's own `reason`; no effects if it is not in that round."""
+        if self.round != round_:
             return []
         self.current = None
         return [
@@ -207,17 +220,33 @@ class Session:
             Send(Refusal(round=round_, code=reason)),
         ]
 
-    def report(self, accuracy: float, share: bool) -> list[Effect]:
-        """After `Applied`: tell the coordinator, with the score only where this hospital's policy
-        shares it.
+    def stop(self) -> list[Effect]:
+        """Leave the round in progress, if any, because the operator stops this hospital."""
+        round_ = self.round
+        if round_ is None:
+            return []
+        return [*self._drop(), Send(Refusal(round=round_, code=Reason.STOPPED))]
+
+    def report(
+        self, round_: int, accuracy: float | None = None, clipped: int | None = None
+    ) -> list[Effect]:
+        """Tell the coordinator which model this hospital has now.
+
+        Args:
+            round_: The round that was applied. If the model is another one by now, there are no
+                effects.
+            accuracy: The local test's, 0 to 1; None if it is not shared.
+            clipped: Clipped values of this hospital's update; None if that is not shared.
         """
-        clipped, self.clipped = self.clipped, None
-        score = accuracy if share and 0 <= accuracy <= 1 else None
-        told = clipped if share else None
+        if round_ != self.shared.round:
+            return []
         return [
             Send(
                 RoundReport(
-                    round=self.shared.round, model=self.standing.stand, accuracy=score, clipped=told
+                    round=round_,
+                    model=self._state.version,
+                    accuracy=accuracy,
+                    clipped=clipped,
                 )
             )
         ]
@@ -237,11 +266,11 @@ class Session:
                     )
                 ]
             case Synchronise():
-                return self.standing.synchronise(message)
+                return self._state.synchronise(message)
             case StateRequest():
-                return self.standing.grant(message)
+                return self._state.grant(message)
             case StateAnswer():
-                return self._moved(self.standing.accept(message))
+                return self._moved(self._state.accept(message))
             case StartRound():
                 return self._start(message)
             case KeyList() | Delivery() | Grant() | Survivors() | UnmaskRequest():
@@ -257,38 +286,33 @@ class Session:
         )
 
     def _welcome(self, message: Welcome) -> list[Effect]:
-        if message.run == self.memory.run:
+        if message.run == self.durable.run:
             return []
-        if message.run in self.memory.past_runs:
+        if message.run in self.durable.past_runs:
             raise FaultyCoordinator("leads a run that is over", Reason.REPLAY)
         effects = self._drop()
-        if self.memory.run:
-            self.memory.past_runs.append(self.memory.run)
-        self.memory.run, self.memory.answered, self.memory.least_epoch, self._tried = (
+        if self.durable.run:
+            self.durable.past_runs.append(self.durable.run)
+        self.durable.run, self.durable.answered, self.durable.least_epoch, self._tried = (
             message.run,
             0,
             0,
             0,
         )
-        self.standing.begin(self.start)
+        self._state.begin(self.start)
         return [*effects, NewRun(message.run)]
 
     def _moved(self, effects: list[Effect]) -> list[Effect]:
-        """With another model than the one it began with, this hospital is out of the round in
-        progress.
-        """
-        return (
-            [*self._drop(), *effects]
-            if any(isinstance(effect, Applied) for effect in effects)
-            else effects
-        )
+        """Leave the round in progress if the model has changed under it."""
+        moved = any(isinstance(effect, Adopt) for effect in effects)
+        return [*self._drop(), *effects] if moved else effects
 
     def _plan(self, round_: int) -> Plan:
         return Plan(
             config=self.config,
             roster=self.roster,
             layout=self.shared.layout,
-            run=RunId(self.memory.run),
+            run=RunId(self.durable.run),
             round=round_,
             own_minimum=self.min_cohort,
         )
@@ -296,14 +320,14 @@ class Session:
     def _start(self, message: StartRound) -> list[Effect]:
         round_ = message.round
         if (
-            round_ <= max(self.memory.answered, self.shared.round)
+            round_ <= max(self.durable.answered, self.shared.round)
             or round_ > self.config.federation.rounds
         ):
             raise FaultyCoordinator(
                 f"starts round {round_}, which this hospital has answered or which is none",
                 Reason.REPLAY,
             )
-        if not self.memory.run or self.standing.serves(round_) is None:
+        if not self.durable.run or self._state.serves(round_) is None:
             raise FaultyCoordinator(
                 f"starts round {round_} before its group key is agreed", Reason.UNEXPECTED
             )
@@ -319,9 +343,9 @@ class Session:
                 Reason.POLICY,
             )
         effects = self._drop()
-        self.memory.answered = round_
-        self.current = _Training(plan)
-        return [*effects, Remember(self.memory.run, round_), Train(round_)]
+        self.durable.answered = round_
+        self.current, self._clipped = _Training(plan), None
+        return [*effects, Remember(), Train(self.run, round_, self.shared.vector)]
 
     def _step(
         self, message: KeyList | Delivery | Grant | Survivors | UnmaskRequest
@@ -339,7 +363,7 @@ class Session:
                 f"sent {type(message).__name__} while this hospital trains", Reason.UNEXPECTED
             )
         self.current, answer = step(self.protection.steps, state, message)
-        self.clipped = getattr(self.current, "clipped", self.clipped)
+        self._clipped = getattr(self.current, "clipped", self._clipped)
         known = (
             self._differences(message.round, frozenset(message.survivors))
             if isinstance(message, Survivors)
@@ -359,14 +383,14 @@ class Session:
             else None
         )
         signed = getattr(mine, "survivors", None)
-        group = self.standing.serves(round_)
+        group = self._state.serves(round_)
         if group is None:
             raise FaultyCoordinator(
                 "sent an aggregate under a group key that this hospital does not hold",
                 Reason.CONTEXT,
             )
         plan = self._plan(round_)
-        binding = self.protection.bind(self.standing.digest, group)
+        binding = self.protection.bind(self._state.digest, group)
         try:
             total = self.protection.open_aggregate(plan, binding, group, message, signed)
         except FaultyCoordinator as error:
@@ -378,18 +402,18 @@ class Session:
         self.shared.apply(total, plan.coding, self.config, round_)
         counted = mine is not None and self.number in message.survivors
         effects = [] if counted else self._drop()
-        self.current = None
+        clipped, self._clipped, self.current = self._clipped, None, None
         return [
             *effects,
             *self._differences(round_, frozenset(message.survivors)),
-            Applied(round_, counted, total),
+            Adopt(self.shared, counted, clipped),
         ]
 
     def _differences(self, round_: int, survivors: frozenset[int]) -> list[Effect]:
-        """Tell the operator where this sum and an earlier one differ by fewer hospitals than the
-        minimum; once for each set.
+        """Warn if this sum and an earlier one differ by fewer hospitals than the minimum.
 
-        Asked as soon as a set is to be signed: a coordinator may unmask a sum and never send it.
+        Called as soon as a set is to be signed, because a coordinator may unmask a sum and never
+        send it. Warns once for each set.
         """
         pair = (
             None
@@ -399,22 +423,17 @@ class Session:
         self.survivors[round_] = survivors
         if pair is None:
             return []
-        names = ", ".join(self.roster.id_of(who) for who in sorted(pair[1]))
-        text = (
-            f"the survivors of round {round_} and round {pair[0]} differ only by {names}: so do the"
-            " sums, for all who see them"
-        )
-        return [Note(text, error=True)]
+        names = [self.roster.id_of(who) for who in sorted(pair[1])]
+        return [Note(_too_close(pair[0], round_, names), error=True)]
 
     def _give_up_key(self, message: Aggregate, error: FaultyCoordinator) -> list[Effect]:
-        """That a sum with a chosen offset was refused tells a bit about the noise in it. No key
-        pays for two: the next one must be new.
+        """Refuse a sum and the key that it was opened with.
+
+        The refusal of a sum with a chosen offset gives away a bit about the noise in it; no key may
+        give away two.
         """
-        self.standing.give_up_key()
-        return [
-            Remember(self.memory.run, self.memory.answered),
-            *self._refuse(message, error, str(error)),
-        ]
+        self._state.give_up_key()
+        return [Remember(), *self._refuse(message, error, str(error))]
 
     def _abort(self, message: AbortRound) -> list[Effect]:
         if self.current is None or self.current.plan.round != message.round:
@@ -427,9 +446,7 @@ class Session:
     # ---- leaving a round -------------------------------------------------------------
 
     def _drop(self) -> list[Effect]:
-        """Forget the round in progress, with every secret of it; its private-layer changes are
-        discarded.
-        """
+        """Forget the round in progress with all its secrets, and discard its private changes."""
         if self.current is None:
             return []
         round_ = self.current.plan.round
@@ -447,6 +464,19 @@ class Session:
         ]
 
 
+def _too_close(earlier: int, later: int, names: list[str]) -> str:
+    """The warning that two sums differ by the updates of only these hospitals."""
+    if len(names) == 1:
+        whose, gain = names[0], f"{names[0]}'s update"
+    else:
+        whose = f"{', '.join(names[:-1])} and {names[-1]}"
+        gain = f"the sum of the updates of {whose}"
+    return (
+        f"WARNING: rounds {earlier} and {later} had the same participants except {whose}. Anyone"
+        f" with both sums can subtract them and obtain {gain}."
+    )
+
+
 _ADVICE: dict[str, str] = {
     Reason.VERSION: (
         "it speaks another protocol version; install the same release as the coordinator"
@@ -456,7 +486,7 @@ _ADVICE: dict[str, str] = {
         "its roster.toml is another one; copy the coordinator's again and accept its fingerprint"
     ),
     Reason.THRESHOLD: "too few hospitals were left",
-    Reason.CONTEXT: "hospitals stood at different models or group keys",
+    Reason.CONTEXT: "the hospitals held different models or group keys",
     Reason.RANGE: "the sum was outside of what the hospitals could have sent",
     Reason.SHARE: "a hospital dealt wrong shares",
 }

@@ -1,12 +1,11 @@
-"""What one hospital keeps on disk: enough to go on after a SIGKILL, and what a person looks at
-afterwards.
+"""What one hospital keeps on disk, to go on after a SIGKILL and to be looked at afterwards.
 
-    memory.json            the run, runs before it, the last round answered: written before a round is answered
-    shared.safetensors     the shared model, with its round and clips
-    private.safetensors    this hospital's private layers
-    metrics.jsonl          one line a round
-    config.toml, summary.json
-    lock                   held by the process that works here
+memory.json            the run, runs before it, the last round answered: written before a round is answered
+shared.safetensors     the shared model, with its round and clips
+private.safetensors    this hospital's private layers
+metrics.jsonl          one line a round
+config.toml, summary.json
+lock                   held by the process that works here
 """
 
 from __future__ import annotations
@@ -17,6 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
 from federation import config as federation_config
 from federation import model
 from federation.config import FederationConfig
@@ -24,7 +28,7 @@ from federation.errors import ConfigError
 from federation.files import write_whole
 from federation.layout import Layout
 from federation.model import SharedModel
-from hospital_node.standing import Memory
+from hospital_node.durable import Durable
 
 try:
     import fcntl
@@ -33,8 +37,9 @@ except ImportError:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Whether the lock is ours now; the system takes it back when the file is closed, or the
-    process is killed.
+    """Take the lock, and return whether it is ours now.
+
+    The system takes it back when the file is closed, or the process is killed.
     """
     if fcntl is None:  # Windows: nothing watches there
         return True
@@ -46,7 +51,7 @@ def _locked(file: IO[str]) -> bool:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process works in this hospital's folder now. Makes nothing there."""
+    """Return True if a process works in this hospital's folder now. Changes nothing there."""
     if not (folder / "lock").exists():
         return False
     with (folder / "lock").open() as file:
@@ -68,25 +73,37 @@ class Storage:
     def shared(self) -> Path:
         return self.folder / "shared.safetensors"
 
+    @property
+    def error_log(self) -> Path:
+        return self.folder / "error.log"
+
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """While this lasts no other process works in this folder. Raises ConfigError where one
-        does.
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of this folder for as long as the context lasts.
+
+        Raises:
+            ConfigError: If another process works here.
         """
         with (self.folder / "lock").open("a") as file:
             if not _locked(file):
                 raise ConfigError(f"{self.folder}: another `flop node` works here; stop it first")
             yield
 
-    def read_memory(self) -> Memory:
-        """What is remembered, or nothing. Raises ConfigError where it cannot be read."""
+    # ---- what outlives the process ---------------------------------------------------
+
+    def read_durable(self) -> Durable:
+        """Return what an earlier process wrote; a new record if there was none.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
         path = self.folder / "memory.json"
         if not path.exists():
-            return Memory()
+            return Durable()
         try:
             found = json.loads(path.read_text())
             past = [bytes.fromhex(run) for run in found["past_runs"]]
-            return Memory(
+            return Durable(
                 bytes.fromhex(found["run"]), past, int(found["answered"]), int(found["least_epoch"])
             )
         except (ValueError, KeyError, TypeError):
@@ -95,17 +112,22 @@ class Storage:
                 f" {self.folder} away"
             ) from None
 
-    def write_memory(self, memory: Memory) -> None:
-        """On the disk when this returns."""
+    def write_durable(self, durable: Durable) -> None:
+        """Write memory.json; it is on the disk when this returns."""
         content = {
-            "run": memory.run.hex(),
-            "past_runs": [run.hex() for run in memory.past_runs],
-            "answered": memory.answered,
-            "least_epoch": memory.least_epoch,
+            "run": durable.run.hex(),
+            "past_runs": [run.hex() for run in durable.past_runs],
+            "answered": durable.answered,
+            "least_epoch": durable.least_epoch,
         }
         write_whole(self.folder / "memory.json", json.dumps(content), durable=True)
 
     def read_shared(self, layout: Layout) -> SharedModel | None:
+        """Return the shared model as it was last written; None if there is none.
+
+        Raises:
+            ConfigError: If the file is damaged, or belongs to a model of another layout.
+        """
         if not self.shared.exists():
             return None
         found = model.read(self.shared)
@@ -115,8 +137,33 @@ class Storage:
             )
         return found
 
-    def begin_run(self, memory: Memory, config: FederationConfig) -> None:
-        """Put an earlier run's results aside and begin afresh."""
+    def write_shared(self, shared: SharedModel) -> None:
+        """Write shared.safetensors; it is on the disk when this returns."""
+        shared.save(self.shared)
+
+    def read_private(self) -> dict[str, NDArray[np.float32]] | None:
+        """Return this hospital's private layers by name; None if there are none.
+
+        Raises:
+            ConfigError: If the file is damaged.
+        """
+        if not self.private.exists():
+            return None
+        try:
+            return load(self.private.read_bytes())
+        except (OSError, SafetensorError) as error:
+            raise ConfigError(
+                f"{self.private}: cannot be read ({error}); move it away to start afresh"
+            ) from None
+
+    def write_private(self, tensors: dict[str, NDArray[np.float32]]) -> None:
+        """Write private.safetensors; it is on the disk when this returns."""
+        write_whole(self.private, save(tensors), durable=True)
+
+    # ---- a run's results -------------------------------------------------------------
+
+    def begin_run(self, durable: Durable, config: FederationConfig) -> None:
+        """Put an earlier run's results aside, in `earlier/`, and write this run's config.toml."""
         earlier = [
             self.folder / name
             for name in (
@@ -126,30 +173,37 @@ class Storage:
                 "private.safetensors",
             )
         ]
-        if memory.past_runs and any(path.exists() for path in earlier):
-            aside = self.folder / "earlier" / memory.past_runs[-1].hex()[:12]
+        if durable.past_runs and any(path.exists() for path in earlier):
+            aside = self.folder / "earlier" / durable.past_runs[-1].hex()[:12]
             aside.mkdir(parents=True, exist_ok=True)
             for path in earlier:
                 if path.exists():
                     path.replace(aside / path.name)
         (self.folder / "config.toml").write_text(federation_config.to_toml(config))
-        self.write_memory(memory)
+        self.write_durable(durable)
 
     def add_metrics(self, line: dict[str, Any]) -> None:
+        """Append a round's line to metrics.jsonl."""
         with (self.folder / "metrics.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
+        """Return the lines of metrics.jsonl."""
         path = self.folder / "metrics.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def finished(self, run: bytes) -> bool:
-        """Whether this run's summary says that it is over."""
-        try:
-            summary = json.loads((self.folder / "summary.json").read_text())
-        except (OSError, ValueError):
-            return False
+        """Return True if the summary in this folder says that `run` is over."""
+        summary = self.read_summary()
         return bool(run) and summary.get("run") == run.hex() and summary.get("finished") is True
 
+    def read_summary(self) -> dict[str, Any]:
+        """Return summary.json; empty if there is none, or if it is damaged."""
+        try:
+            return dict(json.loads((self.folder / "summary.json").read_text()))
+        except (OSError, ValueError):
+            return {}
+
     def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json; it is on the disk when this returns."""
         write_whole(self.folder / "summary.json", json.dumps(summary, indent=1), durable=True)

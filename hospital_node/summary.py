@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 
 from federation.config import FederationConfig
-from hospital_node.learner import Learner
-from hospital_node.session import Session
-from hospital_node.storage import Storage
+from federation.model import SharedModel
+from hospital_node.work import Confusion, LearnerFacts
 from learning.evaluation import metrics
 
 
-def figures(confusion: np.ndarray | list[list[int]]) -> dict[str, Any]:
-    """Accuracy with its 95 % interval, balanced accuracy, sensitivities and the counts themselves."""
+def figures(confusion: Confusion | list[list[int]]) -> dict[str, Any]:
+    """Return what follows from a confusion matrix.
+
+    That is accuracy with its 95 % interval, balanced accuracy, sensitivities, and the counts
+    themselves.
+    """
     counts = np.asarray(confusion, np.int64)
     found = metrics(counts)
     return {
@@ -27,33 +30,40 @@ def figures(confusion: np.ndarray | list[list[int]]) -> dict[str, Any]:
     }
 
 
-def about(
+def summarise(
     identifier: str,
+    run: bytes,
     config: FederationConfig,
-    session: Session,
-    learner: Learner,
-    storage: Storage,
-    confusion: np.ndarray,
+    shared: SharedModel,
+    learner: LearnerFacts,
+    lines: list[dict[str, Any]],
+    confusion: Confusion,
 ) -> dict[str, Any]:
-    """Everything but the baselines and whether the run was finished."""
-    train, test = learner.data.class_counts(learner.classes)
-    lines = storage.metrics()
+    """Return the summary of a run, without its baselines and whether it was finished.
+
+    Args:
+        identifier: The hospital's.
+        run: The run's id.
+        shared: The shared model as it is now.
+        lines: The hospital's metrics.jsonl.
+        confusion: Of the last local test.
+    """
     return {
         "id": identifier,
-        "run": session.memory.run.hex(),
+        "run": run.hex(),
         "algorithm": config.federation.algorithm,
         "protection": config.protection.kind,
         "model": config.model.name,
         "classes": list(config.model.classes),
-        "round": session.shared.round,
-        "train_examples": train,
-        "test_examples": test,
-        "shared_parameters": session.shared.layout.size,
-        "private_parameters": int(sum(tensor.size for tensor in learner.private.values())),
+        "round": shared.round,
+        "train_examples": learner.train_examples,
+        "test_examples": learner.test_examples,
+        "shared_parameters": shared.layout.size,
+        "private_parameters": learner.private_parameters,
         "local_test": figures(confusion),
-        "skipped_images": list(learner.data.skipped),
-        "partition_notes": list(learner.data.notes),
+        "skipped_images": list(learner.skipped),
+        "partition_notes": list(learner.notes),
         "train_seconds": sum(line.get("train_seconds", 0.0) for line in lines),
         "protect_seconds": sum(line.get("protect_seconds", 0.0) for line in lines),
-        "device": str(learner.device),
+        "device": learner.device,
     }

@@ -16,7 +16,7 @@ from crypto import signing
 from crypto.kdf import derive
 from federation import protections
 from federation.coding import Coding, Contribution
-from federation.effects import Applied, Discard, Effect, Note, Send, Train
+from federation.effects import Adopt, Discard, Effect, Note, Send, Train
 from federation.messages import (
     Grant,
     Message,
@@ -28,9 +28,10 @@ from federation.messages import (
     Update,
     Welcome,
 )
+from federation.model import SharedModel
 from federation.plan import Plan
 from federation.protections.checks import survivors_parts
-from tests.rig import RUN, Rig, config, default_update, start_model
+from tests.rig import RUN, Rig, config, counts_of, default_update, start_model
 
 Change = Callable[[Any], Any]
 
@@ -80,7 +81,8 @@ def put(**fields: Any) -> Change:
 def contribution(rig: Rig, who: int, round_: int, clips: np.ndarray) -> Contribution:
     """What this hospital's stand-in contributes, as only itself and this test can know it."""
     key = derive(rig.secrets[who].own_secret, "rounding", RUN, round_)
-    return Contribution(default_update(who, round_), 10 + who, 2, (1, 0, 0, who), clips, key)
+    counts = tuple(int(n) for n in counts_of(who).flat)
+    return Contribution(default_update(who, round_), 10 + who, 2, counts, clips, key)
 
 
 def integers(rig: Rig, who: int, round_: int, clips: np.ndarray) -> np.ndarray:
@@ -129,13 +131,12 @@ class LyingCoordinator:
                 case Note(text=text):
                     self.notes[who].append(text)
                 case Train(round=round_):
-                    stand = self.rig.stands[who]
-                    counts = (stand.examples, 2, (1, 0, 0, who))
+                    done = self.rig.stands[who].done(round_)
                     answers += self._heard(
-                        who, self.sessions[who].trained(round_, stand.update(who, round_), *counts)
+                        who, self.sessions[who].trained(round_, done, counts_of(who))
                     )
-                case Applied():
-                    answers += self._heard(who, self.sessions[who].report(0.5, True))
+                case Adopt(shared=shared):
+                    answers += self._heard(who, self.sessions[who].report(shared.round, 0.5))
         return answers
 
     def tell(self, messages: Mapping[int, Message]) -> dict[int, Any]:
@@ -146,7 +147,7 @@ class LyingCoordinator:
     def restart(self, who: int) -> None:
         """This hospital's process is another one, with what its disk remembers."""
         old = self.sessions[who]
-        self.sessions[who] = self.rig.session(who, old.memory, old.shared)
+        self.sessions[who] = self.rig.session(who, old.durable, old.shared)
 
     # ---- an honest coordinator's steps -----------------------------------------------
 
@@ -246,16 +247,18 @@ class LyingCoordinator:
         """An honest round with the honest parties gives exactly their sum. The hospitals in
         `without` do not take part.
         """
-        clips = self.sessions[min(set(self.sessions) - set(without))].shared.clips
+        before = self.sessions[min(set(self.sessions) - set(without))].shared
+        model = SharedModel(before.layout, before.vector.copy(), before.clips.copy(), before.round)
         messages = self.up_to("aggregate", round_, dead={"advertise_keys": without})
         alive = [who for who in self.sessions if who not in set(without)]
         self.tell({who: messages[who] for who in alive})
         rounds = {who: self.sessions[who].shared.round for who in alive}
         assert rounds == dict.fromkeys(alive, round_), (rounds, self.notes)
-        expected = sum(integers(self.rig, who, round_, clips) for who in alive)
+        expected = np.sum([integers(self.rig, who, round_, model.clips) for who in alive], axis=0)
         coding = Coding.of(self.rig.config, self.rig.layout)
-        applied = [effect for effect in self.effects[alive[0]] if isinstance(effect, Applied)][-1]
-        assert np.array_equal(applied.total.values, expected[: coding.values])  # type: ignore[union-attr, index]
+        model.apply(coding.decode(expected, len(alive)), coding, self.rig.config, round_)
+        for who in alive:
+            assert np.array_equal(self.sessions[who].shared.vector, model.vector)
 
     def discarded(self, who: int, round_: int) -> bool:
         return Discard(round_) in self.effects[who]

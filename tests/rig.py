@@ -15,7 +15,6 @@ from coordinator.run import Run
 from coordinator.store import Store
 from federation import model
 from federation.config import FederationConfig, Model, Protection, Rounds, validate
-from federation.effects import Applied, Effect
 from federation.keys import generate
 from federation.messages import Aggregate, Message
 from federation.model import SharedModel
@@ -24,10 +23,13 @@ from federation.records.events import Logged
 from federation.records.state import RunProgress
 from federation.roster import Roster
 from federation.types import RunId
+from hospital_node.durable import Durable
+from hospital_node.keeper import Keeper as HospitalKeeper
 from hospital_node.session import Session
-from hospital_node.standing import Memory
+from hospital_node.work import BaselinesDone, Job, LearnerFacts, Tested, Trained, TrainingDone
 from simulation.run.memory import Fault, MemoryFederation, honest
 from simulation.run.seeds import hospital_ids, own_secret
+from simulation.run.storages import Unwritten
 
 E = TypeVar("E", bound=Logged)
 RUN = RunId(bytes(range(16)))
@@ -62,12 +64,16 @@ def config(
     )
 
 
-class Stand:
-    """Stands in for a learner: its update is a function of hospital and round; remembers what the
-    session applied.
+def counts_of(number: int) -> np.ndarray:
+    """The confusion counts of this hospital's local tests."""
+    return np.array([[1, 0], [0, number]], np.int64)
 
-    Its private layers are the list of rounds whose training is in them (`private`), and perhaps one
-    whose is not yet (`pending`).
+
+class StandIn:
+    """`Work` without a learner: its update is a function of hospital and round.
+
+    It remembers what it was asked to do. Its private layers are the list of rounds whose training
+    is in them (`private`), and perhaps one whose is not yet (`pending`).
     """
 
     def __init__(self, number: int, update: Callable[[int, int], np.ndarray] | None = None) -> None:
@@ -80,28 +86,48 @@ class Stand:
         self.discarded = 0
         self.private: list[int] = []
         self.pending: int | None = None
+        self.jobs: list[tuple[float, Job]] = []
+        self.training_s = self.test_s = 0.0
+        """How long they take."""
 
-    def reset(self, session: Session) -> None:
+    def done(self, round_: int) -> Trained:
+        """What its training of a round gives."""
+        return Trained(self.update(self.number, round_), None, self.examples, steps=2)
+
+    def reset(self, run: bytes) -> None:
         self.private, self.pending = [], None
 
-    def train(self, session: Session, round_: int) -> list[Effect]:
+    def train(self, shared: np.ndarray, run: bytes, round_: int) -> None:
         self.trained.append(round_)
         self.pending = round_
-        return session.trained(
-            round_, self.update(self.number, round_), self.examples, 2, (1, 0, 0, self.number)
-        )
+        self.jobs.append((self.training_s, lambda: TrainingDone(round_, self.done(round_))))
 
-    def discard(self) -> None:
+    def discard(self, round_: int) -> None:
         self.discarded += 1
         self.pending = None
 
-    def applied(self, session: Session, effect: Applied) -> list[Effect]:
-        self.applied_rounds.append(effect.round)
-        self.counted.append(effect.counted)
-        if effect.counted and self.pending is not None:
+    def adopt(self, shared: np.ndarray, counted: bool, round_: int) -> None:
+        self.applied_rounds.append(round_)
+        self.counted.append(counted)
+        if counted and self.pending is not None:
             self.private.append(self.pending)
         self.pending = None
-        return session.report(0.5, share=True)
+        self.jobs.append((self.test_s, lambda: Tested(round_, 0.7, counts_of(self.number))))
+
+    def baselines(self, start: np.ndarray, run: bytes, rounds: int) -> None:
+        found = {"majority": counts_of(self.number).tolist()}
+        self.jobs.append((0.0, lambda: BaselinesDone(found)))
+
+    def facts(self) -> LearnerFacts:
+        return LearnerFacts([self.examples, 0], [1, 1], 0)
+
+    def due(self) -> list[tuple[float, Job]]:
+        due, self.jobs = self.jobs, []
+        return due
+
+    def restart(self) -> None:
+        """Its process is another one: what it was to do is forgotten."""
+        self.pending, self.jobs = None, []
 
 
 class Deaths:
@@ -154,7 +180,7 @@ def default_update(number: int, round_: int) -> np.ndarray:
 
 
 class Rig:
-    """`play` runs it; `sessions`, `stands`, `federation` are there to be looked at."""
+    """`play` runs it; `sessions`, `keepers`, `stands`, `federation` are there to be looked at."""
 
     def __init__(
         self,
@@ -181,7 +207,8 @@ class Rig:
         start = start_model(config.protection.clip)
         self.layout = start.layout
         self.sessions = {number: self.session(number) for number in range(count)}
-        self.stands = {number: Stand(number, update) for number in range(count)}
+        self.stands = {number: StandIn(number, update) for number in range(count)}
+        self.keepers = {number: self.hospital_keeper(number) for number in range(count)}
         self.keeper: Keeper | None = None
         if folder is None:
             self.run = Run(config, self.roster, start.layout, RunProgress.of(RUN, config.digest))
@@ -193,7 +220,7 @@ class Rig:
             config,
             start.layout,
             self.run,
-            {n: (self.sessions[n], self.stands[n]) for n in self.sessions},
+            dict(self.keepers),
             fault,
             watch,
             tap,
@@ -201,7 +228,7 @@ class Rig:
         )
 
     def session(
-        self, number: int, memory: Memory | None = None, shared: SharedModel | None = None
+        self, number: int, durable: Durable | None = None, shared: SharedModel | None = None
     ) -> Session:
         """A fresh process of this hospital, with what its disk remembers."""
         start = start_model(self.config.protection.clip)
@@ -211,9 +238,24 @@ class Rig:
             self.roster,
             start,
             shared or start_model(self.config.protection.clip),
-            memory or Memory(),
+            durable or Durable(),
             self.config.federation.min_cohort,
         )
+
+    def hospital_keeper(self, number: int) -> HospitalKeeper[StandIn]:
+        """Keeps the hospital's session; what it notes is in the federation's `notes`.
+
+        It has tested before, so that every round has counts.
+        """
+        keeper = HospitalKeeper(
+            self.sessions[number],
+            self.stands[number],
+            Unwritten(),
+            share_metrics=True,
+            note=lambda note: self.federation.notes.append((number, note)),
+        )
+        keeper.journal.confusion = counts_of(number)
+        return keeper
 
     def plan(self, round_: int = 1) -> Plan:
         """What every party knows of this round."""
@@ -224,9 +266,10 @@ class Rig:
     def restart(self, number: int) -> None:
         """Kill the hospital's process and start it again."""
         old = self.sessions[number]
-        self.sessions[number] = self.session(number, old.memory, old.shared)
-        self.federation.hospitals[number] = (self.sessions[number], self.stands[number])
-        self.stands[number].pending = None
+        self.sessions[number] = self.session(number, old.durable, old.shared)
+        self.stands[number].restart()
+        self.keepers[number] = self.hospital_keeper(number)
+        self.federation.hospitals[number] = self.keepers[number]
         self.federation.dead.discard(number)
         self.federation.connect(number)
 

@@ -27,6 +27,7 @@ FILES = (
     "inverting_gradients_multistep",
     "gradinversion",
     "closed_form",
+    "disaggregation",
     "flop_naive",
     "flop_joint",
     "varpro",

@@ -7,6 +7,7 @@ update ready. Times are CPU time.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from coordinator.round import UPLOADS_AT_ONCE
 from coordinator.run import Run
 from federation import model as shared_model
 from federation.config import FederationConfig, Model, Protection, Rounds, validate
-from federation.effects import Applied, Effect
+from federation.effects import Applied
 from federation.errors import ConfigError
 from federation.keys import generate
 from federation.layout import Vector
@@ -29,11 +30,14 @@ from federation.model import SharedModel
 from federation.records.events import Logged, RoundBegun, RoundReported
 from federation.records.state import RunProgress
 from federation.roster import Roster
+from hospital_node.durable import Durable
+from hospital_node.keeper import Keeper
 from hospital_node.session import Session
-from hospital_node.standing import Memory
+from hospital_node.work import Job, LearnerFacts, Tested, Trained, TrainingDone
 from simulation.run.memory import MemoryFederation
 from simulation.run.options import DEFAULT_BITS
 from simulation.run.seeds import hospital_ids, own_secret
+from simulation.run.storages import Unwritten
 
 ROUNDS = 3
 CLIP = 0.25
@@ -123,23 +127,35 @@ class Metered:
         return lambda *given, **named: self._party.call(lambda: found(*given, **named))
 
 
-class Trained:
-    """Stands in for a learner that has already trained."""
+class Ready:
+    """Work whose training is done before it begins, and whose tests find nothing."""
 
     def __init__(self, update: Vector) -> None:
         self.update = update
+        self._jobs: list[tuple[float, Job]] = []
 
-    def reset(self, session: Session) -> None:
-        pass
+    def reset(self, run: bytes) -> None:
+        """There are no private layers."""
 
-    def train(self, session: Session, round_: int) -> list[Effect]:
-        return session.trained(round_, self.update, 100, 10, (1, 0, 0, 1))
+    def train(self, shared: Vector, run: bytes, round_: int) -> None:
+        trained = Trained(self.update, None, examples=100, steps=10)
+        self._jobs.append((0.0, lambda: TrainingDone(round_, trained)))
 
-    def discard(self) -> None:
-        pass
+    def discard(self, round_: int) -> None:
+        """There are no private layers."""
 
-    def applied(self, session: Session, effect: Applied) -> list[Effect]:
-        return session.report(0.5, share=False)
+    def adopt(self, shared: Vector, counted: bool, round_: int) -> None:
+        self._jobs.append((0.0, lambda: Tested(round_, math.nan, np.zeros((2, 2), np.int64))))
+
+    def baselines(self, start: Vector, run: bytes, rounds: int) -> None:
+        """None are asked for."""
+
+    def facts(self) -> LearnerFacts:
+        return LearnerFacts([100, 0], [0, 0], 0)
+
+    def due(self) -> list[tuple[float, Job]]:
+        due, self._jobs = self._jobs, []
+        return due
 
 
 @dataclass
@@ -186,7 +202,7 @@ def _measure(config: FederationConfig, start: SharedModel, update: Vector) -> Me
     parties = [Party() for _ in range(count)]
     sessions = [
         Session(
-            one, config, roster, start, SharedModel(layout, start.vector, start.clips), Memory(), 1
+            one, config, roster, start, SharedModel(layout, start.vector, start.clips), Durable(), 1
         )
         for one in secrets
     ]
@@ -206,7 +222,11 @@ def _measure(config: FederationConfig, start: SharedModel, update: Vector) -> Me
         ("receive", "tick"),
     )
     hospitals = {
-        number: (Metered(session, party, ("receive", "trained", "report")), Trained(update))
+        number: Keeper(
+            Metered(session, party, ("receive", "trained", "report")),  # type: ignore[arg-type]
+            Ready(update),
+            Unwritten(),
+        )
         for number, (session, party) in enumerate(zip(sessions, parties, strict=True))
     }
     MemoryFederation(config, layout, coordinator, hospitals, watch=watch).play()  # type: ignore[arg-type]

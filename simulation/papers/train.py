@@ -22,7 +22,7 @@ from learning.gradcam import grad_cam_plus_plus
 from learning.models.classifier import Classifier
 from learning.training import to_input
 from simulation.papers.studies import Run
-from simulation.run.alone import Alone
+from simulation.run.alone import Unfederated
 from simulation.run.federate import Federation
 from simulation.run.prepare import Prepared, prepare
 from simulation.run.summary import round_metrics
@@ -119,12 +119,12 @@ def _federated(
 ) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
     federation = Federation(prepared)
     federation.play()
-    shared = federation.sessions[0].shared
+    shared = federation.hospitals[0].session.shared
     scores = []
-    for body in federation.bodies.values():
-        body.learner.adopt(shared.vector, counted=False)
-        scores.append(body.learner.test())
-    learners = [body.learner for body in federation.bodies.values()]
+    learners = federation.learners
+    for learner in learners:
+        learner.adopt(shared.vector, counted=False)
+        scores.append(learner.test())
     facts = _local(prepared, [learner.data for learner in learners], scores)
     facts["rounds_completed"] = federation.run.completed
     facts["shared_parameters"] = shared.layout.size
@@ -141,7 +141,7 @@ def _federated(
 def _central(
     prepared: Prepared, run: Run
 ) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
-    alone = Alone(prepared, lambda: False, None)
+    alone = Unfederated(prepared, lambda: False, None)
     alone.play()
     learner, locals_ = alone.learners[0], alone.divided.locals
     scores = [

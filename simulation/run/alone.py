@@ -15,22 +15,29 @@ import numpy as np
 import torch
 
 from federation import model
+from federation.layout import Layout, Vector
+from federation.model import SharedModel
 from federation.records.state import HospitalStatus, Status
-from hospital_node.learner import Learner, accuracy
-from hospital_node.storage import Storage
-from hospital_node.summary import figures
+from hospital_node.journal import Journal
+from hospital_node.learner import Learner
+from hospital_node.work import LearnerFacts, Tested
 from learning import device
 from learning.data import LocalData
 from learning.evaluation import evaluate, metrics
 from simulation.run.federate import Stop, Stopped, load_divided
 from simulation.run.prepare import Prepared
 from simulation.run.seeds import own_secret, run_id
+from simulation.run.storages import Deferred
 
 Watch = Callable[[Status], None]
 
 
-class Alone:
-    """`play` trains round by round; a round is the federation's number of local epochs."""
+class Unfederated:
+    """Trains without a federation; every hospital writes a journal as in a federation.
+
+    Attributes:
+        learners: One for each hospital, or a single one if the algorithm is `central`.
+    """
 
     def __init__(self, prepared: Prepared, stop: Stop, watch: Watch | None) -> None:
         options, config = prepared.options, prepared.config
@@ -38,87 +45,79 @@ class Alone:
         device.prepare(None)
         self.where = device.choose(options.device)
         self.start = model.read_start(prepared.folder / config.model.start, config)
+        self.run = run_id(options.seed)
         self.divided = load_divided(options, prepared.dataset, self.where)
-        self.storages = [
-            Storage(options.out / "hospitals" / identifier) for identifier in prepared.ids
+        self.journals = [
+            Journal(identifier, config, Deferred(options.out / "hospitals" / identifier))
+            for identifier in prepared.ids
         ]
-        for storage in self.storages:
-            (storage.folder / "metrics.jsonl").unlink(missing_ok=True)
         locals_ = self.divided.locals
         if options.algorithm == "central":
             everything = torch.cat([one.train for one in locals_])
-            self.learners = [
-                self._learner(
-                    LocalData(locals_[0].images, locals_[0].labels, everything, locals_[0].test),
-                    "central",
-                )
-            ]
+            data = LocalData(locals_[0].images, locals_[0].labels, everything, locals_[0].test)
+            self.learners = [self._learner(data, "central")]
         else:
             self.learners = [
                 self._learner(one, identifier)
                 for one, identifier in zip(locals_, prepared.ids, strict=True)
             ]
         self.began = time.monotonic()
-        self.confusions = [np.zeros((len(config.model.classes),) * 2, np.int64) for _ in locals_]
+        self.round = 0
 
     def _learner(self, data: LocalData, name: str) -> Learner:
-        learner = Learner(
-            self.prepared.config,
-            self.start.layout,
-            own_secret(self.prepared.options.seed, name),
-            data,
-            self.where,
-        )
-        learner.reset(run_id(self.prepared.options.seed))
+        secret = own_secret(self.prepared.options.seed, name)
+        learner = Learner(self.prepared.config, self.start.layout, secret, data, self.where)
+        learner.reset(self.run)
         return learner
 
     def play(self) -> None:
-        """Raises Stopped."""
+        """Train round by round; a round is the federation's number of local epochs.
+
+        Raises:
+            Stopped: If `stop` said so.
+        """
         vectors = [self.start.vector.copy() for _ in self.learners]
-        run = run_id(self.prepared.options.seed)
         for round_ in range(1, self.prepared.options.rounds + 1):
-            losses = []
+            self.round = round_
             for at, learner in enumerate(self.learners):
-                done = learner.train(vectors[at], run, round_, stop=self.stop)
-                if done.stats.stopped:
-                    raise Stopped
-                vectors[at] = vectors[at] + done.update
-                learner.adopt(vectors[at], counted=True)
-                losses.append(done.stats.loss)
-            self._test(round_, losses)
+                vectors[at] = self._train(learner, vectors[at])
+            self._test()
         self.vector = vectors[0]
 
-    def _test(self, round_: int, losses: list[float]) -> None:
-        classes = len(self.prepared.config.model.classes)
-        for number, data in enumerate(self.divided.locals):
-            learner = self.learners[number if len(self.learners) > 1 else 0]
-            scores = evaluate(
-                learner.model, data.images, data.labels, classes, self.where, rows=data.test
-            )
-            self.confusions[number] = scores.confusion
-            found = metrics(scores.confusion)
-            line = {
-                "round": round_,
-                "accuracy": found.accuracy,
-                "balanced_accuracy": found.balanced_accuracy,
-            }
-            line["train_loss"] = losses[number if len(losses) > 1 else 0]
-            self.storages[number].add_metrics(
-                {**line, "test_loss": None if np.isnan(scores.loss) else scores.loss}
-            )
-        if self.watch is not None:
-            self.watch(self._shot(round_))
+    def _train(self, learner: Learner, vector: Vector) -> Vector:
+        done = learner.train(vector, self.run, self.round, stop=self.stop)
+        if done is None:
+            raise Stopped
+        vector = vector + done.update
+        learner.adopt(vector, counted=True)
+        for number, journal in enumerate(self.journals):
+            if self._learner_of(number) is learner:
+                journal.trained(self.round, done)
+        return vector
 
-    def _shot(self, round_: int) -> Status:
+    def _learner_of(self, number: int) -> Learner:
+        return self.learners[number if len(self.learners) > 1 else 0]
+
+    def _test(self) -> None:
+        for number, data in enumerate(self.divided.locals):
+            learner = self._learner_of(number)
+            scores = evaluate(
+                learner.model, data.images, data.labels, learner.classes, self.where, rows=data.test
+            )
+            self.journals[number].tested(Tested(self.round, scores.loss, scores.confusion))
+        if self.watch is not None:
+            self.watch(self._shot())
+
+    def _shot(self) -> Status:
         options, seconds = self.prepared.options, time.monotonic() - self.began
-        scores = [accuracy(matrix) for matrix in self.confusions]
-        tested = [score for score in scores if score >= 0]
+        scores = [metrics(journal.confusion).accuracy for journal in self.journals]
+        tested = [score for score in scores if score is not None]
         return Status(
             run="",
             phase=options.algorithm,
-            round=round_,
+            round=self.round,
             rounds=options.rounds,
-            completed=round_,
+            completed=self.round,
             protection="none needed",
             hospitals=[
                 HospitalStatus(
@@ -128,33 +127,34 @@ class Alone:
             ],
             accuracy=sum(tested) / len(tested) if tested else None,
             seconds=seconds,
-            seconds_left=seconds / round_ * (options.rounds - round_),
+            seconds_left=seconds / self.round * (options.rounds - self.round),
         )
 
     def summaries(self, baselines: bool) -> list[dict[str, Any]]:
-        """A summary for each hospital."""
+        """Write and return a summary for each hospital."""
         made = []
-        run = run_id(self.prepared.options.seed)
+        nothing = np.zeros(0, np.float32)
+        shared = SharedModel(Layout((), ()), nothing, nothing, self.round)
         for number, data in enumerate(self.divided.locals):
-            train, test = data.class_counts(len(self.prepared.config.model.classes))
-            summary = {
-                "id": self.prepared.ids[number],
-                "train_examples": train,
-                "test_examples": test,
-                "local_test": figures(self.confusions[number]),
-                "skipped_images": list(data.skipped),
-                "partition_notes": list(data.notes),
-                "baselines": {},
-                "finished": True,
-                "device": str(self.where),
-            }
-            if baselines:
-                learner = self._learner(data, self.prepared.ids[number])
-                rounds = 0 if len(self.learners) > 1 else self.prepared.options.rounds
-                found = learner.baselines(self.start.vector, run, rounds, self.stop)
-                if not rounds:
-                    found["local"] = self.confusions[number].tolist()
-                summary["baselines"] = {name: figures(matrix) for name, matrix in found.items()}
-            self.storages[number].write_summary(summary)
-            made.append(summary)
+            journal = self.journals[number]
+            found = self._baselines(number) if baselines else {}
+            journal.summarise(self.run, shared, self._facts(number, data), found, finished=True)
+            made.append(journal.storage.read_summary())
         return made
+
+    def _facts(self, number: int, data: LocalData) -> LearnerFacts:
+        """A central model is trained on everybody's images, but each hospital has only its own."""
+        learner = self._learner_of(number)
+        train, test = data.class_counts(learner.classes)
+        private = sum(value.numel() for value in learner.model.parameters())
+        return LearnerFacts(train, test, private, data.skipped, data.notes, str(self.where))
+
+    def _baselines(self, number: int) -> dict[str, list[list[int]]]:
+        """Training alone is a baseline of `central`; `local` is that baseline itself."""
+        options, journal = self.prepared.options, self.journals[number]
+        rounds = options.rounds if options.algorithm == "central" else 0
+        learner = self._learner(self.divided.locals[number], journal.id)
+        found = learner.baselines(self.start.vector, self.run, rounds, self.stop)
+        if not rounds:
+            found["local"] = journal.confusion.tolist()
+        return found

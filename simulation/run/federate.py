@@ -11,30 +11,32 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 import torch
 
 from coordinator.keeper import Keeper
 from coordinator.run import Run
 from coordinator.store import Store
 from federation import model
-from federation.effects import Applied, Effect
+from federation.effects import Applied
 from federation.errors import ConfigError
+from federation.keys import Secrets
 from federation.records.events import Logged
 from federation.records.state import RunProgress, Status
-from hospital_node.learner import Learner, accuracy
+from hospital_node.durable import Durable
+from hospital_node.jobs import Jobs
+from hospital_node.keeper import Keeper as HospitalKeeper
+from hospital_node.learner import Learner
 from hospital_node.local_data import divide
 from hospital_node.session import Session
-from hospital_node.standing import Memory
 from hospital_node.storage import Storage
-from hospital_node.summary import about, figures
+from hospital_node.work import Job, Result
 from learning import device
 from learning.data import Dataset, LocalData, load_parts
-from learning.evaluation import metrics
 from simulation.run.memory import MemoryFederation
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, admit
 from simulation.run.seeds import hospital_ids, own_secret, run_id
+from simulation.run.storages import Deferred
 
 Watch = Callable[[Status], None]
 Stop = Callable[[], bool]
@@ -72,54 +74,32 @@ def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Div
     return Divided(found, tuple(parts.notes))
 
 
-class LearnerBody:
-    """A real learner behind a session of the bus; writes what a hospital's own process would."""
+class Queued(Jobs):
+    """A learner's work, done when the bus comes to it; `Stopped` is raised if `stop` says so."""
 
     def __init__(self, learner: Learner, storage: Storage, stop: Stop) -> None:
-        self.learner, self.storage, self.stop = learner, storage, stop
-        self.confusion = np.zeros((learner.classes, learner.classes), np.int64)
-        self.line: dict[str, Any] = {}
+        super().__init__(learner, storage)
+        self._stop = stop
+        self._jobs: list[Job] = []
 
-    def reset(self, session: Session) -> None:
-        self.learner.reset(session.memory.run)
+    def put(self, job: Job, round_: int) -> None:
+        def unless_stopped() -> Result | None:
+            if self._stop():
+                raise Stopped
+            result = job()
+            if result is None and self._stop():
+                raise Stopped
+            return result
 
-    def train(self, session: Session, round_: int) -> list[Effect]:
-        done = self.learner.train(session.shared.vector, session.memory.run, round_, stop=self.stop)
-        if done.stats.stopped:
-            raise Stopped
-        self.line = {
-            "round": round_,
-            "train_loss": done.stats.loss,
-            "train_seconds": done.stats.seconds,
-            "steps": done.stats.steps,
-        }
-        counts = tuple(int(n) for n in self.confusion.reshape(-1))
-        return session.trained(
-            round_, done.update, done.stats.examples, done.stats.steps, counts, done.memory
-        )
+        self._jobs.append(unless_stopped)
 
-    def discard(self) -> None:
-        self.learner.discard()
+    def stopped(self, round_: int | None) -> bool:
+        return self._stop()
 
-    def applied(self, session: Session, effect: Applied) -> list[Effect]:
-        if self.stop():
-            raise Stopped
-        self.learner.adopt(session.shared.vector, effect.counted)
-        scores = self.learner.test()
-        self.confusion = scores.confusion
-        found = metrics(scores.confusion)
-        line = self.line if self.line.get("round") == effect.round else {"round": effect.round}
-        line |= {
-            "counted": effect.counted,
-            "accuracy": found.accuracy,
-            "balanced_accuracy": found.balanced_accuracy,
-        }
-        line["protect_seconds"] = session.protecting.lap()
-        line["test_loss"] = None if np.isnan(scores.loss) else scores.loss
-        if session.clipped >= 0:
-            line["clipped"] = session.clipped
-        self.storage.add_metrics(line)
-        return session.report(accuracy(scores.confusion), share=True)
+    def due(self) -> list[tuple[float, Job]]:
+        """Return what was asked for since the last call; it takes no virtual time."""
+        due, self._jobs = self._jobs, []
+        return [(0.0, job) for job in due]
 
 
 class Federation:
@@ -139,35 +119,13 @@ class Federation:
         self.divided = load_divided(options, prepared.dataset, self.where)
         for name in ("events.jsonl", "metrics.jsonl"):
             (options.out / name).unlink(missing_ok=True)
-        self.bodies: dict[int, LearnerBody] = {}
-        hospitals = {}
-        network = None
+        self.learners: list[Learner] = []
+        self.storages: list[Deferred] = []
+        self.hospitals: dict[int, HospitalKeeper[Queued]] = {}
         for number, identifier in enumerate(prepared.ids):
-            storage = Storage(options.out / "hospitals" / identifier)
-            (storage.folder / "metrics.jsonl").unlink(missing_ok=True)
-            learner = Learner(
-                config,
-                self.start.layout,
-                own_secret(options.seed, identifier),
-                self.divided.locals[number],
-                self.where,
-                network,
-            )
-            # one for all: a hundred hospitals hold a hundred sets of numbers, not a hundred
-            # networks
-            network = learner.model
-            session = Session(
-                keys[identifier],
-                config,
-                self.roster,
-                self.start,
-                self._fresh(),
-                Memory(),
-                config.federation.min_cohort,
-            )
-            self.bodies[number] = LearnerBody(learner, storage, stop)
-            hospitals[number] = (session, self.bodies[number])
-        self.sessions = {number: session for number, (session, _) in hospitals.items()}
+            self.learners.append(self._learner(number))
+            self.storages.append(Deferred(options.out / "hospitals" / identifier))
+            self.hospitals[number] = self._hospital(number, keys[identifier], stop)
         self.keeper = Keeper(
             config,
             self.roster,
@@ -181,52 +139,62 @@ class Federation:
             config,
             self.start.layout,
             self.run,
-            hospitals,
+            self.hospitals,
             watch=self._watch,
             keeper=self.keeper,
         )
 
-    def _fresh(self) -> model.SharedModel:
-        return model.SharedModel(
-            self.start.layout, self.start.vector.copy(), self.start.clips.copy()
+    def _learner(self, number: int) -> Learner:
+        # one network for all: a hundred hospitals hold a hundred sets of numbers
+        network = self.learners[0].model if self.learners else None
+        options = self.prepared.options
+        return Learner(
+            self.prepared.config,
+            self.start.layout,
+            own_secret(options.seed, self.prepared.ids[number]),
+            self.divided.locals[number],
+            self.where,
+            network,
+        )
+
+    def _hospital(self, number: int, keys: Secrets, stop: Stop) -> HospitalKeeper[Queued]:
+        config, start = self.prepared.config, self.start
+        session = Session(
+            keys,
+            config,
+            self.roster,
+            start,
+            model.SharedModel(start.layout, start.vector.copy(), start.clips.copy()),
+            Durable(),
+            config.federation.min_cohort,
+        )
+        storage = self.storages[number]
+        return HospitalKeeper(
+            session,
+            Queued(self.learners[number], storage, stop),
+            storage,
+            share_metrics=True,
+            baselines=self.prepared.options.baselines,
+            note=lambda note: self.bus.notes.append((number, note)),
         )
 
     def play(self) -> None:
-        """Run all rounds. Raises Stopped."""
+        """Run all rounds, and then the baselines if they are asked for. Raises Stopped."""
         self.bus.play()
 
     def save(self) -> None:
         """Write what the processes of a real federation would have written."""
-        for number, body in self.bodies.items():
-            self.sessions[number].shared.save(body.storage.shared)
-            body.learner.save_private(body.storage.private)
-        (self.keeper.model or self.sessions[0].shared).save(
-            self.prepared.options.out / "shared.safetensors"
-        )
+        for storage in self.storages:
+            storage.flush()
+        shared = self.keeper.model or self.hospitals[0].session.shared
+        shared.save(self.prepared.options.out / "shared.safetensors")
 
-    def summaries(self, baselines: bool, stop: Stop) -> list[dict[str, Any]]:
-        """Each hospital's own summary, with its baselines, as its process would write it."""
-        made = []
-        for number, body in self.bodies.items():
-            confusions = (
-                body.learner.baselines(self.start.vector, self.run.run, self.run.last_begun, stop)
-                if baselines and not stop()
-                else {}
-            )
-            session, config = self.sessions[number], self.prepared.config
-            summary = about(
-                self.prepared.ids[number],
-                config,
-                session,
-                body.learner,
-                body.storage,
-                body.confusion,
-            )
-            summary["baselines"] = {name: figures(matrix) for name, matrix in confusions.items()}
-            summary["finished"] = self.bus.finished is not None
-            body.storage.write_summary(summary)
-            made.append(summary)
-        return made
+    def summaries(self) -> list[dict[str, Any]]:
+        """Return each hospital's own summary; one that has not begun the run has none."""
+        for hospital in self.hospitals.values():
+            hospital.summarise()
+        found = [storage.read_summary() for storage in self.storages]
+        return [summary for summary in found if summary]
 
     # ---- watching --------------------------------------------------------------------
 

@@ -1,48 +1,50 @@
-"""The same sessions in one process: a bus that carries encoded messages, with a virtual clock and
-faults on demand.
+"""The product's keepers in one process: a bus that carries encoded messages, with a virtual clock
+and faults on demand.
 """
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from coordinator.keeper import Keeper
 from coordinator.run import Run
 from federation import codec
 from federation.config import FederationConfig
-from federation.effects import (
-    Applied,
-    Discard,
-    Effect,
-    Finished,
-    NewRun,
-    Note,
-    Remember,
-    Send,
-    Train,
-)
+from federation.effects import Applied, Effect, Finished, Note, Send
 from federation.errors import MalformedMessage
 from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
 from federation.messages import Message, Update
 from federation.records.events import Logged
-from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
+from hospital_node.work import Job, Result, Work
 
 
-class Body(Protocol):
-    """What trains for a session: a learner, or a test's stand-in."""
+class Due(Work, Protocol):
+    """Work that waits until the bus comes to it."""
 
-    def reset(self, session: Session) -> None: ...
+    def due(self) -> list[tuple[float, Job]]:
+        """Return what was asked for since the last call, in that order, each with how many seconds
+        it takes.
+        """
 
-    def train(self, session: Session, round_: int) -> list[Effect]: ...
 
-    def discard(self) -> None: ...
+class Hospital(Protocol):
+    """What the bus needs of a hospital's `Keeper`."""
 
-    def applied(self, session: Session, effect: Applied) -> list[Effect]: ...
+    @property
+    def work(self) -> Due:
+        """Its learner."""
+
+    def hello(self) -> Message: ...
+
+    def receive(self, message: Message) -> list[Message]: ...
+
+    def finished(self, result: Result) -> list[Message]: ...
 
 
 Fault = Callable[[int, str, Message, float], Iterable[tuple[float, Message]]]
@@ -59,8 +61,9 @@ def honest(
 
 
 class MemoryFederation:
-    """Runs sessions and one `Run` until it has finished. Time is virtual: it jumps to the next
-    thing that happens.
+    """Plays keepers and one `Run` until the run is over.
+
+    Time is virtual: it jumps to the next thing that happens.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class MemoryFederation:
         config: FederationConfig,
         layout: Layout,
         run: Run,
-        hospitals: dict[int, tuple[Session, Body]],
+        hospitals: Mapping[int, Hospital],
         fault: Fault = honest,
         watch: Callable[[Logged | Applied, Run], None] | None = None,
         tap: Callable[[int, str, list[Any]], None] | None = None,
@@ -77,7 +80,7 @@ class MemoryFederation:
         """`keeper` keeps `run`: it performs the coordinator's effects. Without one nothing is
         written down.
         """
-        self.config, self.layout, self.run, self.hospitals = config, layout, run, hospitals
+        self.config, self.layout, self.run, self.hospitals = config, layout, run, dict(hospitals)
         self.fault, self.watch, self.tap, self.keeper = fault, watch, tap, keeper
         self.now = 0.0
         self.aggregating = Stopwatch()
@@ -88,6 +91,8 @@ class MemoryFederation:
         self.dead: set[int] = set()
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
+        self._busy: dict[Hospital, float] = {}
+        """Until when each hospital's learner has work."""
         self._limits = from_coordinator(config, layout, len(run.peers))
 
     def play(self, until: float = 1e9) -> None:
@@ -112,7 +117,8 @@ class MemoryFederation:
             heapq.heappop(self._queue)[2]()
 
     def connect(self, who: int) -> None:
-        self._up(who, self.hospitals[who][0].hello())
+        """Let this hospital say that it is there."""
+        self._up(who, self.hospitals[who].hello())
 
     def kill(self, who: int) -> None:
         """This hospital's process is gone; what it has sent still arrives."""
@@ -129,7 +135,7 @@ class MemoryFederation:
     def _up(self, who: int, message: Message) -> None:
         for delay, arriving in self.fault(who, "up", message, self.now):
             frames = codec.encode(arriving)
-            self.at(self.now + delay, lambda frames=frames: self._arrive_up(who, frames))
+            self.at(self.now + delay, partial(self._arrive_up, who, frames))
 
     def _arrive_up(self, who: int, frames: list[Any]) -> None:
         if self.tap is not None:
@@ -151,7 +157,7 @@ class MemoryFederation:
     def _down(self, who: int, message: Message) -> None:
         for delay, arriving in self.fault(who, "down", message, self.now):
             frames = codec.encode(arriving)
-            self.at(self.now + delay, lambda frames=frames: self._arrive_down(who, frames))
+            self.at(self.now + delay, partial(self._arrive_down, who, frames))
 
     def _arrive_down(self, who: int, frames: list[Any]) -> None:
         if who in self.dead or who not in self.hospitals:
@@ -163,7 +169,7 @@ class MemoryFederation:
         except MalformedMessage as error:
             self.notes.append((who, Note(str(error), error=True)))
             return
-        self._hospital(who, self.hospitals[who][0].receive(message))
+        self._hospital(who, lambda hospital: hospital.receive(message))
 
     # ---- performing ------------------------------------------------------------------
 
@@ -182,28 +188,20 @@ class MemoryFederation:
             if send.to is not None:
                 self._down(send.to, send.message)
 
-    def _hospital(self, who: int, effects: list[Effect]) -> None:
-        session, body = self.hospitals[who]
-        for effect in effects:
-            if who in self.dead:
-                return
-            match effect:
-                case Send(message=message):
-                    self._up(who, message)
-                case Train(round=round_):
-                    self.at(self.now, lambda round_=round_: self._train(who, round_))
-                case Discard():
-                    body.discard()
-                case NewRun():
-                    body.reset(session)
-                case Applied():
-                    self._hospital(who, body.applied(session, effect))
-                case Note():
-                    self.notes.append((who, effect))
-                case Remember() | Finished():
-                    pass
+    def _hospital(self, who: int, act: Callable[[Hospital], list[Message]]) -> None:
+        """Let a hospital do one thing: send its answers, and do later what it asks its learner."""
+        hospital = self.hospitals[who]
+        for message in act(hospital):
+            if who not in self.dead:  # a fault may kill it between two messages
+                self._up(who, message)
+        for seconds, job in hospital.work.due():
+            done = max(self.now, self._busy.get(hospital, 0.0)) + seconds
+            self._busy[hospital] = done
+            self.at(done, partial(self._work, who, hospital, job))
 
-    def _train(self, who: int, round_: int) -> None:
-        if who not in self.dead:
-            session, body = self.hospitals[who]
-            self._hospital(who, body.train(session, round_))
+    def _work(self, who: int, hospital: Hospital, job: Job) -> None:
+        if who in self.dead or self.hospitals[who] is not hospital:
+            return  # the process that asked for it has ended
+        result = job()
+        if result is not None:
+            self._hospital(who, lambda hospital: hospital.finished(result))

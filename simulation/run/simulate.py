@@ -20,7 +20,7 @@ from federation.records.state import Status
 from learning import device as devices
 from learning.data import Dataset
 from simulation.report.report import write_report
-from simulation.run.alone import Alone
+from simulation.run.alone import Unfederated
 from simulation.run.federate import Federation, Stopped, read_json
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, prepare
@@ -170,13 +170,13 @@ def _memory(
         console.print("stopped")
     federation.save()
     coordinator = federation.coordinator_summary()
-    return federation.summaries(prepared.options.baselines, stop), coordinator
+    return federation.summaries(), coordinator
 
 
 def _alone(
     prepared: Prepared, stop: Stop, watch: Watch, console: Console
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    alone = Alone(prepared, stop, watch)
+    alone = Unfederated(prepared, stop, watch)
     try:
         alone.play()
     except Stopped:

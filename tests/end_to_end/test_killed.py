@@ -83,7 +83,7 @@ def test_a_hospital_killed_in_any_phase_leaves_the_round_alive(
     assert [
         (event["hospital"], event["phase"]) for event in events if event["event"] == "lost"
     ] == [(name, phase)]
-    sessions = [node.session for node in federation.nodes.values()]
+    sessions = [node.keeper.session for node in federation.nodes.values()]
     assert [[len(session.survivors[round_]) for round_ in (1, 2)] for session in sessions] == [
         [survivors, 4]
     ] * 3

@@ -48,8 +48,8 @@ class Rubbish:
 
     def __init__(self, settings: Hospital, hello: list[Any], script: Script) -> None:
         keys = settings.secrets
-        self.coordinator = bytes.fromhex(settings.roster.coordinator.transport)
-        pair = CurveKeys(bytes.fromhex(keys.transport_public), bytes.fromhex(keys.transport))
+        self.coordinator = settings.roster.coordinator.transport_key
+        pair = CurveKeys(*keys.transport_pair)
         self.make = lambda: HospitalLink(
             settings.address, pair, self.coordinator, lambda peer: 1 << 20
         )
@@ -82,7 +82,7 @@ def test_rubbish_from_an_admitted_hospital_hurts_nobody_else(
     node.link.close()
     rubbish = Rubbish(
         Hospital(federation.prepared.folder / f"{name}.toml"),
-        codec.encode(node.session.hello()),
+        codec.encode(node.keeper.hello()),
         script,
     )
     thread = threading.Thread(target=rubbish.serve, daemon=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.service import Coordinator
-from hospital_node.service import Node
+from hospital_node.assemble import assemble
+from hospital_node.service import Node, node
 from hospital_node.settings import Hospital
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, prepare
@@ -48,7 +49,8 @@ class ZmqFederation:
         for identifier in self.prepared.ids:
             self.said[identifier] = []
             settings = Hospital(self.prepared.folder / f"{identifier}.toml")
-            self.nodes[identifier] = Node(settings, tell=self.said[identifier].append)
+            tell = self.said[identifier].append
+            self.nodes[identifier] = node(assemble(settings, tell), tell)
 
     def _tap(self, direction: str, peer: bytes, frames: Any) -> None:
         self.frames += [(direction, bytes(frame)) for frame in frames]

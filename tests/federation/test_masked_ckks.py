@@ -367,7 +367,7 @@ def test_after_a_refusal_the_true_sum_comes_too_late_and_the_old_key_is_not_take
     assert code(victim.receive(true[0])) == [Reason.CONTEXT]
     ask = Synchronise(epoch=1, source=0, applied=0, group_key=old.identifier)
     # neither this process nor the next one
-    for session in (victim, rig.session(1, victim.memory, victim.shared)):
+    for session in (victim, rig.session(1, victim.durable, victim.shared)):
         assert code(session.receive(ask)) == [Reason.AGGREGATE]
         assert code(session.receive(msgspec.structs.replace(ask, source=1))) == [Reason.AGGREGATE]
         assert session.group is None

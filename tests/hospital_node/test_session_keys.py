@@ -55,7 +55,7 @@ def test_another_cohort_than_the_functions_is_refused(cohort: tuple[int, ...]) -
         "cohort",
         "names another cohort than the agreed function gives",
     )
-    assert hub.sessions[0].current is None and hub.sessions[0].memory.answered == 0
+    assert hub.sessions[0].current is None and hub.sessions[0].durable.answered == 0
     hub.usable(1)
 
 

@@ -20,6 +20,7 @@ from federation.messages import (
     Ready,
     Refusal,
     Rejected,
+    RoundReport,
     StartRound,
     StateAnswer,
     StateRequest,
@@ -29,7 +30,7 @@ from federation.messages import (
     Welcome,
 )
 from tests.adversary import EVERYBODY, LyingCoordinator, liar, refuses
-from tests.rig import RUN, Rig, config
+from tests.rig import RUN, Rig, config, counts_of
 
 replace = msgspec.structs.replace
 
@@ -139,7 +140,7 @@ def test_an_answer_kept_back_does_not_bring_an_older_key_back() -> None:
     hub.say(3, Synchronise(epoch=3, source=3, applied=0, group_key=None))
     assert [type(effect) for effect in hub.effects[3][-2:]] == [Remember, Send] and hub.sessions[
         3
-    ].memory.least_epoch == 3
+    ].durable.least_epoch == 3
     refuses(hub, 3, kept, "unexpected", "delivered a group key that nobody asked for")
     assert hub.sessions[3].group.epoch == 3  # type: ignore[union-attr]
 
@@ -190,13 +191,13 @@ def test_a_key_that_is_too_old_or_made_for_later_serves_no_round() -> None:
     hub.usable(6)
 
 
-def test_a_hospital_is_not_taken_for_further_than_it_is() -> None:
+def test_a_hospital_is_not_asked_for_a_later_model_than_it_has() -> None:
     refuses(
         liar(),
         0,
         Synchronise(epoch=1, source=0, applied=4, group_key=None),
         "unexpected",
-        "further than it is",
+        "a later model than it has",
     )
 
 
@@ -220,7 +221,7 @@ def test_a_new_run_discards_the_round_and_starts_from_the_agreed_start() -> None
     hub.say(0, Welcome(run=b"another run 0000", rounds=5))
     session = hub.sessions[0]
     assert hub.discarded(0, 2) and session.current is None and session.group is None
-    assert session.shared.digest == session.start.digest and session.memory.answered == 0
+    assert session.shared.digest == session.start.digest and session.durable.answered == 0
 
 
 @pytest.mark.parametrize("code", [*Reason, "something new"])
@@ -264,9 +265,9 @@ def test_training_that_ends_after_its_round_sends_nothing() -> None:
     session.receive(StartRound(round=1, cohort=EVERYBODY))
     session.receive(StartRound(round=2, cohort=EVERYBODY))
     stand = hub.rig.stands[0]
-    assert session.trained(1, stand.update(0, 1), 10, 2, (1, 0, 0, 0)) == []
+    assert session.trained(1, stand.done(1), counts_of(0)) == []
     assert session.failed(1, "too late", Reason.TRAINING) == []
-    (sent,) = session.trained(2, stand.update(0, 2), 10, 2, (1, 0, 0, 0))
+    (sent,) = session.trained(2, stand.done(2), counts_of(0))
     assert isinstance(sent, Send) and isinstance(sent.message, AdvertiseKeys)
 
 
@@ -277,9 +278,9 @@ def test_an_update_that_is_no_number_is_refused_by_its_owner_before_a_key_is_mad
     hub = liar()
     session = hub.sessions[0]
     session.receive(StartRound(round=1, cohort=EVERYBODY))
-    update = hub.rig.stands[0].update(0, 1)
-    update[3] = value
-    note, discard, refusal = session.trained(1, update, 10, 2, (1, 0, 0, 0))
+    done = hub.rig.stands[0].done(1)
+    done.update[3] = value
+    note, discard, refusal = session.trained(1, done, counts_of(0))
     assert (
         isinstance(note, Note) and "NaN, infinity or another shape; lower training.lr" in note.text
     )
@@ -287,18 +288,30 @@ def test_an_update_that_is_no_number_is_refused_by_its_owner_before_a_key_is_mad
     hub.usable(2)
 
 
-def test_a_score_is_told_only_where_the_policy_shares_it() -> None:
+def test_a_report_names_the_model_and_holds_no_more_than_it_is_given() -> None:
     hub = liar()
     hub.usable(1)
     session = hub.sessions[0]
-    for accuracy, share, told in (
-        (0.7, True, 0.7),
-        (0.7, False, None),
-        (-1.0, True, None),
-        (float("nan"), True, None),
-        (1.5, True, None),
-    ):
-        session.clipped = 12
-        (sent,) = session.report(accuracy, share)
-        assert isinstance(sent, Send)
-        assert (sent.message.accuracy, sent.message.clipped) == (told, 12 if share else None)  # type: ignore[attr-defined]
+    (sent,) = session.report(1)
+    assert isinstance(sent, Send) and isinstance(sent.message, RoundReport)
+    assert (sent.message.accuracy, sent.message.clipped) == (None, None)
+    (sent,) = session.report(1, 0.7, 12)
+    assert isinstance(sent, Send) and isinstance(sent.message, RoundReport)
+    assert (sent.message.round, sent.message.accuracy, sent.message.clipped) == (1, 0.7, 12)
+
+
+def test_a_report_of_a_model_that_was_replaced_is_not_sent() -> None:
+    hub = liar()
+    hub.usable(1)
+    hub.usable(2)
+    assert hub.sessions[0].report(1, 0.7) == []
+
+
+def test_a_session_that_is_stopped_leaves_its_round_and_says_so() -> None:
+    hub = liar()
+    session = hub.sessions[0]
+    assert session.stop() == [] and session.round is None
+    session.receive(StartRound(round=1, cohort=EVERYBODY))
+    assert session.round == 1
+    assert session.stop() == [Discard(1), Send(Refusal(round=1, code=Reason.STOPPED))]
+    assert session.round is None

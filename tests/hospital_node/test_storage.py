@@ -12,7 +12,7 @@ from federation.errors import ConfigError
 from hospital_node.storage import Storage, in_use
 
 HOLD = "import sys; from hospital_node.storage import Storage; from pathlib import Path\n"
-HOLD += "with Storage(Path(sys.argv[1])).alone(): print('here', flush=True); sys.stdin.read()"
+HOLD += "with Storage(Path(sys.argv[1])).locked(): print('here', flush=True); sys.stdin.read()"
 
 
 def test_a_second_node_in_one_folder_is_refused_until_the_first_is_gone(tmp_path: Path) -> None:
@@ -28,12 +28,12 @@ def test_a_second_node_in_one_folder_is_refused_until_the_first_is_gone(tmp_path
     assert first.stdout is not None and first.stdout.readline() == b"here\n"
     try:
         assert in_use(tmp_path)
-        with pytest.raises(ConfigError, match="another `flop node` works here"), storage.alone():
+        with pytest.raises(ConfigError, match="another `flop node` works here"), storage.locked():
             pass
     finally:
         first.kill()
         first.wait()
-    with storage.alone():
+    with storage.locked():
         assert in_use(tmp_path)
     assert not in_use(tmp_path)
 

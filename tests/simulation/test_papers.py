@@ -129,18 +129,18 @@ def _without_times(figures: dict) -> dict:
 def test_a_federation_of_many_holds_one_network_and_the_images_once(tmp_path: Path) -> None:
     options = small_options(tmp_path).but(hospitals=12, cohort=2, min_cohort=2)
     federation = Federation(prepare(options))
-    learners = [body.learner for body in federation.bodies.values()]
+    learners = federation.learners
     assert len({id(learner.model) for learner in learners}) == 1
     assert len({learner.data.images.data_ptr() for learner in learners}) == 1
     federation.play()
     trained = sum(
-        len([line for line in body.storage.metrics() if "train_seconds" in line])
-        for body in federation.bodies.values()
+        len([line for line in storage.metrics() if "train_seconds" in line])
+        for storage in federation.storages
     )
     assert trained == options.rounds * options.cohort, "only the cohort trains"
-    assert all(
-        len(body.storage.metrics()) == options.rounds for body in federation.bodies.values()
-    ), "everybody is tested"
+    assert all(len(storage.metrics()) == options.rounds for storage in federation.storages), (
+        "everybody is tested"
+    )
 
 
 def small_options(folder: Path):
@@ -158,13 +158,14 @@ def test_one_network_for_all_gives_the_bytes_of_one_network_each(
     monkeypatch.setattr(Learner, "__init__", lambda self, *given: kept(self, *given[:5]))
     each = Federation(prepare(options.but(out=tmp_path / "each")))
     each.play()
-    assert len({id(body.learner.model) for body in each.bodies.values()}) == 4
-    for number, body in each.bodies.items():
+    assert len({id(learner.model) for learner in each.learners}) == 4
+    for number, learner in enumerate(each.learners):
         np.testing.assert_array_equal(
-            each.sessions[number].shared.vector, shared.sessions[number].shared.vector
+            each.hospitals[number].session.shared.vector,
+            shared.hospitals[number].session.shared.vector,
         )
-        for name, value in body.learner.private.items():
-            np.testing.assert_array_equal(value, shared.bodies[number].learner.private[name])
+        for name, value in learner.private.items():
+            np.testing.assert_array_equal(value, shared.learners[number].private[name])
 
 
 def test_a_subset_keeps_class_shares_and_groups() -> None:

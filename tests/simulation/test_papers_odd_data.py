@@ -55,11 +55,11 @@ def test_odd_hospitals_take_part_and_what_cannot_be_read_is_named(tmp_path: Path
         ["d-damaged-1.png"],
     ], "each hospital hears of its own images"
     assert found.run.completed == 2
-    scores = [body.storage.metrics()[-1]["accuracy"] for body in found.bodies.values()]
+    scores = [storage.metrics()[-1]["accuracy"] for storage in found.storages]
     assert scores[0] is None and scores[1] is not None, (
         "a single image trains, and nothing is left to test on"
     )
-    assert all(np.isfinite(session.shared.vector).all() for session in found.sessions.values())
+    assert all(np.isfinite(one.session.shared.vector).all() for one in found.hospitals.values())
 
 
 def test_a_hospital_of_which_nothing_can_be_read_is_refused_by_name(tmp_path: Path) -> None:

@@ -1,16 +1,13 @@
-"""Where a hospital stands, its shared model and its group key, and how it comes to stand where the
-others do before a round.
-"""
+"""Brings a hospital to the shared model and the group key that the others hold, before a round."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from federation import groupkey, model, protections
 from federation.config import FederationConfig
-from federation.effects import Applied, Effect, Remember, Send
+from federation.effects import Adopt, Effect, Remember, Send
 from federation.errors import FaultyCoordinator, FaultyHospital, LocalProtocolError, Reason
 from federation.groupkey import GroupKey
 from federation.keys import Secrets
@@ -19,24 +16,14 @@ from federation.messages import StateAnswer, StateRequest, Synchronise, Synchron
 from federation.model import SharedModel
 from federation.roster import Roster
 from federation.types import Digest, RunId
+from hospital_node.durable import Durable
 
 
-@dataclass
-class Memory:
-    """What outlives the process: the run, every run before it, the last round answered. The service
-    keeps it on disk.
-    """
+class StateSync:
+    """Holds the shared model and the group key; answers Synchronise, StateRequest and StateGrant.
 
-    run: bytes = b""
-    past_runs: list[bytes] = field(default_factory=list)
-    answered: int = 0
-    least_epoch: int = 0
-    """Group keys of earlier epochs have been replaced or given up."""
-
-
-class Standing:
-    """Answers `Synchronise`, `StateRequest` and `StateAnswer`. Raises FaultyCoordinator or
-    FaultyHospital for what cannot be.
+    Every method that takes a message returns effects, and raises FaultyCoordinator or
+    FaultyHospital if an honest party would not have sent it.
     """
 
     def __init__(
@@ -45,38 +32,32 @@ class Standing:
         config: FederationConfig,
         roster: Roster,
         shared: SharedModel,
-        memory: Memory,
+        durable: Durable,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self.keys, self.config, self.roster, self.shared, self.memory, self.random = (
-            keys,
-            config,
-            roster,
-            shared,
-            memory,
-            random,
-        )
+        self.keys, self.config, self.roster = keys, config, roster
+        self.shared, self.durable, self.random = shared, durable, random
         self.number = roster.number_named(keys.id)
         self.group: GroupKey | None = None
         self._protection = protections.get(config.protection.kind)
         self._asking: groupkey.Asking | None = None
         self._wanted: Synchronise | None = None
-        """What the coordinator told this hospital to come to."""
+        """The model and key that the coordinator asked this hospital to fetch."""
         self._hashed: tuple[Vector, Digest] | None = None
 
     def begin(self, start: SharedModel) -> None:
-        """A new run: the start of the model, and no key yet."""
+        """Begin a new run: with the start of the model, and without a key."""
         self.shared = SharedModel(start.layout, start.vector.copy(), start.clips.copy())
         self.group = self._asking = self._wanted = None
 
     def give_up_key(self) -> None:
-        """Hold no key of this epoch any more, and take none of it."""
+        """Drop the group key, and accept none of its epoch again."""
         if self.group is not None:
-            self.memory.least_epoch = self.group.epoch + 1
+            self.durable.least_epoch = self.group.epoch + 1
         self.group = self._asking = None
 
     def serves(self, round_: int) -> GroupKey | None:
-        """The key, where it is for this round."""
+        """Return the group key if it is for this round, else None."""
         group = self.group
         return (
             group
@@ -86,25 +67,27 @@ class Standing:
 
     @property
     def digest(self) -> Digest:
-        """The model's. Hashing a large one takes as long as masking: once for every vector is
-        enough, as a new model has a new one.
-        """
+        """The shared model's digest."""
         return self._digest(self.shared)
 
     @property
-    def stand(self) -> Digest | None:
-        """Where this hospital stands, as it signs it in every round; None without a key."""
-        return self._stand(self.shared, self.group)
+    def version(self) -> Digest | None:
+        """The shared model's digest under the group key, as this hospital signs it in every round.
+
+        Hospitals with the same model and key have the same version, and the coordinator, which has
+        no key, cannot tell which model it is. None without a key.
+        """
+        return self._version_of(self.shared, self.group)
 
     # ---- messages --------------------------------------------------------------------
 
     def synchronise(self, wanted: Synchronise) -> list[Effect]:
-        """Make a group key, or ask the source named for what is lacking."""
-        if not self.memory.run or wanted.source >= len(self.roster):
+        """Make a group key if this hospital is the source, else ask the source for what is missing."""
+        if not self.durable.run or wanted.source >= len(self.roster):
             raise FaultyCoordinator(
                 "asks to synchronise before the run, or with nobody", Reason.UNEXPECTED
             )
-        if wanted.epoch < self.memory.least_epoch:
+        if wanted.epoch < self.durable.least_epoch:
             reason = Reason.AGGREGATE if self.group is None else Reason.REPLAY
             raise FaultyCoordinator(
                 "asks for a group key that has been replaced or given up", reason
@@ -112,7 +95,7 @@ class Standing:
         if wanted.source == self.number:
             if wanted.applied > self.shared.round:
                 raise FaultyCoordinator(
-                    "takes this hospital for further than it is", Reason.UNEXPECTED
+                    "asks this hospital for a later model than it has", Reason.UNEXPECTED
                 )
             kept: list[Effect] = []
             if self.group is None or self.group.epoch != wanted.epoch:
@@ -121,9 +104,7 @@ class Standing:
         return self._seek(wanted)
 
     def grant(self, request: StateRequest) -> list[Effect]:
-        """Seal the key, and the model where the asker is behind, to a hospital that signed its
-        request.
-        """
+        """Seal the key, and the model if the asker's is older, to the hospital that asks."""
         if request.source != self.number or self.group is None or self.group.epoch != request.epoch:
             raise FaultyCoordinator(
                 "relayed a request for a key that this hospital does not hold", Reason.UNEXPECTED
@@ -133,7 +114,7 @@ class Standing:
         return [
             Send(
                 groupkey.answer(
-                    RunId(self.memory.run),
+                    RunId(self.durable.run),
                     self.roster,
                     request,
                     self.group,
@@ -145,8 +126,10 @@ class Standing:
         ]
 
     def accept(self, answer: StateAnswer) -> list[Effect]:
-        """Take over what a peer has sealed, if it is what most hold. With `Applied`, the model is
-        another one.
+        """Take over the key, and perhaps the model, that a peer has sealed.
+
+        Returns:
+            `Adopt` among the effects if the model is another one.
         """
         asking, wanted = self._asking, self._wanted
         if asking is None or wanted is None:
@@ -155,7 +138,7 @@ class Standing:
             )
         try:  # whatever else is delivered in an answer's place, the question stays open
             key, state = groupkey.accept(
-                RunId(self.memory.run), self.roster, asking, answer, self.keys.sealing_key
+                RunId(self.durable.run), self.roster, asking, answer, self.keys.sealing_key
             )
         except FaultyHospital:
             self._asking = None
@@ -173,61 +156,64 @@ class Standing:
             if (
                 fresh is None
                 or fresh.round != wanted.applied
-                or wanted.model not in (None, self._stand(fresh, key))
+                or wanted.model not in (None, self._version_of(fresh, key))
             ):
                 raise FaultyHospital(
                     wanted.source,
-                    "sent another model than the one that most stand at",
+                    "sent another model than the one that most hospitals have",
                     Reason.MALFORMED,
                 )
             self.shared = fresh
-            effects.append(Applied(fresh.round, counted=False, total=None))
+            effects.append(Adopt(fresh, counted=False))
         return [*effects, self._hold(key), *self._seek(wanted)]
 
     # ---- how -------------------------------------------------------------------------
 
     def _seek(self, wanted: Synchronise) -> list[Effect]:
-        """Ask for what is lacking: the key, or the model where this hospital is behind, or stands
-        elsewhere in the same round.
+        """Ask the source for what is missing.
+
+        That is the key, or the model if this hospital's is older, or is another one of the same
+        round.
         """
         current = (
             self.group is not None
             and self.group.epoch == wanted.epoch
             and wanted.group_key in (None, self.group.identifier)
         )
-        elsewhere = current and wanted.model not in (None, self.stand)
+        differs = current and wanted.model not in (None, self.version)
         lacking = wanted.applied > self.shared.round or (
-            0 < wanted.applied == self.shared.round and elsewhere
+            0 < wanted.applied == self.shared.round and differs
         )
         if current and not lacking:
             return [self._synchronised()]
-        stands = min(self.shared.round, wanted.applied - 1) if lacking else self.shared.round
+        applied = min(self.shared.round, wanted.applied - 1) if lacking else self.shared.round
         self._wanted = wanted
         self._asking = groupkey.ask(
-            RunId(self.memory.run),
+            RunId(self.durable.run),
             self.roster,
             me=self.number,
             source=wanted.source,
             epoch=wanted.epoch,
-            applied=stands,
+            applied=applied,
             signing_key=self.keys.signing_key,
             random=self.random,
         )
         return [Send(self._asking.request)]
 
-    def _stand(self, shared: SharedModel, group: GroupKey | None) -> Digest | None:
+    def _version_of(self, shared: SharedModel, group: GroupKey | None) -> Digest | None:
         return None if group is None else self._protection.bind(self._digest(shared), group).model
 
     def _digest(self, shared: SharedModel) -> Digest:
+        """Hash a vector once only: for a large one it takes as long as masking."""
         if self._hashed is None or self._hashed[0] is not shared.vector:
             self._hashed = shared.vector, shared.digest
         return self._hashed[1]
 
     def _hold(self, key: GroupKey) -> Remember:
-        """From now on no earlier one, nor one that was asked for before."""
-        self.group, self.memory.least_epoch = key, key.epoch
+        """Install `key`; drop older keys and the open request."""
+        self.group, self.durable.least_epoch = key, key.epoch
         self._asking = None
-        return Remember(self.memory.run, self.memory.answered)
+        return Remember()
 
     def _make_key(self, epoch: int) -> GroupKey:
         return GroupKey(epoch, self.random(32), self._protection.make_key(self.config))
