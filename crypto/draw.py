@@ -1,7 +1,7 @@
 """Uniform numbers and samples from a source of random bytes.
 
-`random(n)` gives n random bytes. Which bytes are drawn, and how many, is part of this project's test
-vectors: an implementation that draws otherwise is as good, but gives other transcripts.
+`random(n)` gives n random bytes. Which bytes are drawn, and how many, is part of this project's
+test vectors: an implementation that draws otherwise is as good, but gives other transcripts.
 """
 
 from collections.abc import Callable, Sequence

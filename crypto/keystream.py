@@ -47,11 +47,6 @@ class Stream:
             self.read_into(buffer[start : start + len(_ZEROS)])
 
 
-def fill(buffer: bytearray | memoryview | NDArray[np.uint8], key: bytes) -> None:
-    """Writes the start of `key`'s stream over the whole writable buffer."""
-    Stream(key).read_into(np.frombuffer(buffer, np.uint8))
-
-
 class Masks:
     """The signed sum of several streams' masks, to be added to a vector chunk by chunk, from its
     start onwards.

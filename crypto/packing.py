@@ -9,16 +9,18 @@ derives the rest; two who agree on the three numbers agree on the wire.
 With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 2017, eprint 2016/421,
 section 3):
 
-- **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) * sum_limit, whatever the
-  values. The scale is the largest integer that keeps this under q/2, less one part in 1024 for the noise.
-- **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial with coefficients of standard deviation
-  sqrt(21/2) (SEAL's centred binomial, made to match 3.2), and the encoder rounds each coefficient (variance 1/12).
-  Decoding evaluates at primitive 2N-th roots of unity, and over those sum_k cos^2 = N/2 exactly. The noise in a
-  decoded part of the sum is then
+- **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) *
+  sum_limit, whatever the values. The scale is the largest integer that keeps this under q/2, less
+  one part in 1024 for the noise.
+- **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial with coefficients of
+  standard deviation sqrt(21/2) (SEAL's centred binomial, made to match 3.2), and the encoder rounds
+  each coefficient (variance 1/12). Decoding evaluates at primitive 2N-th roots of unity, and over
+  those sum_k cos^2 = N/2 exactly. The noise in a decoded part of the sum is then
       sigma = sqrt(parties * (21/2 + 1/12) * N / 2) / s,
   and the doubles in which SEAL encodes and decodes, log2(N) steps and a scaling each, add less than
   (log2(N) + 2) * 2^-52 * sum_limit.
-  Admitted is what has 12 * sigma + (log2(N) + 2) * 2^-52 * sum_limit <= 1/2: a part is rounded wrongly once in 1e32.
+  A packing is accepted only if 12 * sigma + (log2(N) + 2) * 2^-52 * sum_limit <= 1/2: a part is
+  rounded wrongly once in 1e32.
 
 `fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits
 for a 60-bit prime at 128-bit security; a larger one costs noise and granularity and gains nothing.
@@ -33,7 +35,7 @@ decrypted is reduced.
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,32 +66,42 @@ class Packing:
 
     bits: a party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1], 2 to 32 bits.
     parties: how many are summed at most, 1 to 2^20. masked: every party's packed parts are masked
-    inside the ciphertext. Raises ConfigOverflow for numbers whose sum cannot be decoded exactly.
+    inside the ciphertext. fields: unless given, the largest number that is exact. Raises
+    ConfigOverflow for numbers whose sum cannot be decoded exactly.
     """
 
     bits: int
     parties: int
     masked: bool = False
     degree: int = 4096
-    fields: int = field(init=False)
+    fields: int = 0
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= MAX_BITS:
-            raise ConfigOverflow(f"bits = {self.bits}: CKKS packs values of 2 to {MAX_BITS} bits.")
+            raise ConfigOverflow(f"bits = {self.bits}: CKKS packs values of 2 to {MAX_BITS} bits")
         if not 1 <= self.parties <= MAX_PARTIES:
-            raise ConfigOverflow(f"cohort = {self.parties}: CKKS sums 1 to {MAX_PARTIES} parties.")
+            raise ConfigOverflow(f"cohort = {self.parties}: CKKS sums 1 to {MAX_PARTIES} parties")
         if self.degree not in (4096, 8192):
-            raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192.")
-        for fields in range((PRIME_BITS - 2) // (self.radix.bit_length() - 1), 0, -1):
-            object.__setattr__(self, "fields", fields)
-            if self.scale >= 1 and self.rounding_error <= 1 / 2:
-                return
+            raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192")
+        if self.fields:
+            return
+        most = (PRIME_BITS - 2) // (self.radix.bit_length() - 1)
+        candidates = [replace(self, fields=fields) for fields in range(most, 0, -1)]
+        found = next((one.fields for one in candidates if one.exact), 0)
+        object.__setattr__(self, "fields", found or 1)
+        if found:
+            return
         under = " under masks" if self.masked else ""
         raise ConfigOverflow(
             f"bits = {self.bits} with a cohort of {self.parties}{under}: the encrypted sum needs"
             f" {self.sum_limit.bit_length() + 1} bits, and the noise is then too large to decode it"
-            " exactly. Use fewer bits or a smaller cohort."
+            " exactly. Use fewer bits or a smaller cohort"
         )
+
+    @property
+    def exact(self) -> bool:
+        """Whether every sum can be encoded and is decoded to its integers."""
+        return self.scale >= 1 and self.rounding_error <= 1 / 2
 
     @property
     def radix(self) -> int:
@@ -182,12 +194,12 @@ class Packing:
         view = memoryview(blob)
         size = {SEEDED: self.ciphertext_bytes, SUM: self.sum_bytes, KEY: self.key_bytes}[kind]
         if view.nbytes != size:
-            raise CryptoError(f"a ciphertext has {view.nbytes} bytes where {size} belong.")
+            raise CryptoError(f"a ciphertext has {view.nbytes} bytes where {size} belong")
         if view[:HEADER_BYTES] != self.header(kind):
-            raise CryptoError("a ciphertext's header is not that of the agreed packing.")
+            raise CryptoError("a ciphertext's header is not that of the agreed packing")
         words = view[HEADER_BYTES:-SEED_BYTES] if kind == SEEDED else view[HEADER_BYTES:]
         if np.frombuffer(words, "<u8").max() >= PRIME:
-            raise CryptoError("a ciphertext has a coefficient that is not below the prime.")
+            raise CryptoError("a ciphertext has a coefficient that is not below the prime")
         return view[HEADER_BYTES:]
 
     def pack(self, values: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -196,11 +208,11 @@ class Packing:
         """
         if values.ndim != 1 or values.dtype != np.int32:
             raise OutOfRange(
-                f"pack takes a flat int32 array, not {values.dtype} of shape {values.shape}."
+                f"pack takes a flat int32 array, not {values.dtype} of shape {values.shape}"
             )
         half = 1 << (self.bits - 1)
         if values.size and not (-half <= int(values.min()) and int(values.max()) < half):
-            raise OutOfRange(f"a value lies outside {self.bits} signed bits.")
+            raise OutOfRange(f"a value lies outside {self.bits} signed bits")
         count = self.parts(values.size)
         parts = np.zeros(count, np.int64)
         for start in range(0, count, _CHUNK):

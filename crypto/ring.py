@@ -45,7 +45,7 @@ class Ring:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What an element is held as: uint16, uint32 (also for 24 bits) or uint64, little-endian."""
+        """Little-endian type of an element: uint16, uint32 (also for 24 bits) or uint64."""
         return np.dtype(_DTYPES[self.bits])
 
     @property

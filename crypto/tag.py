@@ -83,7 +83,7 @@ class Tagger:
         return (self._sum + _pad(self._key, self._context, hospital)) % MODULUS
 
     def expected(self, survivors: Iterable[Part]) -> int:
-        """What the survivors' tags add up to if everything seen so far is the sum of their vectors."""
+        """Return the sum of the survivors' tags if all seen so far is the sum of their vectors."""
         return (
             self._sum + sum(_pad(self._key, self._context, hospital) for hospital in survivors)
         ) % MODULUS

@@ -219,7 +219,7 @@ def least_ring(bits: int, cohort: int) -> int:
 
 def validate(config: FederationConfig, source: str = "federation.toml") -> FederationConfig:
     """Refuse combinations that make no sense. Raises ConfigError that names the key and the fix."""
-    rounds, code = config.federation, config.protection
+    rounds, coding = config.federation, config.protection
 
     def refuse(key: str, text: str) -> ConfigError:
         return ConfigError(f"{source}: {key}: {text}")
@@ -233,18 +233,18 @@ def validate(config: FederationConfig, source: str = "federation.toml") -> Feder
         raise refuse(
             "protection.threshold", f"{config.threshold} is more than the cohort of {rounds.cohort}"
         )
-    if code.bits == 1 or code.bits > code.ring:
+    if coding.bits == 1 or coding.bits > coding.ring:
         raise refuse(
-            "protection.bits", f"{code.bits} must be 0, or between 2 and the ring's {code.ring}"
+            "protection.bits", f"{coding.bits} must be 0, or between 2 and the ring's {coding.ring}"
         )
-    least = least_ring(code.bits, rounds.cohort)
-    if code.bits and least > code.ring:
+    least = least_ring(coding.bits, rounds.cohort)
+    if coding.bits and least > coding.ring:
         raise refuse(
             "protection.ring",
-            f"{code.bits} bits and a cohort of {rounds.cohort} need a ring of {least} bits, "
-            f"not {code.ring}; take a wider ring or fewer bits",
+            f"{coding.bits} bits and a cohort of {rounds.cohort} need a ring of {least} bits, "
+            f"not {coding.ring}; take a wider ring or fewer bits",
         )
-    protections.get(code.kind).validate(config, source)
+    protections.get(coding.kind).validate(config, source)
     if len(set(config.model.classes)) != len(config.model.classes):
         raise refuse("model.classes", "a class is named twice")
     if rounds.algorithm == "fedavg" and config.model.private:

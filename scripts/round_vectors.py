@@ -102,7 +102,7 @@ def group_of(plan: Plan) -> GroupKey:
 
 def contribution(who: int) -> Contribution:
     """Return one hospital's update: five multiples of 1/64."""
-    update = (np.arange(5, dtype=np.float32) * (who + 1) - 4) / 64
+    update = np.array([(place * (who + 1) - 4) / 64 for place in range(5)], np.float32)
     clips = np.full(2, 0.25, np.float32)
     return Contribution(update, 10 + who, 2, (1, 0, 0, who), clips, _bytes("rounding", who))
 

@@ -1,8 +1,8 @@
-"""What a protection is, and a hospital's side of it: states that are used once, and a table of steps.
+"""What a protection is, and a hospital's side of it: states used once, and a table of steps.
 
-A hospital's step is `step(state, received) -> (state, message)`. Each protection's table maps (state
-type, message type) to its step, so that there is none for a message out of order. The coordinator's
-side is in gathering.py.
+A hospital's step is `step(state, received) -> (state, message)`. Each protection's table maps
+(state type, message type) to its step, so that there is none for a message out of order. The
+coordinator's side is in gathering.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from federation.types import Digest, HospitalNumber, Random, SigningKey
 
 @dataclass(frozen=True)
 class LocalInputs:
-    """What a hospital brings to a round. `model`: the digest of its shared model before the round."""
+    """What a hospital brings to a round. `model`: digest of its shared model before the round."""
 
     number: HospitalNumber
     signing_key: SigningKey

@@ -1,4 +1,4 @@
-"""What both roles check and sign alike under several protections: survivors, and vectors in clear."""
+"""What several protections check and sign alike: survivors, and vectors in clear."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def _transcript(context: Digest) -> Digest:
 def _update_parts(
     transcript: Digest, who: HospitalNumber, word: bytes, blobs: tuple[Any, ...]
 ) -> tuple[Part, ...]:
-    """What a hospital signs; the transcript holds run, round and everything the round depends on."""
+    """What a hospital signs; the transcript holds run, round and all that the round rests on."""
     return (transcript, who, word, digest("ciphertexts", len(blobs), *blobs))
 
 
@@ -205,9 +205,9 @@ def open_sum(
     tag, which depend on the key.
 
     Raises:
-        FaultyCoordinator: For every failure of the latter with one reason and one text: a difference
-            would tell the coordinator something about the noise. That it failed tells a bit too, so
-            the session gives the key up.
+        FaultyCoordinator: For every failure of the latter with one reason and one text: any
+            difference would tell the coordinator something about the noise. That it failed tells a
+            bit too, so the session gives the key up.
     """
     from crypto.ckks import Encryptor
 

@@ -1,4 +1,4 @@
-"""A hospital's secrets of one masked round, and their shares: dealt, committed to, signed, sealed."""
+"""A hospital's secrets of one masked round, and their shares: committed to, signed and sealed."""
 
 from __future__ import annotations
 

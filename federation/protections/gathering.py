@@ -1,4 +1,4 @@
-"""The coordinator's side of every protection: it gathers one message of each hospital, then goes on.
+"""The coordinator's side of a protection: it gathers a message of each hospital, then goes on.
 
 A `Gathering` is one phase. It takes one message from each awaited hospital and closes into the next
 phase, or into the `Outcome` of the round.

@@ -36,9 +36,10 @@ round.
 def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | None:
     """Return (k, t): the fewest holders beside the owner, and the share threshold.
 
-    Returns None if the complete graph is no larger. Corrupt and dropped hospitals among k neighbours
-    drawn from n − 1 are hypergeometric. t must exceed what the corrupt hold except with chance
-    SECURITY / n each, and the honest survivors must reach t except with chance CORRECTNESS / n each.
+    Returns None if the complete graph is no larger. Corrupt and dropped hospitals among k
+    neighbours drawn from n − 1 are hypergeometric. t must exceed what the corrupt hold except with
+    chance SECURITY / n each, and the honest survivors must reach t except with chance CORRECTNESS /
+    n each.
     """
     others, bad, away = n - 1, max(1, math.ceil(corrupt * n)), math.ceil(dropouts * n)
     for k in range(1, others):

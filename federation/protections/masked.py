@@ -11,7 +11,6 @@ docs/protocol.md lists every message, docs/threat-model.md says what this does n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -34,7 +33,6 @@ from federation.messages import (
     Delivery,
     Grant,
     KeyList,
-    RevealedShare,
     ShareKeys,
     Survivors,
     UnmaskRequest,
@@ -44,7 +42,7 @@ from federation.messages import (
 from federation.plan import Binding, Plan
 from federation.protections import advertisement, graph, masked_coordinator
 from federation.protections import derivations as derive
-from federation.protections.base import LocalInputs, Protection, State, Steps, in_clear, no_key
+from federation.protections.base import LocalInputs, Protection, Steps, in_clear, no_key
 from federation.protections.checks import (
     aggregate_vector,
     check_signatures,
@@ -53,8 +51,17 @@ from federation.protections.checks import (
     needs_majority,
     sign_survivors,
 )
-from federation.protections.dealing import Pair, RoundKeys, commitments, deal, open_box
-from federation.protections.masks import Streams, hospital_streams, mask_tag, tagger
+from federation.protections.dealing import RoundKeys, commitments, deal, open_box
+from federation.protections.masked_states import (
+    Advertised,
+    Held,
+    Keyed,
+    Masked,
+    Shared,
+    Signed,
+    Unmasked,
+)
+from federation.protections.masks import mask_tag, tagger
 from federation.protections.sees import Reads, Sees
 from federation.types import Digest, HospitalNumber
 
@@ -74,80 +81,6 @@ def bind(model_digest: Digest, group: GroupKey | None) -> Binding:
             "started a round before the hospitals had a group key", Reason.UNEXPECTED
         )
     return Binding(model_digest, group.identifier)
-
-
-# ---- a hospital's states -------------------------------------------------------------
-
-
-@dataclass(frozen=True, repr=False)
-class Held:
-    """What this hospital holds of the others' secrets, by dealer, itself included.
-
-    `members` is U2 of Bonawitz et al. 2017: the hospitals that have shared their keys.
-    """
-
-    members: tuple[HospitalNumber, ...]
-    transcript: Digest
-    self_shares: dict[HospitalNumber, RevealedShare]
-    key_shares: dict[HospitalNumber, RevealedShare]
-    bad_dealers: tuple[HospitalNumber, ...]
-
-
-@dataclass
-class Advertised(State):
-    """Training is done and the keys were sent; expects `KeyList`."""
-
-    keys: RoundKeys
-
-
-@dataclass
-class Shared(State):
-    """Shares were dealt; expects `Delivery`."""
-
-    keys: RoundKeys
-    adverts: dict[HospitalNumber, AdvertiseKeys]
-    numbers: tuple[HospitalNumber, ...]
-    digests: tuple[Digest, ...]
-    own_shares: Pair
-
-
-@dataclass
-class Keyed(State):
-    """All keys are agreed; expects `Grant`."""
-
-    keys: RoundKeys
-    adverts: dict[HospitalNumber, AdvertiseKeys]
-    held: Held
-
-    def streams(self, name: str) -> Streams:
-        """The masks over one of this hospital's streams."""
-        held = self.held
-        return hospital_streams(
-            self.own.number, self.keys, self.adverts, held.members, held.transcript, name
-        )
-
-
-@dataclass
-class Masked(State):
-    """The masked update was sent; expects `Survivors`."""
-
-    held: Held
-    clipped: int
-
-
-@dataclass
-class Signed(State):
-    """One survivor set is signed; expects `UnmaskRequest`."""
-
-    held: Held
-    survivors: tuple[HospitalNumber, ...]
-
-
-@dataclass
-class Unmasked(State):
-    """Waits for the aggregate. Every secret of the round is gone."""
-
-    survivors: tuple[HospitalNumber, ...]
 
 
 # ---- a hospital's steps --------------------------------------------------------------
@@ -225,7 +158,7 @@ def share_keys(state: Advertised, received: KeyList) -> tuple[Shared, ShareKeys]
 
 
 def receive_shares(state: Shared, received: Delivery) -> tuple[Keyed, None]:
-    """Open the shares that were dealt to us, and compare them with their dealers' signed commitments.
+    """Open the shares dealt to us, and compare them with their dealers' signed commitments.
 
     A dealer whose shares cannot be used is remembered.
     """

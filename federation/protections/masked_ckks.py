@@ -4,12 +4,12 @@ The coordinator alone learns nothing, not even the sum; with fewer than 2t − n
 it learns the sum and nothing else. No hospital reads another's update, though all hold one
 decryption key.
 
-Every phase is that of masked.py. Only what carries the vector differs: the update is packed as under
-`ckks`, each packed part gets the hospital's masks mod 2^modulus_bits, and the masked parts are
-encrypted. The coordinator adds ciphertexts, recovers the survivors' self masks and the dropouts'
-pairwise masks as under `masked`, and subtracts their sum *inside* the ciphertext, as a plaintext: the
-aggregate is that of `ckks`, and a hospital opens it without drawing a single mask. It needs no proof
-that the right masks were subtracted, because the tag is over the sum itself.
+Every phase is that of masked.py. Only what carries the vector differs: the update is packed as
+under `ckks`, each packed part gets the hospital's masks mod 2^modulus_bits, and the masked parts
+are encrypted. The coordinator adds ciphertexts, recovers the survivors' self masks and the
+dropouts' pairwise masks as under `masked`, and subtracts their sum *inside* the ciphertext, as a
+plaintext: the aggregate is that of `ckks`, and a hospital opens it without drawing a single mask.
+It needs no proof that the right masks were subtracted, because the tag is over the sum itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from federation.plan import Binding, Plan
 from federation.protections import ckks, masked, masked_coordinator
 from federation.protections.base import LocalInputs, Protection, Steps
 from federation.protections.checks import needs_majority
-from federation.protections.masked import Advertised, Keyed, Masked
+from federation.protections.masked_states import Advertised, Keyed, Masked
 from federation.protections.masks import mask_tag, tagger
 from federation.protections.sees import Reads, Sees
 from federation.types import Digest, HospitalNumber
@@ -52,7 +52,7 @@ def validate(config: FederationConfig, source: str) -> None:
 def _mask(
     parts: NDArray[np.int64], streams: Iterable[tuple[bytes, int]], how: Packing
 ) -> NDArray[np.int64]:
-    """Return parts plus or minus one word of every stream, mod 2^modulus_bits. Overwrites `parts`."""
+    """Return parts ± one word of every stream, mod 2^modulus_bits. Overwrites `parts`."""
     keystream.apply(parts.view(WORDS.dtype), streams, WORDS)
     return how.wrap(parts)
 
@@ -61,7 +61,7 @@ def _mask(
 
 
 def advertise_keys(plan: Plan, own: LocalInputs) -> tuple[Advertised, AdvertiseKeys]:
-    """Make fresh keys for this round; the model's digest goes under the group's key, as in `ckks`."""
+    """Make fresh keys for this round; the model's digest goes under the group key, as in `ckks`."""
     return masked.advertise_keys(plan, own, ckks.bind)
 
 

@@ -180,5 +180,5 @@ def test_a_stream_is_the_block_cipher_over_the_counters_from_zero() -> None:
     counters[:, 12:] = np.arange(count, dtype=">u4").view(np.uint8).reshape(count, 4)
     blocks = Cipher(algorithms.AES(NIST_KEY), modes.ECB()).encryptor().update(counters.tobytes())
     buffer = bytearray(16 * count)
-    keystream.fill(buffer, NIST_KEY)
+    keystream.Stream(NIST_KEY).read_into(np.frombuffer(buffer, np.uint8))
     assert buffer == blocks

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 FILE = """
 from dataclasses import replace
@@ -36,6 +38,7 @@ attack_app(["run", "--run", folder, "--steps", "1", "--restarts", "1", "--json"]
 """
 
 
+@pytest.mark.slow
 def test_one_file_and_one_line_add_a_protection(tmp_path: Path) -> None:
     package, run = tmp_path / "federation", tmp_path / "run"
     shutil.copytree(ROOT / "federation", package)

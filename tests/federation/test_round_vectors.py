@@ -1,5 +1,5 @@
-"""Whole rounds, step by step, and the bytes of every message: the committed transcripts are what the
-code gives, and each role alone answers the recorded messages with the recorded ones.
+"""Whole rounds, step by step, and the bytes of every message: the committed transcripts are what
+the code gives, and each role alone answers the recorded messages with the recorded ones.
 """
 
 from __future__ import annotations
