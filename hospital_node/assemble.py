@@ -65,7 +65,7 @@ def make_learner(hospital: Hospital, start: SharedModel, tell: Tell) -> Learner:
     files, config = hospital.settings.hospital, hospital.config
     try:
         device.prepare(files.threads or None)
-        where = device.choose(files.device)
+        where = device.choose_several(files.device)
     except ValueError as error:
         raise ConfigError(f"{hospital.path}: hospital.device: {error}") from None
     data = local_data.load(hospital.settings.data, config, hospital.out / "images.cache")

@@ -4,7 +4,7 @@ tested on its own images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from federation.errors import ConfigError
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
 from hospital_node.work import LearnerFacts, Trained
-from learning import baselines, models, parameters, private_layers
+from learning import baselines, distributed, models, parameters, private_layers
 from learning.data import LocalData
 from learning.evaluation import Scores, evaluate
 from learning.models.classifier import Classifier
-from learning.training import Trainer, TrainSettings
+from learning.training import TrainSettings
 
 ROOM = 4096
 """Elements behind an update, so that its counts can be coded behind it in place."""
@@ -37,13 +37,14 @@ class Learner:
         layout: Layout,
         own_secret: bytes,
         data: LocalData,
-        device: torch.device,
+        devices: Sequence[torch.device],
         model: Classifier | None = None,
     ) -> None:
-        """`model`: a network of this config that the hospitals of one process take in turn; every
-        use begins by loading it.
+        """`devices` train together, and the first one tests. `model`: a network of this config that
+        the hospitals of one process take in turn; every use begins by loading it.
         """
-        self.config, self.layout, self.data, self.device = config, layout, data, device
+        self.config, self.layout, self.data = config, layout, data
+        self.devices, self.device = tuple(devices), devices[0]
         self._secret = own_secret
         self.classes = len(config.model.classes)
         agreed = config.model
@@ -69,12 +70,11 @@ class Learner:
                 " copy both files again"
             )
         settings = TrainSettings(**structs.asdict(config.training))
-        self.trainer = Trainer(
-            self.model,
-            settings,
-            device,
-            proximal=self.split.shared if settings.proximal_mu else None,
-        )
+        held = self.split.shared if settings.proximal_mu else None
+        try:
+            self.trainer = distributed.trainer(self.model, settings, devices, proximal=held)
+        except ValueError as error:
+            raise ConfigError(f"training on several devices: {error}") from None
         self.private: dict[str, np.ndarray] = {}
         self._candidate: dict[str, np.ndarray] | None = None
 
@@ -193,7 +193,7 @@ class Learner:
             int(sum(tensor.size for tensor in self.private.values())),
             tuple(self.data.skipped),
             tuple(self.data.notes),
-            str(self.device),
+            ", ".join(map(str, self.devices)),
         )
 
     # ---- baselines -------------------------------------------------------------------

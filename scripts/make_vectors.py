@@ -2,7 +2,7 @@
 implementations and for CI.
 
     python scripts/make_vectors.py            writes the files
-    python scripts/make_vectors.py --check    writes nothing; exit 1 if a file would differ
+    python scripts/make_vectors.py --check    exit 1 if a file differs from what the code gives
 
 Whole rounds and the bytes of every message are in tests/vectors/protocol/ (round_vectors.py,
 message_vectors.py). A long result is given by its SHA-256 and its first bytes. All inputs come from

@@ -65,8 +65,9 @@ class Unfederated:
         self.round = 0
 
     def _learner(self, data: LocalData, name: str) -> Learner:
-        secret = own_secret(self.prepared.options.seed, name)
-        learner = Learner(self.prepared.config, self.start.layout, secret, data, self.where)
+        options, config = self.prepared.options, self.prepared.config
+        secret, several = own_secret(options.seed, name), device.choose_several(options.device)
+        learner = Learner(config, self.start.layout, secret, data, several)
         learner.reset(self.run)
         return learner
 

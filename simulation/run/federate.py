@@ -153,7 +153,7 @@ class Federation:
             self.start.layout,
             own_secret(options.seed, self.prepared.ids[number]),
             self.divided.locals[number],
-            self.where,
+            device.choose_several(options.device),
             network,
         )
 

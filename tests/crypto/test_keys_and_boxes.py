@@ -49,7 +49,7 @@ def test_the_domain_separates_and_a_bool_or_float_is_no_part() -> None:
             kdf.digest("a", part)  # type: ignore[arg-type]
 
 
-def test_equal_compares_whole_bytes() -> None:
+def test_equal_compares_lengths_and_bytes() -> None:
     assert kdf.equal(b"abc", b"abc")
     assert not kdf.equal(b"abc", b"abd")
     assert not kdf.equal(b"abc", b"ab")

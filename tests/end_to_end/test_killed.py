@@ -18,6 +18,7 @@ from federation import model
 from tests.end_to_end.zmq_federation import ZmqFederation
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 180  # only a failing test waits for so long
 
 
 class Victim:
@@ -44,10 +45,11 @@ class Victim:
     def end(self) -> list[int]:
         """How its two processes ended."""
         try:
-            return [process.wait(60) for process in self.processes]
+            return [process.wait(PATIENCE_S) for process in self.processes]
         finally:
             for process in self.processes:
                 process.kill()
+                process.communicate()
 
 
 @pytest.mark.parametrize(

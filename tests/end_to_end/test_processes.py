@@ -230,7 +230,7 @@ def test_a_stranger_gets_nothing_and_is_told_within_ten_seconds(
         assert "key" in answer and "roster" in answer
     finally:
         node.kill()
-        node.wait()
+        node.communicate()
     assert round_of(processes) >= 1 and processes.running["coordinator"].poll() is None
 
 

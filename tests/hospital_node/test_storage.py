@@ -32,7 +32,7 @@ def test_a_second_node_in_one_folder_is_refused_until_the_first_is_gone(tmp_path
             pass
     finally:
         first.kill()
-        first.wait()
+        first.communicate()
     with storage.locked():
         assert in_use(tmp_path)
     assert not in_use(tmp_path)

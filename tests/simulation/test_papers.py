@@ -62,6 +62,7 @@ def test_all_names_of_the_papers_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_runs_at_smoke(name: str, out: Path) -> None:
     written = json.loads(
         command(
