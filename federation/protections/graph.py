@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import hypergeom
 
 from crypto import draw
 from federation.errors import FaultyHospital, Reason
@@ -41,6 +40,8 @@ def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | No
     chance SECURITY / n each, and the honest survivors must reach t except with chance CORRECTNESS /
     n each.
     """
+    from scipy.stats import hypergeom  # takes a second to load, and only sparse graphs need it
+
     others, bad, away = n - 1, max(1, math.ceil(corrupt * n)), math.ceil(dropouts * n)
     for k in range(1, others):
         counts = np.arange(k + 1)
