@@ -46,7 +46,7 @@ class Unfederated:
         self.where = device.choose(options.device)
         self.start = model.read_start(prepared.folder / config.model.start, config)
         self.run = run_id(options.seed)
-        self.divided = load_divided(options, prepared.dataset, self.where)
+        self.divided = load_divided(prepared, self.where)
         self.journals = [
             Journal(one, config, Deferred(options.out / "hospitals" / one), alone=options.algorithm)
             for one in prepared.ids

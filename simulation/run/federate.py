@@ -23,14 +23,12 @@ from hospital_node.durable import Durable
 from hospital_node.jobs import Jobs
 from hospital_node.keeper import Keeper as HospitalKeeper
 from hospital_node.learner import Learner
-from hospital_node.local_data import divide
 from hospital_node.session import Session
 from hospital_node.storage import Storage
 from hospital_node.work import Job, Result
 from learning import device
-from learning.data import Dataset, LocalData, load_parts
+from learning.data import LocalData, load_parts
 from simulation.run.memory import MemoryFederation
-from simulation.run.options import Options
 from simulation.run.prepare import Prepared, admit
 from simulation.run.seeds import hospital_ids, own_secret, run_id
 from simulation.run.storages import Deferred
@@ -51,11 +49,11 @@ class Divided:
     notes: tuple[str, ...]
 
 
-def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Divided:
+def load_divided(prepared: Prepared, where: torch.device) -> Divided:
     """Load all images once, for every hospital as its own process would. Raises ConfigError."""
-    parts = divide(dataset.train, options.partition, options.hospitals, options.seed)
+    options, parts = prepared.options, prepared.division
     found = load_parts(
-        dataset.train,
+        prepared.dataset.train,
         parts.parts,
         test_fraction=options.test_fraction,
         seed=options.seed,
@@ -113,7 +111,7 @@ class Federation:
         self.where = device.choose(options.device)
         self.start = model.read_start(prepared.folder / config.model.start, config)
         self.roster, keys = admit(prepared, "127.0.0.1:1", _unused_transport)
-        self.divided = load_divided(options, prepared.dataset, self.where)
+        self.divided = load_divided(prepared, self.where)
         for name in ("events.jsonl", "metrics.jsonl"):
             (options.out / name).unlink(missing_ok=True)
         self.learners: list[Learner] = []
