@@ -82,7 +82,8 @@ def test_a_dropouts_shares_fit_too() -> None:
     ("protection", "changes"), [("plain", {"bits": 0}), *((kind, {}) for kind in PROTECTIONS)]
 )
 def test_vectors_are_as_long_as_documented(protection: str, changes: dict[str, int]) -> None:
-    n, longest = 5, {}
+    n = 5
+    longest: dict[int, list[bytes]] = {}
     settings = config(protection, n, **changes)
     rig = Rig(
         settings,
