@@ -65,7 +65,7 @@ def make_learner(hospital: Hospital, start: SharedModel, tell: Tell) -> Learner:
     files, config = hospital.settings.hospital, hospital.config
     try:
         device.prepare(files.threads or None)
-        where = device.choose(files.device)
+        devices = device.choose_several(files.device)
     except ValueError as error:
         raise ConfigError(f"{hospital.path}: hospital.device: {error}") from None
     data = local_data.load(hospital.settings.data, config, hospital.out / "images.cache")
@@ -76,7 +76,8 @@ def make_learner(hospital: Hospital, start: SharedModel, tell: Tell) -> Learner:
             f"{hospital.path}: data: no image is left to train on; lower data.test_fraction or add"
             " images"
         )
-    return Learner(config, start.layout, hospital.secrets.own_secret, data, where)
+    own_secret = hospital.secrets.own_secret
+    return Learner(config, start.layout, own_secret, data, devices[0], devices=devices)
 
 
 def make_keeper(

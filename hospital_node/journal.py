@@ -10,7 +10,7 @@ from federation.config import FederationConfig
 from federation.model import SharedModel
 from hospital_node.storage import Storage
 from hospital_node.summary import figures, summarise
-from hospital_node.work import Confusion, LearnerFacts, Tested, Trained
+from hospital_node.work import Confusion, LearnerFacts, LocalTestDone, Trained
 from learning.evaluation import Metrics, metrics
 
 
@@ -42,7 +42,7 @@ class Journal:
         if clipped is not None:
             line["clipped"] = clipped
 
-    def tested(self, tested: Tested, protect_seconds: float | None = None) -> Metrics:
+    def tested(self, tested: LocalTestDone, protect_seconds: float | None = None) -> Metrics:
         """Write the round's line to metrics.jsonl; return what follows from the test."""
         self.confusion = tested.confusion
         found, line = metrics(tested.confusion), self._line(tested.round)

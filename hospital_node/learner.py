@@ -4,7 +4,7 @@ tested on its own images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from federation.errors import ConfigError
 from federation.keys import private_randomness
 from federation.layout import Layout, Vector
 from hospital_node.work import LearnerFacts, Trained
-from learning import baselines, models, parameters, private_layers
+from learning import baselines, distributed, models, parameters, private_layers
 from learning.data import LocalData
 from learning.evaluation import Scores, evaluate
 from learning.models.classifier import Classifier
-from learning.training import Trainer, TrainSettings
+from learning.training import TrainSettings
 
 ROOM = 4096
 """Elements behind an update, so that its counts can be coded behind it in place."""
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Learner:
-    """Not safe between threads: its service gives it one job at a time."""
+    """Trains, tests and keeps one hospital's model. Not safe between threads."""
 
     def __init__(
         self,
@@ -39,9 +39,20 @@ class Learner:
         data: LocalData,
         device: torch.device,
         model: Classifier | None = None,
+        devices: Sequence[torch.device] = (),
     ) -> None:
-        """`model`: a network of this config that the hospitals of one process take in turn; every
-        use begins by loading it.
+        """Build the model, with the start's shared layers in it only after the first `adopt`.
+
+        Args:
+            layout: Of the shared layers, from the start file.
+            own_secret: Seeds the head's start and the order of the images.
+            device: Tests, and trains unless there are several `devices`.
+            model: A network of this config that the hospitals of one process take in turn; every
+                use begins by loading it.
+            devices: What trains, one process each, if there are several.
+
+        Raises:
+            ConfigError: If the model, the start file or the devices do not fit together.
         """
         self.config, self.layout, self.data, self.device = config, layout, data, device
         self._secret = own_secret
@@ -69,12 +80,13 @@ class Learner:
                 " copy both files again"
             )
         settings = TrainSettings(**structs.asdict(config.training))
-        self.trainer = Trainer(
-            self.model,
-            settings,
-            device,
-            proximal=self.split.shared if settings.proximal_mu else None,
-        )
+        proximal = self.split.shared if settings.proximal_mu else None
+        try:
+            self.trainer = distributed.trainer(
+                self.model, settings, devices or (device,), proximal=proximal
+            )
+        except ValueError as error:
+            raise ConfigError(f"hospital.device: {error}") from None
         self.private: dict[str, np.ndarray] = {}
         self._candidate: dict[str, np.ndarray] | None = None
 
@@ -173,7 +185,7 @@ class Learner:
         parameters.load(self.model, self.layout.unflatten(shared))
         parameters.load(self.model, self.private)
 
-    def test(self) -> Scores:
+    def test(self, progress: Progress | None = None) -> Scores:
         """The local test of the model as `adopt` left it."""
         return evaluate(
             self.model,
@@ -182,6 +194,7 @@ class Learner:
             self.classes,
             self.device,
             rows=self.data.test,
+            progress=progress,
         )
 
     def facts(self) -> LearnerFacts:

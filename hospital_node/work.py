@@ -50,7 +50,7 @@ class TrainingDone:
 
 
 @dataclass(frozen=True)
-class Tested:
+class LocalTestDone:
     """The local test of the model as of `round`; `loss` is nan if there is nothing to test on."""
 
     round: int
@@ -74,7 +74,7 @@ class Failed:
     trace: str
 
 
-Result = TrainingDone | Tested | BaselinesDone | Failed
+Result = TrainingDone | LocalTestDone | BaselinesDone | Failed
 Job = Callable[[], Result | None]
 """Does one request; None if there is nothing to report."""
 
@@ -113,7 +113,7 @@ class Work(Protocol):
         """Stop this round's training and forget what it did to the private layers."""
 
     def adopt(self, shared: Vector, counted: bool, round_: int) -> None:
-        """Take the new shared layers, keep the private changes if `counted`, test: `Tested`."""
+        """Take the new shared layers, keep the private changes if `counted`, test: `LocalTestDone`."""
 
     def baselines(self, start: Vector, run: bytes, rounds: int) -> None:
         """Compute what the federation is compared with. Gives `BaselinesDone`."""

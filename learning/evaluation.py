@@ -7,6 +7,7 @@ add up.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,11 +55,13 @@ def evaluate(
     batch_size: int = 256,
     *,
     rows: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Scores on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them, in
     float32 throughout.
 
     The model is moved to `device` and left in evaluation mode. No examples give empty scores.
+    `progress` is told (examples tested, examples in all) after every batch.
     """
     model = model.to(device).eval()
     rows = torch.arange(len(labels)) if rows is None else rows.cpu()
@@ -67,6 +70,8 @@ def evaluate(
         for start in range(0, len(rows), batch_size):
             batch = images[rows[start : start + batch_size].to(images.device)].to(device)
             logits[start : start + batch_size] = model(to_input(batch)).to("cpu", torch.float32)
+            if progress is not None:
+                progress(min(start + batch_size, len(rows)), len(rows))
         truth = labels.cpu()[rows].to(torch.int64)
         loss = cross_entropy(logits, truth).item() if len(rows) else math.nan
         probabilities = logits.softmax(dim=1)
