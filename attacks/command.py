@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from attacks.gates import Gate
 
 attack_app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, help="Attack what a coordinator saw."
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Attack what a coordinator saw.\n\nExample: flop attack run --run runs/one --attack varpro",
 )
 
 

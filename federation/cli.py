@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,11 +49,6 @@ def command(
         return function
 
     return register
-
-
-def with_choices(option: Option, names: Iterable[str]) -> str:
-    """The help of an option that takes a name from a registry."""
-    return f"{option.about.rstrip('.')}: {', '.join(names)}."
 
 
 def _parameter(option: Option, panel: str | None) -> inspect.Parameter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -62,6 +62,10 @@ class Option:
     def required(self) -> bool:
         """True if a value has to be given."""
         return self.default is REQUIRED and not self.derived
+
+    def naming(self, names: Iterable[str]) -> Option:
+        """The same option with the names of a registry in its help."""
+        return replace(self, about=f"{self.about.rstrip('.')}: {', '.join(names)}.")
 
     def read(self, given: object) -> Any:
         """Check a value and convert it to the field's type.

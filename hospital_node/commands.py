@@ -15,7 +15,9 @@ from hospital_node.policy import Policy
 _options = {"add_completion": False, "pretty_exceptions_enable": False}
 keygen_app = typer.Typer(**_options)
 roster_app = typer.Typer(
-    **_options, no_args_is_help=True, help="The list of who is admitted, with which keys."
+    **_options,
+    no_args_is_help=True,
+    help="The list of who is admitted, with which keys.\n\nExample: flop roster show roster.toml",
 )
 node_app = typer.Typer(**_options)
 doctor_app = typer.Typer(**_options)
@@ -100,7 +102,10 @@ def roster_add(
 def roster_show(
     file: Annotated[Path, typer.Argument(help="The roster.")] = Path("roster.toml"),
 ) -> None:
-    """Show the fingerprints of a roster and of everybody in it."""
+    """Show the fingerprints of a roster and of everybody in it.
+
+    Example: flop roster show roster.toml
+    """
     _show(roster.read(file), file)
 
 

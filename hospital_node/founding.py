@@ -15,6 +15,7 @@ from federation import config as federation_config
 from federation import options as typed
 from federation.config import FederationConfig
 from federation.errors import ConfigError
+from learning import models
 
 FROM_THE_MODEL = ("model.start", "model.start_digest")
 """Keys of federation.toml that are computed, so that nobody may set them."""
@@ -41,6 +42,7 @@ def _options() -> dict[str, typed.Option]:
     asked["cohort"] = replace(asked["cohort"], default=typed.REQUIRED)
     found["rounds"] = replace(found["rounds"], default=20)
     found["min_cohort"] = replace(found["min_cohort"], derived="3, or the cohort if it is smaller")
+    found["model"] = found["model"].naming(models.REGISTRY)
     found["seed"] = replace(found["seed"], derived="drawn at random")
     return asked | found
 

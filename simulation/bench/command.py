@@ -1,5 +1,7 @@
 """`flop bench`: what protections, rounds and training cost on this machine. Each sub-command is a
 module that is loaded when called.
+
+Example: flop bench masking
 """
 
 from __future__ import annotations

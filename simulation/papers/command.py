@@ -11,14 +11,13 @@ from rich.console import Console
 
 from federation.errors import ConfigError
 from simulation.papers.declared import STUDIES
-from simulation.papers.grid import Grid
-from simulation.papers.output import header, write
-from simulation.papers.runner import Store, default_jobs, train
 from simulation.papers.studies import SCALES, runs
-from simulation.papers.views import VIEWS, names_of
 
 experiment_app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Repeat the papers' tables and figures.\n\nExample: flop experiment list",
 )
 
 
@@ -30,6 +29,8 @@ def list_(
 
     Example: flop experiment list
     """
+    from simulation.papers.views import VIEWS  # loads matplotlib, so not for a help text
+
     if as_json:
         print(
             json.dumps(
@@ -75,7 +76,9 @@ def run(
     models: Annotated[
         list[str] | None, typer.Option(help="Only these models of the study; repeat for several.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = default_jobs(),
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; by default what fits this machine.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the paths of the reports as JSON.")
     ] = False,
@@ -84,6 +87,12 @@ def run(
 
     Example: flop experiment run flop-table3 --scale cpu --out runs/papers
     """
+    # these load torch and matplotlib, so not for a help text
+    from simulation.papers.grid import Grid
+    from simulation.papers.output import header, write
+    from simulation.papers.runner import Store, default_jobs, train
+    from simulation.papers.views import names_of
+
     views = names_of(name)
     if not views:
         raise ConfigError(f"there is no experiment {name!r}; `flop experiment list` names them")
@@ -104,7 +113,11 @@ def run(
         console.print(f"{study.name}: {study.title}")
         for line in header(study, study.scales[scale]):
             console.print(f"  {line}", soft_wrap=True)
-        grid = Grid(study, study.scales[scale], train(wanted, store, engine, jobs, console.print))
+        grid = Grid(
+            study,
+            study.scales[scale],
+            train(wanted, store, engine, jobs or default_jobs(), console.print),
+        )
         options = "".join(f" --seeds {seed}" for seed in seeds or ()) + "".join(
             f" --models {model}" for model in models or ()
         )

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from federation import options as typed
 from federation.config import FederationConfig, Fraction, decode_toml, least_ring
 from federation.errors import ConfigError
+from learning import models
 
 ALONE = ("local", "central")
 DEFAULT_BITS = {16: 12, 24: 16, 32: 16}
@@ -86,6 +87,7 @@ def _options() -> dict[str, typed.Option]:
     }
     for name, text in derived.items():
         found[name] = replace(found[name], derived=text)
+    found["model"] = found["model"].naming(models.REGISTRY)
     found["patience"] = replace(found["patience"], default=30.0)
     found["seed"] = replace(found["seed"], about="Run seed. The same seed gives the same bytes.")
     return found
