@@ -35,7 +35,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Discard:
-    """A hospital: stop training, take the private layers back to what they were before this round."""
+    """A hospital: stop training, and forget what this round did to the private layers."""
 
     round: int
 

@@ -1,4 +1,4 @@
-"""`Work` with a real learner: every request becomes a job, and a subclass says when jobs are done."""
+"""`Work` with a real learner: requests become jobs, and a subclass says when they are done."""
 
 from __future__ import annotations
 

@@ -80,10 +80,11 @@ class Learner:
                 " copy both files again"
             )
         settings = TrainSettings(**structs.asdict(config.training))
+        self.devices = tuple(devices) or (device,)
         proximal = self.split.shared if settings.proximal_mu else None
         try:
             self.trainer = distributed.trainer(
-                self.model, settings, devices or (device,), proximal=proximal
+                self.model, settings, self.devices, proximal=proximal
             )
         except ValueError as error:
             raise ConfigError(f"hospital.device: {error}") from None
@@ -106,7 +107,7 @@ class Learner:
         self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
 
     def load_private(self, tensors: dict[str, np.ndarray], source: str) -> None:
-        """Go on with the private layers that `source` held. Raises ConfigError if they do not fit."""
+        """Go on with the private layers of `source`. Raises ConfigError if they do not fit."""
         try:
             parameters.load(self.model, tensors)
         # the file is ours; whatever is wrong with it, the operator must hear of it
@@ -206,7 +207,7 @@ class Learner:
             int(sum(tensor.size for tensor in self.private.values())),
             tuple(self.data.skipped),
             tuple(self.data.notes),
-            str(self.device),
+            ", ".join(str(device) for device in self.devices),
         )
 
     # ---- baselines -------------------------------------------------------------------

@@ -45,7 +45,11 @@ def divide(index: Index, spec: str, parts: int, seed: int) -> Partition:
 
 
 def load(data: Data, config: FederationConfig, cache: Path | None = None) -> LocalData:
-    """Load this hospital's images; `cache` keeps them decoded. Raises ConfigError if there are none."""
+    """Load this hospital's images. Raises ConfigError if there are none.
+
+    Args:
+        cache: A file that keeps them decoded for the next start.
+    """
     index = open_source(data.source, config, data.seed).train.cached(cache)
     rows, notes = np.arange(len(index)), tuple[str, ...]()
     if data.partition:

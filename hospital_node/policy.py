@@ -25,7 +25,6 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     min_cohort: Annotated[int, Meta(ge=1)] = 3
     protections: tuple[Kind, ...] = ("masked", "ckks", "masked+ckks")
     share_metrics: bool = False
-    baselines: bool = True
 
     def check(self, config: FederationConfig, source: str) -> None:
         """Raises ConfigError where the federation is not what this hospital agrees to."""

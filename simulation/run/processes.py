@@ -53,6 +53,7 @@ def write_files(prepared: Prepared) -> None:
                 "out": os.path.relpath(options.out / "hospitals" / identifier, prepared.folder),
                 "device": options.device,
                 "threads": 1,
+                "baselines": options.baselines,
             },
             "data": {
                 "source": _source(options.data),
@@ -66,7 +67,6 @@ def write_files(prepared: Prepared) -> None:
                 "min_cohort": prepared.config.federation.min_cohort,
                 "protections": [prepared.config.protection.kind],
                 "share_metrics": True,
-                "baselines": options.baselines,
             },
         }
         (prepared.folder / f"{identifier}.toml").write_text(tomli_w.dumps(content))

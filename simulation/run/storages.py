@@ -1,4 +1,4 @@
-"""Where the keepers of a simulation write, which begins again after a crash: less often, or never."""
+"""Where a simulation's keepers write: at the end, as it begins again after a crash, or nowhere."""
 
 from __future__ import annotations
 

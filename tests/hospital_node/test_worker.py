@@ -19,7 +19,7 @@ RUN = bytes(16)
 
 
 class Learner:
-    """Stands in for a real one: a training has four steps, and waits at each while `gate` is shut."""
+    """A stand-in: a training has four steps, and waits at each while `gate` is shut."""
 
     def __init__(self) -> None:
         self.private = {"head": np.ones(2, np.float32)}
