@@ -113,7 +113,7 @@ class Work(Protocol):
         """Stop this round's training and forget what it did to the private layers."""
 
     def adopt(self, shared: Vector, counted: bool, round_: int) -> None:
-        """Take the shared layers, keep private changes if `counted`, test. Gives `LocalTestDone`."""
+        """Take the shared layers, keep private changes if `counted`, test: `LocalTestDone`."""
 
     def baselines(self, start: Vector, run: bytes, rounds: int) -> None:
         """Compute what the federation is compared with. Gives `BaselinesDone`."""
