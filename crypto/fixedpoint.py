@@ -33,9 +33,15 @@ _FRACTION_BITS = 8
 
 @dataclass(frozen=True)
 class FixedPoint:
-    """Values of `bits` bits (2 to 24), sums of at most `parties` of them modulo 2^ring.
+    """Values of `bits` bits, and sums of at most `parties` of them modulo 2^ring.
 
-    Raises ConfigOverflow when the sum could wrap: unless ring >= bits + ceil(log2(parties)).
+    Args:
+        bits: Of one value, 2 to 24.
+        ring: Bits of a sum; at least bits + ceil(log2(parties)).
+        parties: How many values are summed at most.
+
+    Raises:
+        ConfigOverflow: If the sum could wrap.
     """
 
     bits: int
@@ -57,7 +63,7 @@ class FixedPoint:
 
     @property
     def levels(self) -> int:
-        """The largest quantised value; the clip is worth this much."""
+        """The largest quantised value, 2^(bits-1) - 1; it stands for the clip."""
         return (1 << (self.bits - 1)) - 1
 
     def quantise(
@@ -67,11 +73,20 @@ class FixedPoint:
         rounding_key: bytes,
         lengths: Sequence[int] | None = None,
     ) -> tuple[Ints, int]:
-        """(int32[d], how many values lay outside their clip and were moved to it).
+        """Quantise an update.
 
-        values: float32[d]. clip: one positive number, or one for each tensor when `lengths` says
-        how many values each has. Raises OutOfRange for NaN, infinity, another dtype or shape, and a
-        clip that is not positive.
+        Args:
+            values: float32[d].
+            clip: One positive number, or one for each tensor if `lengths` is given.
+            rounding_key: 32 bytes that determine the random rounding.
+            lengths: How many values each tensor has.
+
+        Returns:
+            int32[d], and how many values lay outside their clip and were moved to it.
+
+        Raises:
+            OutOfRange: If a value is NaN or infinite, the dtype or shape is wrong, or a clip is not
+                positive.
         """
         check_values(values)
         quantiser = Quantiser(self, clip, rounding_key, len(values), lengths)
@@ -81,9 +96,7 @@ class FixedPoint:
         return result, quantiser.clipped
 
     def check_sum(self, total: NDArray[Any], survivors: int) -> None:
-        """Raises OutOfRange when an element of `total` cannot be the sum of `survivors` quantised
-        values.
-        """
+        """Raise OutOfRange if an element cannot be the sum of `survivors` quantised values."""
         bound = survivors * self.levels
         if len(total) and (int(total.max()) > bound or int(total.min()) < -bound):
             raise OutOfRange(
@@ -97,11 +110,13 @@ class FixedPoint:
         weight: float,
         lengths: Sequence[int] | None = None,
     ) -> Floats:
-        """total * clip / (levels * weight), float32[d]: the mean when `weight` is the number of
-        survivors.
+        """Return total * clip / (levels * weight) as float32[d].
 
-        The same on every processor (float64 elementwise, rounded once). Raises OutOfRange for a
-        weight or clip that is not positive.
+        It is the mean if `weight` is the number of survivors. The result is the same on every
+        processor: float64 elementwise, rounded once.
+
+        Raises:
+            OutOfRange: If the weight or a clip is not positive.
         """
         if not (weight > 0 and math.isfinite(weight)):
             raise OutOfRange(f"a mean needs a positive weight, not {weight}")
@@ -115,7 +130,7 @@ class FixedPoint:
 
 
 def check_values(values: NDArray[Any]) -> None:
-    """Raises OutOfRange unless `values` is a flat, contiguous array of float32."""
+    """Raise OutOfRange unless `values` is a flat, contiguous array of float32."""
     if values.dtype != np.float32 or values.ndim != 1 or not values.flags.c_contiguous:
         raise OutOfRange(f"an update is a flat array of float32, not {values.dtype}{values.shape}")
 
@@ -123,9 +138,10 @@ def check_values(values: NDArray[Any]) -> None:
 def segments(
     clip: ArrayLike, count: int, lengths: Sequence[int] | None
 ) -> list[tuple[int, int, float]]:
-    """(start, stop, clip) of each run of values with one clip.
+    """Return (start, stop, clip) of each run of values with one clip.
 
-    Raises OutOfRange when clips and lengths do not fit `count` values.
+    Raises:
+        OutOfRange: If clips and lengths do not fit `count` values.
     """
     clips = np.atleast_1d(np.asarray(clip, np.float32))
     parts = [count] if lengths is None else [int(length) for length in lengths]
@@ -155,9 +171,7 @@ def segments(
 
 
 class Quantiser:
-    """Quantises a vector of `count` values chunk by chunk, from its start onwards; `clipped` counts
-    what was clipped so far.
-    """
+    """Quantises a vector of `count` values chunk by chunk; `clipped` counts the clipped ones."""
 
     def __init__(
         self,
@@ -177,8 +191,10 @@ class Quantiser:
         self._noise = np.empty(CHUNK, np.uint8)
 
     def next(self, values: Floats, out: Ints) -> None:
-        """Quantises the next len(values) <= CHUNK values into `out`. Raises OutOfRange for NaN and
-        infinity.
+        """Quantise the next len(values) <= CHUNK values into `out`.
+
+        Raises:
+            OutOfRange: If a value is NaN or infinite.
         """
         scaled, noise = self._scaled[: len(values)], self._noise[: len(values)]
         done = 0
@@ -210,7 +226,7 @@ class Quantiser:
 
 
 def _scale(top: np.float32, clip: np.float32) -> np.float32:
-    """top / clip in float32, rounded so that clip itself never exceeds top."""
+    """Return top / clip in float32, rounded so that clip itself never exceeds top."""
     scale = top / clip
     while clip * scale > top:
         scale = np.nextafter(scale, np.float32(0))

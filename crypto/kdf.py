@@ -1,8 +1,8 @@
 """Hashes, derived keys and MACs over typed parts.
 
-Every function takes a domain (what the result is for) and parts. Each part is written as a type
-byte, an eight-byte length and its bytes, so that the encoding is injective: no two different lists
-of parts, and no two domains, are ever the same input.
+Every function takes a domain (what the result is for) and parts. Each part is encoded as a type
+byte, an eight-byte length and its bytes. The encoding is injective: different lists of parts and
+different domains never give the same input.
 """
 
 import hashlib
@@ -41,15 +41,16 @@ def _pieces(domain: str, parts: tuple[Part, ...]) -> list[bytes | memoryview]:
 
 
 def encode(domain: str, *parts: Part) -> bytes:
-    """The injective encoding itself, for what is signed rather than hashed.
+    """Return the injective encoding itself, for data that is signed and not hashed.
 
-    Raises TypeError for any other type of part.
+    Raises:
+        TypeError: If a part is not bytes, str or int.
     """
     return b"".join(_pieces(domain, parts))
 
 
 def digest(domain: str, *parts: Part) -> bytes:
-    """SHA-256 of the encoded domain and parts: 32 bytes."""
+    """Return the SHA-256 of the encoded domain and parts, 32 bytes."""
     state = hashlib.sha256()
     for piece in _pieces(domain, parts):
         state.update(piece)
@@ -57,8 +58,9 @@ def digest(domain: str, *parts: Part) -> bytes:
 
 
 def derive(secret: bytes, domain: str, *info: Part, length: int = 32) -> bytes:
-    """HKDF-SHA256 (RFC 5869) without salt; the encoded domain and info are its info. `length` 1 to
-    8160 bytes.
+    """Return `length` bytes (1 to 8160) of HKDF-SHA256 (RFC 5869) without salt.
+
+    The encoded domain and `info` are HKDF's info.
     """
     return hkdf(secret, salt=None, info=encode(domain, *info), length=length)
 
@@ -76,8 +78,3 @@ def mac(key: bytes, domain: str, *parts: Part) -> bytes:
     for piece in _pieces(domain, parts):
         state.update(piece)
     return state.digest()
-
-
-def equal(a: bytes, b: bytes) -> bool:
-    """Whether a and b are the same bytes, in time that does not depend on where they differ."""
-    return _hmac.compare_digest(a, b)

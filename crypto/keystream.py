@@ -29,8 +29,10 @@ def _counter_mode(key: bytes, first_block: bytes) -> CipherContext:
 
 
 class Stream:
-    """The keystream of one key, from its start onwards. Raises CryptoError for a key that has not
-    32 bytes.
+    """The keystream of one key, from its start onwards.
+
+    Raises:
+        CryptoError: If the key does not have 32 bytes.
     """
 
     def __init__(self, key: bytes) -> None:
@@ -39,7 +41,7 @@ class Stream:
         self._update_into = _counter_mode(key, bytes(16)).update_into
 
     def read_into(self, buffer: NDArray[np.uint8]) -> None:
-        """Writes the next len(buffer) bytes of the stream."""
+        """Write the next len(buffer) bytes of the stream."""
         if len(buffer) <= len(_ZEROS):
             self._update_into(_ZEROS[: len(buffer)], buffer.data)
             return
@@ -47,17 +49,15 @@ class Stream:
             self.read_into(buffer[start : start + len(_ZEROS)])
 
 
-def fill(buffer: bytearray | memoryview | NDArray[np.uint8], key: bytes) -> None:
-    """Writes the start of `key`'s stream over the whole writable buffer."""
-    Stream(key).read_into(np.frombuffer(buffer, np.uint8))
-
-
 class Masks:
-    """The signed sum of several streams' masks, to be added to a vector chunk by chunk, from its
-    start onwards.
+    """The signed sum of several streams' masks, added to a vector chunk by chunk from its start.
 
-    Each stream is (key, sign): sign 1 adds the mask, -1 subtracts it, anything else raises
-    CryptoError.
+    Args:
+        streams: (key, sign) each; sign 1 adds the mask, -1 subtracts it.
+        ring: The vector's ring.
+
+    Raises:
+        CryptoError: If a sign or a key is not one of these.
     """
 
     def __init__(self, streams: Iterable[tuple[bytes, int]], ring: Ring) -> None:
@@ -70,10 +70,11 @@ class Masks:
         self._words = np.empty(CHUNK, ring.dtype)
 
     def add_to(self, chunk: Elements) -> None:
-        """Adds the masks of the next len(chunk) <= CHUNK elements, in place.
+        """Add the masks of the next len(chunk) <= CHUNK elements, in place.
 
-        Raises OutOfRange for another dtype: elements that are wider than the ring would not wrap,
-        and show through.
+        Raises:
+            OutOfRange: If the dtype is not the ring's. Elements wider than the ring would not wrap,
+                and the update would show through the mask.
         """
         self._ring.check(chunk)
         words = self._words[: len(chunk)]
@@ -83,11 +84,17 @@ class Masks:
 
 
 def apply(vector: Elements, streams: Iterable[tuple[bytes, int]], ring: Ring) -> None:
-    """Adds the masks of all (key, sign) streams to the whole vector of ring elements, in place.
+    """Add the masks of all streams to a whole vector, in place.
 
-    vector: `ring.dtype`, flat. For 24 bits the elements' top bytes are left undefined, as
-    everywhere (`ring.reduce`). Raises OutOfRange for another dtype or shape, CryptoError for a key
-    or sign that is none.
+    Args:
+        vector: Flat array of `ring.dtype`. For 24 bits the elements' top bytes are undefined
+            afterwards, as everywhere (`ring.reduce`).
+        streams: (key, sign) each, as for `Masks`.
+        ring: The vector's ring.
+
+    Raises:
+        OutOfRange: If the vector has another dtype or shape.
+        CryptoError: If a key or a sign is not valid.
     """
     ring.check(vector)
     masks = Masks(streams, ring)

@@ -1,9 +1,8 @@
-"""Counts as limbs: small digits that travel, masked and summed, at the end of the vector of
-quantised values.
+"""Counts as limbs: small digits that are masked and summed at the end of the quantised vector.
 
 A count is written in base 2^(bits - 1), least digit first, so that every limb lies in 0..2^(bits -
-1) - 1, the range of a quantised value; whatever headroom holds the sum of the values holds the sum
-of the limbs. Limbs are summed without carrying; `decode` carries.
+1) - 1, the range of a quantised value; a ring that holds the sum of values also holds the sum of
+limbs. Limbs are summed without carrying; `decode` carries.
 """
 
 from collections.abc import Sequence
@@ -27,13 +26,15 @@ def _base_bits(bits: int) -> int:
 
 
 def limbs_needed(bits: int) -> int:
-    """Limbs per count for values of `bits` bits (0: the vector is float32)."""
+    """Return the limbs per count for values of `bits` bits (0: the vector is float32)."""
     return -(-COUNT_BITS // _base_bits(bits))
 
 
 def encode(counts: Sequence[int], bits: int) -> NDArray[np.int32]:
-    """The limbs of all counts, int32[len(counts) * limbs_needed(bits)]. Raises OutOfRange unless 0
-    <= count < 2^48.
+    """Return the limbs of all counts, int32[len(counts) * limbs_needed(bits)].
+
+    Raises:
+        OutOfRange: If a count is negative, or 2^48 or more.
     """
     base, needed = _base_bits(bits), limbs_needed(bits)
     for count in counts:
@@ -48,10 +49,10 @@ def encode(counts: Sequence[int], bits: int) -> NDArray[np.int32]:
 def decode(
     sums: Sequence[int] | Sequence[float] | NDArray[np.generic], bits: int, how_many: int
 ) -> list[int]:
-    """The sums of `how_many` counts, from the sums of their limbs.
+    """Return the sums of `how_many` counts from the sums of their limbs.
 
-    Raises OutOfRange for a wrong number of limbs and for a limb that no sum of counts has:
-    negative, not whole, NaN.
+    Raises:
+        OutOfRange: If the number of limbs is wrong, or a limb is negative, not whole or NaN.
     """
     base, needed = _base_bits(bits), limbs_needed(bits)
     values = np.asarray(sums).tolist()

@@ -1,26 +1,27 @@
-"""How many signed integers fit into one CKKS slot so that the decrypted sum is exact, and what
-travels.
+"""How many signed integers fit into one CKKS slot so that the decrypted sum is exact.
 
 A CKKS slot is a complex number. Its real and its imaginary part each carry one *part*: `fields`
 signed integers of `bits` bits, written as the digits of one number in base `radix` = parties *
 2^bits, which is how many values the sum over all parties may have. `Packing(bits, parties, masked)`
-derives the rest; two who agree on the three numbers agree on the wire.
+derives the rest: two parties that agree on these three numbers agree on the wire format.
 
 With slots z, scale s, ring degree N and one prime q of 60 bits (Cheon et al. 2017, eprint 2016/421,
 section 3):
 
-- **Nothing wraps.** A coefficient of the encoded sum is at most s * max|z| <= s * sqrt(2) * sum_limit, whatever the
-  values. The scale is the largest integer that keeps this under q/2, less one part in 1024 for the noise.
-- **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial with coefficients of standard deviation
-  sqrt(21/2) (SEAL's centred binomial, made to match 3.2), and the encoder rounds each coefficient (variance 1/12).
-  Decoding evaluates at primitive 2N-th roots of unity, and over those sum_k cos^2 = N/2 exactly. The noise in a
-  decoded part of the sum is then
+- **Nothing wraps.** A coefficient of the encoded sum is at most
+  s * max|z| <= s * sqrt(2) * sum_limit, whatever the values. The scale is the largest integer that
+  keeps this under q/2, less one part in 1024 for the noise.
+- **Rounding finds the sum.** A fresh symmetric encryption adds a polynomial whose coefficients have
+  standard deviation sqrt(21/2) (SEAL's centred binomial, made to match 3.2), and the encoder rounds
+  each coefficient (variance 1/12). Decoding evaluates at primitive 2N-th roots of unity, and over
+  those sum_k cos^2 = N/2 exactly. The noise in a decoded part of the sum is then
       sigma = sqrt(parties * (21/2 + 1/12) * N / 2) / s,
   and the doubles in which SEAL encodes and decodes, log2(N) steps and a scaling each, add less than
   (log2(N) + 2) * 2^-52 * sum_limit.
-  Admitted is what has 12 * sigma + (log2(N) + 2) * 2^-52 * sum_limit <= 1/2: a part is rounded wrongly once in 1e32.
+  A packing is accepted only if 12 * sigma + (log2(N) + 2) * 2^-52 * sum_limit <= 1/2: a part is
+  then rounded wrongly once in 1e32.
 
-`fields` is the largest number that is admitted. N = 4096 is the smallest degree that SEAL admits
+`fields` is the largest number that is accepted. N = 4096 is the smallest degree that SEAL accepts
 for a 60-bit prime at 128-bit security; a larger one costs noise and granularity and gains nothing.
 
 **masked** is for parties that share the decryption key but must not read each other: the whole
@@ -59,12 +60,16 @@ _CHUNK = 1 << 14  # parts: what is done to one field after the other stays in th
 
 @dataclass(frozen=True)
 class Packing:
-    """The wire format of an encrypted sum, a function of three agreed numbers (and the ring degree,
-    4096 unless told).
+    """The wire format of an encrypted sum: a function of three agreed numbers and the ring degree.
 
-    bits: a party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1], 2 to 32 bits.
-    parties: how many are summed at most, 1 to 2^20. masked: every party's packed parts are masked
-    inside the ciphertext. Raises ConfigOverflow for numbers whose sum cannot be decoded exactly.
+    Args:
+        bits: A party's values are signed integers in [-2^(bits-1), 2^(bits-1) - 1]; 2 to 32.
+        parties: How many values are summed at most; 1 to 2^20.
+        masked: Every party's packed parts are masked inside the ciphertext.
+        degree: The ring degree N, 4096 or 8192.
+
+    Raises:
+        ConfigOverflow: If the sum of such values cannot be decoded exactly.
     """
 
     bits: int
@@ -115,8 +120,9 @@ class Packing:
 
     @property
     def scale(self) -> int:
-        """Largest s with sqrt(2) * sum_limit * s <= 2^59 * (1 - 2^-10). One part counts as two:
-        SEAL encodes up to 2^58 only.
+        """The largest s with sqrt(2) * sum_limit * s <= 2^59 * (1 - 2^-10).
+
+        One part counts as two, since SEAL encodes up to 2^58 only.
         """
         room, most = (
             (1 << (PRIME_BITS - 1)) - (1 << (PRIME_BITS - 11)),
@@ -126,29 +132,26 @@ class Packing:
 
     @property
     def sigma(self) -> float:
-        """Standard deviation of the noise in a decoded part of the sum of `parties` ciphertexts;
-        parts are integers.
-        """
+        """Standard deviation of the noise in a decoded part of a sum; parts are integers."""
         variance = self.parties * NOISE_VARIANCE + self.masked * ROUNDING_VARIANCE
         return math.sqrt(variance * self.degree / 2) / self.scale
 
     @property
     def rounding_error(self) -> float:
-        """What a decoded part may be away from its integer: 12 sigma and the error of the doubles.
-        At most 1/2.
+        """Largest distance of a decoded part from its integer: 12 sigma and the doubles' error.
+
+        At most 1/2 in every packing that exists.
         """
         return MARGIN_SIGMAS * self.sigma + (math.log2(self.degree) + 2) * 2.0**-52 * self.sum_limit
 
     @property
     def ciphertext_bytes(self) -> int:
-        """Exact size of one ciphertext on the way up: header, one polynomial, the seed of the
-        other.
-        """
+        """Exact size of an uploaded ciphertext: header, one polynomial, the seed of the other."""
         return HEADER_BYTES + 8 * self.degree + SEED_BYTES
 
     @property
     def sum_bytes(self) -> int:
-        """Exact size of one ciphertext on the way down: header, two polynomials."""
+        """Exact size of a ciphertext of the sum: header, two polynomials."""
         return HEADER_BYTES + 16 * self.degree
 
     @property
@@ -157,27 +160,26 @@ class Packing:
         return HEADER_BYTES + 8 * self.degree
 
     def parts(self, length: int) -> int:
-        """How many parts hold `length` values."""
+        """Return how many parts hold `length` values."""
         return -(-length // self.fields)
 
     def ciphertexts(self, length: int) -> int:
-        """How many ciphertexts hold `length` values: `degree` parts go into one (degree / 2 complex
-        slots).
-        """
+        """Return how many ciphertexts hold `length` values, `degree` parts in each."""
         return -(-self.parts(length) // self.degree)
 
     def header(self, kind: int) -> bytes:
-        """The 16 bytes before a blob of this kind (SEEDED, SUM, KEY): two packings never share
-        them.
+        """Return the 16 bytes before a blob of this kind (SEEDED, SUM, KEY).
+
+        No two packings have the same header.
         """
         agreed = (self.degree.bit_length() - 1, self.bits, self.fields, self.masked, self.parties)
         return struct.pack("<5s5BI2x", MAGIC, kind, *agreed)
 
     def payload(self, blob: Blob, kind: int) -> memoryview:
-        """What follows the header, once size, header and words are right: all that is checked
-        before SEAL sees a byte.
+        """Return what follows the header. This is all that is checked before SEAL sees a byte.
 
-        Raises CryptoError.
+        Raises:
+            CryptoError: If size, header or a coefficient is wrong.
         """
         view = memoryview(blob)
         size = {SEEDED: self.ciphertext_bytes, SUM: self.sum_bytes, KEY: self.key_bytes}[kind]
@@ -191,8 +193,10 @@ class Packing:
         return view[HEADER_BYTES:]
 
     def pack(self, values: NDArray[np.int32]) -> NDArray[np.int64]:
-        """int32[length] -> int64[parts(length)]; field i of part p is value i * parts + p. Raises
-        OutOfRange.
+        """Pack int32[length] into int64[parts(length)]; field i of part p is value i * parts + p.
+
+        Raises:
+            OutOfRange: If a value does not fit `bits`, or the array is not flat int32.
         """
         if values.ndim != 1 or values.dtype != np.int32:
             raise OutOfRange(
@@ -212,9 +216,7 @@ class Packing:
         return parts
 
     def wrap(self, parts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Reduce mod 2^modulus_bits into the balanced range, as masked parts must be before
-        encryption.
-        """
+        """Reduce masked parts mod 2^modulus_bits into the balanced range, before encryption."""
         half = np.int64(1 << (self.modulus_bits - 1))
         reduced = parts + half
         reduced &= np.int64((1 << self.modulus_bits) - 1)
@@ -222,12 +224,19 @@ class Packing:
         return reduced
 
     def unpack(self, parts: NDArray[np.int64], length: int) -> NDArray[Any]:
-        """int64 parts of the sum (the padding of the last ciphertext included or not) ->
-        int[length], the exact sums.
+        """Return the exact sums of `length` values from the decrypted parts.
 
-        int32 if every sum fits, else int64. Under masks, what is left of them has been subtracted
-        (`Adder.subtract`); the parts are reduced here. Raises OpenFailed for a sum that honest
-        parties cannot have, in the same words as for a ciphertext that does not decrypt.
+        Args:
+            parts: int64 parts of the sum, with or without the padding of the last ciphertext. Under
+                masks `Adder.subtract` has removed what was left of them; reduction happens here.
+            length: Number of values.
+
+        Returns:
+            int32[length] if every sum fits, else int64[length].
+
+        Raises:
+            OpenFailed: If honest parties cannot have this sum. The text is the same as for a
+                ciphertext that does not decrypt.
         """
         count = self.parts(length)
         if parts.ndim != 1 or parts.size not in (count, self.ciphertexts(length) * self.degree):

@@ -1,6 +1,4 @@
-"""A hospital's whole protection in one pass over the update: clip, quantise, counts, tag, masks,
-wire bytes.
-"""
+"""A hospital's masking in one pass over its update: clip, quantise, counts, tag, masks, wire."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,9 +16,9 @@ from crypto.tag import Tagger
 
 @dataclass(frozen=True)
 class Protected:
-    """wire: the masked vector's bytes.
+    """The masked vector's bytes, and how many values were clipped.
 
-    clipped: how many values were clipped (the last count in the vector, for the owner's own eyes).
+    `clipped` is also the last count in the vector.
     """
 
     wire: memoryview
@@ -39,18 +37,26 @@ def quantise_and_mask(
     tagger: Tagger | None = None,
     out: NDArray[np.uint8] | None = None,
 ) -> Protected:
-    """The masked vector of d values, then the limbs of `counts`, then those of the number of
-    clipped values.
+    """Return the masked vector: d values, the limbs of `counts`, the limbs of the clip count.
 
-    update, clip, rounding_key, lengths: as for `FixedPoint.quantise`. streams: (key, sign) each, as
-    for `keystream.apply`; no stream, no mask. counts: below 2^48 each. tagger, if given, is fed
-    every element before it is masked. The result equals quantising, appending, masking and packing
-    one after another, but touches memory once.
+    The result equals quantising, appending, masking and packing one after another, but touches
+    every byte of memory once.
 
-    out: where the wire bytes go, uint8 of exactly their number; by default a fresh array. It may
-    begin at the update's own first byte (rings up to 32 bits): the update is then overwritten,
-    which saves a tenth of the time and leaves no clear copy behind. Raises OutOfRange as
-    `FixedPoint.quantise` and `limbs.encode` do, and for an `out` that does not fit.
+    Args:
+        update: float32[d].
+        clip: As for `FixedPoint.quantise`.
+        fixed: Bits and ring.
+        rounding_key: As for `FixedPoint.quantise`.
+        streams: (key, sign) each, as for `keystream.apply`. Without a stream there is no mask.
+        lengths: As for `FixedPoint.quantise`.
+        counts: Numbers below 2^48.
+        tagger: Receives every element before it is masked.
+        out: Where the wire bytes go, uint8 of exactly their number; by default a fresh array. It
+            may begin at the update's own first byte (rings up to 32 bits). The update is then
+            overwritten, which saves a tenth of the time and leaves no unmasked copy behind.
+
+    Raises:
+        OutOfRange: As `FixedPoint.quantise` and `limbs.encode` do, and if `out` does not fit.
     """
     check_values(update)
     ring, d = Ring(fixed.ring), len(update)

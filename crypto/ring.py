@@ -29,8 +29,13 @@ _LOW_24 = np.uint32(0xFFFFFF)
 
 @dataclass(frozen=True)
 class Ring:
-    """The ring of integers modulo 2^bits; bits is 16, 24, 32 or 64, anything else raises
-    ConfigOverflow.
+    """The ring of integers modulo 2^bits.
+
+    Args:
+        bits: 16, 24, 32 or 64.
+
+    Raises:
+        ConfigOverflow: If `bits` is another number.
     """
 
     bits: int
@@ -45,7 +50,7 @@ class Ring:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """What an element is held as: uint16, uint32 (also for 24 bits) or uint64, little-endian."""
+        """The dtype of an element: uint16, uint32 (also for 24 bits) or uint64, little-endian."""
         return np.dtype(_DTYPES[self.bits])
 
     @property
@@ -55,13 +60,14 @@ class Ring:
 
     @property
     def packed(self) -> bool:
-        """Whether the wire is another layout than the array in memory (24 bits only)."""
+        """True if the wire has another layout than the array in memory (24 bits only)."""
         return self.bits == 24
 
     def to_wire(self, array: Elements) -> memoryview:
-        """The wire bytes: a view of the array, or for 24 bits a fresh buffer.
+        """Return the wire bytes: a view of the array, or for 24 bits a fresh buffer.
 
-        Raises OutOfRange for another dtype or shape.
+        Raises:
+            OutOfRange: If the array is not flat, contiguous and of the ring's dtype.
         """
         self.check(array)
         if not self.packed:
@@ -71,9 +77,10 @@ class Ring:
         return wire.data
 
     def from_wire(self, buffer: Buffer, count: int) -> Elements:
-        """The `count` elements in `buffer`, without a copy unless 24 bits (so maybe read-only).
+        """Return the `count` elements in `buffer`: a (maybe read-only) view, or for 24 bits a copy.
 
-        Raises OutOfRange for another length.
+        Raises:
+            OutOfRange: If the buffer has another length.
         """
         wire = self._bytes(buffer, count)
         if not self.packed:
@@ -84,10 +91,11 @@ class Ring:
         return array
 
     def add_into(self, accumulator: Elements, wire_buffer: Buffer) -> None:
-        """Adds the elements on the wire to the accumulator, in place and modulo 2^bits.
+        """Add the elements on the wire to the accumulator, in place and modulo 2^bits.
 
-        Raises OutOfRange, before anything is changed, unless the buffer holds exactly as many
-        elements as the accumulator.
+        Raises:
+            OutOfRange: If the buffer does not hold as many elements as the accumulator; nothing is
+                changed then.
         """
         self.check(accumulator)
         wire = self._bytes(wire_buffer, len(accumulator))
@@ -98,7 +106,7 @@ class Ring:
             _add_block(accumulator[start : start + BLOCK], wire[3 * start : 3 * (start + BLOCK)])
 
     def pack_into(self, wire: NDArray[np.uint8], array: Elements) -> None:
-        """Writes the elements' wire bytes into uint8[len(array) * wire_bytes]."""
+        """Write the elements' wire bytes into uint8[len(array) * wire_bytes]."""
         if not self.packed:
             wire.view(self.dtype)[:] = array
             return
@@ -106,16 +114,17 @@ class Ring:
             _pack_block(wire[3 * start : 3 * (start + BLOCK)], array[start : start + BLOCK])
 
     def reduce(self, array: Elements) -> None:
-        """Makes every element its representative in 0..2^bits - 1, in place. Only 24 bits need it,
-        to compare or print.
+        """Replace every element by its representative in 0..2^bits - 1, in place.
+
+        Only 24 bits need it, before elements are compared or printed.
         """
         if self.packed:
             np.bitwise_and(array, _LOW_24, out=array)
 
     def signed(self, array: Elements) -> NDArray[Any]:
-        """The representatives in -2^(bits-1)..2^(bits-1) - 1: int32, for 64 bits int64.
+        """Return the representatives in -2^(bits-1)..2^(bits-1) - 1: int32, for 64 bits int64.
 
-        A view where the width allows.
+        The result is a view if the width allows it.
         """
         self.check(array)
         if self.bits == 16:
@@ -128,7 +137,7 @@ class Ring:
         return view
 
     def check(self, array: Elements) -> None:
-        """Raises OutOfRange unless `array` is a flat, contiguous array of the ring's dtype."""
+        """Raise OutOfRange unless `array` is a flat, contiguous array of the ring's dtype."""
         if array.dtype != self.dtype or array.ndim != 1 or not array.flags.c_contiguous:
             raise OutOfRange(
                 f"the ring of {self.bits} bits needs a flat array of {self.dtype}, not"
@@ -146,9 +155,7 @@ class Ring:
 
 
 def _add_block(block: NDArray[np.uint32], wire: NDArray[np.uint8]) -> None:
-    """Adds one block of at most BLOCK 24-bit elements; the top bytes in memory fill with carries
-    that mean nothing.
-    """
+    """Add at most BLOCK 24-bit elements; the top bytes in memory then hold meaningless carries."""
     quarter = len(block) // 4
     words = wire[: 12 * quarter].view("<u4")
     whole, fourth = block[: 3 * quarter], block[3 * quarter : 4 * quarter]

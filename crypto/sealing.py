@@ -1,9 +1,9 @@
 """Sealed boxes: ChaCha20-Poly1305 (RFC 8439) under keys that seal exactly once.
 
-THE NONCE IS ALWAYS ZERO. That is safe for one reason only: the caller derives a key of its own for
-every (run, round, from, to, purpose) from a fresh key agreement, and seals ONE plaintext with it. A
-retry seals the same plaintext again and gets the same bytes, which tells nobody anything and lets
-the receiver treat it as the same message.
+THE NONCE IS ALWAYS ZERO. That is safe for one reason only: the caller derives a new key for every
+(run, round, from, to, purpose) from a fresh key agreement, and seals ONE plaintext with it. A retry
+seals the same plaintext again and gives the same bytes: an observer learns nothing, and the
+receiver recognises the same message.
 
 It is NOT safe to seal two different plaintexts (or one plaintext with two different associated
 data) under one key: their XOR is then in clear and the Poly1305 key can be solved for, so that
@@ -27,17 +27,25 @@ def _cipher(key: bytes) -> ChaCha20Poly1305:
 
 
 def seal(key: bytes, plaintext: bytes, associated: bytes) -> bytes:
-    """The box: ciphertext and tag, `OVERHEAD` bytes longer than the plaintext. One plaintext per
-    key, see above.
+    """Return ciphertext and tag, `OVERHEAD` bytes longer than the plaintext.
 
-    `associated` is authenticated and not sent. Raises CryptoError for a key that has not 32 bytes.
+    Args:
+        key: 32 bytes, for this one plaintext only (see above).
+        plaintext: What is sealed.
+        associated: Authenticated, and not part of the box.
+
+    Raises:
+        CryptoError: If the key does not have 32 bytes.
     """
     return _cipher(key).encrypt(_ONLY_NONCE, plaintext, associated)
 
 
 def open_sealed(key: bytes, sealed: bytes, associated: bytes) -> bytes:
-    """The plaintext. Raises OpenFailed when a single bit of the box, the key or `associated` is not
-    the sealer's.
+    """Return the plaintext of a box.
+
+    Raises:
+        OpenFailed: If a bit of the box, the key or `associated` differs from the sealer's.
+        CryptoError: If the key does not have 32 bytes.
     """
     try:
         return _cipher(key).decrypt(_ONLY_NONCE, sealed, associated)

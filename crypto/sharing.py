@@ -1,8 +1,7 @@
-"""Shamir's secret sharing (Shamir 1979) of 32-byte secrets over the integers modulo p = 2^256 +
-297.
+"""Shamir's secret sharing (Shamir 1979) of 32-byte secrets, modulo the prime p = 2^256 + 297.
 
 p is the smallest prime above 2^256, so that every 32-byte secret is an element. Holder h gets the
-value at x = h + 1: nobody holds the value at zero, which is the secret.
+value at x = h + 1; no holder gets the value at zero, which is the secret.
 """
 
 import secrets
@@ -31,7 +30,9 @@ def split(
     threshold: int,
     randbelow: Callable[[int], int] = secrets.randbelow,
 ) -> dict[int, bytes]:
-    """Shares of 33 bytes each: any `threshold` of them give the secret, fewer say nothing about it.
+    """Return one share of 33 bytes for each holder.
+
+    Any `threshold` shares determine the secret; fewer are independent of it.
 
     `randbelow(n)` draws uniformly from 0..n-1 and is called threshold - 1 times, from the
     coefficient of x upwards; only tests replace it. Raises SharingError for a secret that has not
@@ -54,12 +55,18 @@ def split(
 
 
 def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
-    """The 32-byte secret, from the `threshold` lowest holders' shares (Lagrange interpolation at
-    zero).
+    """Return the 32-byte secret, by Lagrange interpolation at zero.
 
-    Whether it is the *right* secret the caller must check against something public: any 33-byte
-    values below p lie on a polynomial. Raises SharingError for too few shares, a holder out of
-    range, a wrong length, a value of p or more, and for a result of 2^256 or more.
+    Any 33-byte values below p lie on some polynomial, so the caller must check the result against
+    something public.
+
+    Args:
+        shares: By holder. The `threshold` lowest holders' shares are used, all are checked.
+        threshold: As at `split`.
+
+    Raises:
+        SharingError: If there are too few shares, a holder is out of range, a share has a wrong
+            length or is not below p, or the result is not below 2^256.
     """
     _check_holders(list(shares), threshold)
     used = sorted(shares)[:threshold]
@@ -93,9 +100,7 @@ def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
 
 
 def _inverses(values: Sequence[int]) -> list[int]:
-    """The inverse of every value modulo p, none of which is zero, for the price of one
-    (Montgomery's trick).
-    """
+    """Return the inverses of nonzero values modulo p with one exponentiation (Montgomery)."""
     prefix = [1]
     for value in values:
         prefix.append(prefix[-1] * value % PRIME)

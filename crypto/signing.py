@@ -1,7 +1,7 @@
 """Ed25519 signatures (RFC 8032) over typed parts.
 
-What is signed is `kdf.encode(domain, *parts)`, so that a signature for one purpose is never one for
-another.
+What is signed is `kdf.encode(domain, *parts)`, so that a signature for one purpose is never valid
+for another.
 """
 
 from collections.abc import Iterable
@@ -34,23 +34,28 @@ def public_of(private: bytes) -> bytes:
 
 
 def sign(private: bytes, domain: str, *parts: Part) -> bytes:
-    """A 64-byte signature; Ed25519 is deterministic, so a retry gives the same bytes.
+    """Return a 64-byte signature. Ed25519 is deterministic, so a retry gives the same bytes.
 
-    Raises CryptoError for a bad key.
+    Raises:
+        CryptoError: If the key does not have 32 bytes.
     """
     return sign_raw(private, encode(domain, *parts))
 
 
 def verify(public: bytes, signature: bytes, domain: str, *parts: Part) -> None:
-    """Returns nothing if the signature holds. Raises InvalidSignature for anything else, a
-    malformed key included.
+    """Return if the signature is valid.
+
+    Raises:
+        InvalidSignature: If it is not, or if the key is malformed.
     """
     verify_raw(public, signature, encode(domain, *parts))
 
 
 def first_invalid(signed: Iterable[tuple[bytes, bytes]], domain: str, *parts: Part) -> int | None:
-    """Many (public key, signature) over the same parts: the place of the first that does not hold,
-    None where all do.
+    """Verify many (public key, signature) pairs over the same parts.
+
+    Returns:
+        The index of the first invalid one, None if all are valid.
     """
     # once, and not for each: the parts may be as many as the signers
     message = encode(domain, *parts)
@@ -63,12 +68,12 @@ def first_invalid(signed: Iterable[tuple[bytes, bytes]], domain: str, *parts: Pa
 
 
 def sign_raw(private: bytes, message: bytes) -> bytes:
-    """Ed25519 as RFC 8032 writes it; everything but the RFC's own vectors goes through `sign`."""
+    """Return the Ed25519 signature of RFC 8032. Only the RFC's vectors use it; use `sign`."""
     return _load(private).sign(message)
 
 
 def verify_raw(public: bytes, signature: bytes, message: bytes) -> None:
-    """The counterpart of `sign_raw`."""
+    """Verify what `sign_raw` made. Raises InvalidSignature if the signature is not valid."""
     if len(public) != KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         raise InvalidSignature("a public key has 32 bytes and a signature 64")
     try:

@@ -1,4 +1,4 @@
-"""The aggregate's tag: a linear MAC by which hospitals recognise the sum of the survivors' updates.
+"""The aggregate's tag: a linear MAC that lets hospitals check the sum of the survivors' updates.
 
 The hospitals share a key K that the coordinator does not know. A hospital's tag over its integers x
 is
@@ -6,8 +6,8 @@ is
     tag(x) = sum_j r_j x_j + pad(hospital)   mod 2^64,
 
 r_j the 64-bit words of an AES-256-CTR stream and pad a PRF, both keyed by K and the context (run
-and round). The tags travel masked, in a stream of their own, so that their sum is what the sum of
-the updates must have: `expected`.
+and round). The tags travel masked, in a stream of their own. Their sum is the tag that the sum
+of the updates must have: `expected`.
 
 What forging needs. Let an adversary without K present s + e for the true sum s, with e not zero. It
 has seen at most one tag per hospital and context, each hidden by its own pad, so that its view does
@@ -45,9 +45,14 @@ _LIMIT = 1 << 31
 
 
 class Tagger:
-    """sum_j r_j x_j over a vector that comes in pieces, from its start onwards.
+    """Computes sum_j r_j x_j over a vector that comes in pieces, from its start onwards.
 
-    `key` is the hospitals' common secret, 32 bytes.
+    Args:
+        key: The hospitals' common secret, 32 bytes.
+        context: Names run and round; one vector per context.
+
+    Raises:
+        CryptoError: If the key does not have 32 bytes.
     """
 
     def __init__(self, key: bytes, context: bytes) -> None:
@@ -60,9 +65,10 @@ class Tagger:
         self._x = np.empty(_CHUNK, "<i8")
 
     def update(self, x: NDArray[Any]) -> None:
-        """Adds the next integers, of any integer dtype.
+        """Add the next integers, a flat array of any integer dtype.
 
-        Raises OutOfRange unless -2^31 < x < 2^31, and for another dtype or shape.
+        Raises:
+            OutOfRange: If an element is not between -2^31 and 2^31, or the dtype or shape is wrong.
         """
         if x.dtype.kind not in "iu" or x.ndim != 1:
             raise OutOfRange(f"a tag is over a flat array of integers, not {x.dtype}{x.shape}")
@@ -79,11 +85,11 @@ class Tagger:
         self._sum %= MODULUS
 
     def tag(self, hospital: Part) -> int:
-        """The hospital's tag of everything seen so far: 0 to 2^64 - 1."""
+        """Return the hospital's tag of everything seen so far, 0 to 2^64 - 1."""
         return (self._sum + _pad(self._key, self._context, hospital)) % MODULUS
 
     def expected(self, survivors: Iterable[Part]) -> int:
-        """What the survivors' tags add up to if everything seen so far is the sum of their vectors."""
+        """Return the sum of the survivors' tags, if everything seen is the sum of their vectors."""
         return (
             self._sum + sum(_pad(self._key, self._context, hospital) for hospital in survivors)
         ) % MODULUS
@@ -94,15 +100,16 @@ def _pad(key: bytes, context: bytes, hospital: Part) -> int:
 
 
 def tag(key: bytes, context: bytes, hospital: int | str, x: NDArray[Any]) -> int:
-    """One hospital's tag of x, 0 to 2^64 - 1. Raises as `Tagger.update` does."""
+    """Return one hospital's tag of x, 0 to 2^64 - 1. Raises as `Tagger.update` does."""
     tagger = Tagger(key, context)
     tagger.update(x)
     return tagger.tag(hospital)
 
 
 def expected(key: bytes, context: bytes, survivors: Iterable[Part], sum_x: NDArray[Any]) -> int:
-    """The sum modulo 2^64 of the survivors' tags, if sum_x is the sum of their vectors (as
-    integers, not modulo the ring).
+    """Return the sum modulo 2^64 of the survivors' tags, if sum_x is the sum of their vectors.
+
+    The sum is over the integers and not modulo the ring.
     """
     tagger = Tagger(key, context)
     tagger.update(sum_x)

@@ -65,10 +65,12 @@ def make_learner(hospital: Hospital, start: SharedModel, tell: Tell) -> Learner:
     files, config = hospital.settings.hospital, hospital.config
     try:
         device.prepare(files.threads or None)
-        devices = device.choose_several(files.device)
+        where = device.choose_several(files.device)
     except ValueError as error:
         raise ConfigError(f"{hospital.path}: hospital.device: {error}") from None
-    data = local_data.load(hospital.settings.data, config, hospital.out / "images.cache")
+    data = local_data.load(
+        hospital.settings.data, config, hospital.out / "images.cache", hospital.share
+    )
     for sentence in data.skipped[:20]:
         tell(f"skipped an image: {sentence}")
     if not len(data.train):
@@ -76,8 +78,7 @@ def make_learner(hospital: Hospital, start: SharedModel, tell: Tell) -> Learner:
             f"{hospital.path}: data: no image is left to train on; lower data.test_fraction or add"
             " images"
         )
-    own_secret = hospital.secrets.own_secret
-    return Learner(config, start.layout, own_secret, data, devices[0], devices=devices)
+    return Learner(config, start.layout, hospital.secrets.own_secret, data, where)
 
 
 def make_keeper(

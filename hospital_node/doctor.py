@@ -42,7 +42,8 @@ def examine(path: Path, tell: Tell) -> bool:
         )
 
     def computing() -> str:
-        return str(device.choose(_there(hospital).settings.hospital.device))
+        several = device.choose_several(_there(hospital).settings.hospital.device)
+        return ", ".join(map(str, several))
 
     hops: list[tuple[str, Callable[[], str]]] = [
         ("files and keys", files),

@@ -27,6 +27,7 @@ from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.storage import Storage
 from hospital_node.work import BaselinesDone, Failed, LocalTestDone, Result, TrainingDone, Work
+from learning.metrics import sentence
 
 Tell = Callable[[str], None]
 W = TypeVar("W", bound=Work)
@@ -190,9 +191,9 @@ class Keeper(Generic[W]):
         return self.perform(effects)
 
     def _tested(self, tested: LocalTestDone) -> list[Message]:
-        clipped = self.journal.clipped(tested.round)
-        found = self.journal.tested(tested, self._protecting.lap())
-        score = "" if found.accuracy is None else f": local test {100 * found.accuracy:.1f} %"
+        line = self.journal.tested(tested, self._protecting.lap())
+        told = sentence(line.metrics)
+        score = f": local test {told}" if told else ""
         rounds = self.session.config.federation.rounds
         self.tell(f"round {tested.round} of {rounds} is done{score}")
         reported = self.unreported != tested.round
@@ -200,7 +201,7 @@ class Keeper(Generic[W]):
             self.unreported = None
         elif not self.share_metrics:
             return []  # there is nothing to add
-        return self._report(tested.round, found.accuracy, clipped)
+        return self._report(tested.round, line.metrics["accuracy"], line.clipped)
 
     def _report(self, round_: int, accuracy: float | None, clipped: int | None) -> list[Message]:
         if not self.share_metrics:

@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 
 class Learner:
-    """Trains, tests and keeps one hospital's model. Not safe between threads."""
+    """Not safe between threads: its service gives it one job at a time."""
 
     def __init__(
         self,
@@ -37,24 +37,14 @@ class Learner:
         layout: Layout,
         own_secret: bytes,
         data: LocalData,
-        device: torch.device,
+        devices: Sequence[torch.device],
         model: Classifier | None = None,
-        devices: Sequence[torch.device] = (),
     ) -> None:
-        """Build the model, with the start's shared layers in it only after the first `adopt`.
-
-        Args:
-            layout: Of the shared layers, from the start file.
-            own_secret: Seeds the head's start and the order of the images.
-            device: Tests, and trains unless there are several `devices`.
-            model: A network of this config that the hospitals of one process take in turn; every
-                use begins by loading it.
-            devices: What trains, one process each, if there are several.
-
-        Raises:
-            ConfigError: If the model, the start file or the devices do not fit together.
+        """`devices` train together, and the first one tests. `model`: a network of this config that
+        the hospitals of one process take in turn; every use begins by loading it.
         """
-        self.config, self.layout, self.data, self.device = config, layout, data, device
+        self.config, self.layout, self.data = config, layout, data
+        self.devices, self.device = tuple(devices), devices[0]
         self._secret = own_secret
         self.classes = len(config.model.classes)
         agreed = config.model
@@ -80,14 +70,11 @@ class Learner:
                 " copy both files again"
             )
         settings = TrainSettings(**structs.asdict(config.training))
-        self.devices = tuple(devices) or (device,)
-        proximal = self.split.shared if settings.proximal_mu else None
+        held = self.split.shared if settings.proximal_mu else None
         try:
-            self.trainer = distributed.trainer(
-                self.model, settings, self.devices, proximal=proximal
-            )
+            self.trainer = distributed.trainer(self.model, settings, devices, proximal=held)
         except ValueError as error:
-            raise ConfigError(f"hospital.device: {error}") from None
+            raise ConfigError(f"training on several devices: {error}") from None
         self.private: dict[str, np.ndarray] = {}
         self._candidate: dict[str, np.ndarray] | None = None
 
@@ -107,7 +94,7 @@ class Learner:
         self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
 
     def load_private(self, tensors: dict[str, np.ndarray], source: str) -> None:
-        """Go on with the private layers of `source`. Raises ConfigError if they do not fit."""
+        """Go on with the private layers that `source` held. Raises ConfigError if they do not fit."""
         try:
             parameters.load(self.model, tensors)
         # the file is ours; whatever is wrong with it, the operator must hear of it
@@ -207,7 +194,7 @@ class Learner:
             int(sum(tensor.size for tensor in self.private.values())),
             tuple(self.data.skipped),
             tuple(self.data.notes),
-            ", ".join(str(device) for device in self.devices),
+            ", ".join(map(str, self.devices)),
         )
 
     # ---- baselines -------------------------------------------------------------------

@@ -22,7 +22,7 @@ class Partition:
     """Who has which rows.
 
     Attributes:
-        parts: For each hospital its rows, int64 and sorted. Disjoint, together all rows, none empty.
+        parts: Each hospital's rows, int64 and sorted: disjoint, together all rows, none empty.
         notes: Sentences for the summary.
     """
 

@@ -2,7 +2,7 @@
 implementations and for CI.
 
     python scripts/make_vectors.py            writes the files
-    python scripts/make_vectors.py --check    writes nothing; exit 1 if a file differs from what the code gives
+    python scripts/make_vectors.py --check    exit 1 if a file differs from what the code gives
 
 A long result stands as its SHA-256 and its first bytes. All inputs come from the vectors' own keys:
 nothing is random.

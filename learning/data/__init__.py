@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from learning.data.base import DataError, Dataset, Format, Images, Index, Skipped, Source
+from learning.data.base import DataError, Dataset, Images, Index, Skipped
 from learning.data.holdout import local_split
 from learning.data.in_memory import arrays
 from learning.data.local import LocalData, load_parts
+from learning.data.source import Format, Source
 
 __all__ = [
     "DataError",

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, Format, Index, Source, agreed, reading
+from learning.data.base import DataError, Dataset, Index, agreed, reading
+from learning.data.source import Format, Source
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 RECORD = 1 + 3 * 32 * 32  # a label, then the red, green and blue planes

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from learning.data.base import DataError, Dataset, Format, Source, reading
+from learning.data.base import DataError, Dataset, reading
 from learning.data.files import Entry, build
+from learning.data.source import Format, Source
 
 
 def recognises(source: Source) -> bool:

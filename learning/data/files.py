@@ -19,7 +19,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from learning.data import dicom
-from learning.data.base import Dataset, Index, Source, Unreadable, encode
+from learning.data.base import Dataset, Index, Unreadable, encode
+from learning.data.source import Source
 
 SUFFIXES = {
     ".jpg",
@@ -127,11 +128,11 @@ class FileReader:
                 return dicom.read(path)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                picture = Image.open(path, formats=PILLOW_FORMATS)
-                # libjpeg may skip detail of a large photograph: still the whole frame, never below
-                # twice the size
-                picture.draft(None, (2 * self.image_size, 2 * self.image_size))
-                picture.load()
+                with Image.open(path, formats=PILLOW_FORMATS) as picture:
+                    # libjpeg may skip detail of a large photograph: still the whole frame, never
+                    # below twice the size
+                    picture.draft(None, (2 * self.image_size, 2 * self.image_size))
+                    picture.load()
             return picture
         except Unreadable:
             raise
@@ -161,12 +162,12 @@ class FileReader:
 
 
 def words(text: str) -> str:
-    """The text's words in lower case, one space around each: `in` then compares whole words."""
+    """Return the words in lower case, a space around each, so that `in` compares whole words."""
     return f" {' '.join(_WORD.findall(text.lower()))} "
 
 
 def holds(text: str, identifier: str) -> bool:
-    """Whether `text` has `identifier` as words of its own, whatever the punctuation and case."""
+    """Return True if `identifier` occurs in `text` as whole words in any case and punctuation."""
     wanted = words(identifier)
     return bool(wanted.strip()) and wanted in words(text)
 

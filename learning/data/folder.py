@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 
 from learning.data import dicom
-from learning.data.base import DataError, Dataset, Format, Source, reading
+from learning.data.base import DataError, Dataset, reading
 from learning.data.files import SUFFIXES, Entry, build
+from learning.data.source import Format, Source
 
 
 def recognises(source: Source) -> bool:

@@ -15,7 +15,8 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, Format, Index, Source, agreed, reading
+from learning.data.base import DataError, Dataset, Index, agreed, reading
+from learning.data.source import Format, Source
 
 FASHION = (
     "t-shirt",

@@ -11,8 +11,9 @@ import csv
 from pathlib import Path, PurePosixPath
 
 from learning.data import dicom
-from learning.data.base import DataError, Dataset, Format, Source, reading
+from learning.data.base import DataError, Dataset, reading
 from learning.data.files import Entry, build
+from learning.data.source import Format, Source
 
 NAME = "manifest.csv"
 GROUPING = ("group", "patient_id")

@@ -6,8 +6,9 @@ back a test part of its own. The file has no class names; those of a few sets ar
 
 from __future__ import annotations
 
-from learning.data.base import Dataset, Format, Index, Source, agreed
+from learning.data.base import Dataset, Index, agreed
 from learning.data.npz import Archive, Pixels, archive_of
+from learning.data.source import Format, Source
 
 CLASSES = {
     "pneumoniamnist": ("normal", "pneumonia"),

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, Format, Source, reading
+from learning.data.base import DataError, Dataset, reading
+from learning.data.source import Format, Source
 
 
 def archive_of(path: Path) -> Archive | None:
@@ -58,7 +59,7 @@ class Archive:
             stat = path.stat()
             self.stamp = f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
             try:
-                with np.load(path, allow_pickle=False) as archive:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     self.names = tuple(archive.files)
             except (zipfile.BadZipFile, ValueError, AttributeError, TypeError):
                 raise DataError(f"{path} is not an npz file, or not a whole one.") from None
@@ -70,7 +71,7 @@ class Archive:
             )
         with reading(self.path):
             try:
-                with np.load(self.path, allow_pickle=False) as archive:
+                with self.path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                     array: np.ndarray = archive[name]
                     return array
             except (zipfile.BadZipFile, zlib.error, ValueError, EOFError):

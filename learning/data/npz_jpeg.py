@@ -8,9 +8,10 @@ from functools import cached_property
 import numpy as np
 from PIL import Image
 
-from learning.data.base import DataError, Dataset, Format, Index, Source, Unreadable, agreed
+from learning.data.base import DataError, Dataset, Index, Unreadable, agreed
 from learning.data.cifar import CLASSES
 from learning.data.npz import Archive, archive_of
+from learning.data.source import Format, Source
 
 
 def recognises(source: Source) -> bool:

@@ -17,8 +17,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from learning.data.base import DataError, Dataset, Format, Index, Source, agreed
+from learning.data.base import DataError, Dataset, Index, agreed
 from learning.data.phantom_drawing import Body, Scanner
+from learning.data.source import Format, Source
 
 NAME = "phantom-cxr"
 CLASSES = ("normal", "pneumonia", "covid19")

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,18 +34,28 @@ DECRYPTIONS = 5
 
 
 def run(params: float, cohort: int, bits: int = 16, seed: int = 0) -> dict[str, Any]:
-    """One protected sum of `params` values of `bits` bits from `cohort` hospitals, three ways.
+    """Measure one protected sum of `params` values from `cohort` hospitals, computed three ways.
 
-    Top level: protection `ckks`; the same keys under `masked+ckks` and `common`.
-    `encrypt_ns_per_parameter` is one hospital's quantised vector to wire bytes,
-    `add_ns_per_parameter` one upload from wire bytes into the sum, `decrypt_ns_per_parameter` the
-    sum's wire bytes to numbers, each the median over hospitals (of five for decrypting). Under
-    `masked+ckks` encrypting draws the pairwise masks and the self mask too, and
-    `unmask_ns_per_parameter` is what the coordinator spends once a round on taking every self mask
-    out of the sum. Bytes are per parameter: float32 is 4. `exact`: the decoded sum is the true
-    integer sum (of `common`: the true float32 sum), bit for bit. `ratios` are the figures that the
-    project is held to; `masked_seconds_to_ckks` compares a round, all parties on one core. Raises
-    ConfigOverflow where (bits, cohort) cannot be exact.
+    Args:
+        params: Number of values.
+        cohort: Number of hospitals.
+        bits: Bits of a quantised value.
+        seed: Of the values.
+
+    Returns:
+        At the top level the figures of protection `ckks`; the same keys below `masked+ckks` and
+        `common`. `encrypt_ns_per_parameter` takes one hospital's quantised vector to wire bytes,
+        `add_ns_per_parameter` one upload from wire bytes into the sum, `decrypt_ns_per_parameter`
+        the sum from wire bytes to numbers; each is the median over hospitals (for decrypting over
+        five repetitions). Under `masked+ckks` encrypting includes drawing the pairwise masks and
+        the self mask, and `unmask_ns_per_parameter` is the coordinator's work, once a round, to
+        subtract every self mask from the sum. Bytes are per parameter; float32 takes 4. `exact`:
+        the decoded sum equals the true integer sum (for `common` the true float32 sum) bit for bit.
+        `ratios` holds the figures that tests bound; `masked_seconds_to_ckks` compares whole rounds
+        with all parties on one core.
+
+    Raises:
+        ConfigOverflow: If (bits, cohort) has no exact encoding.
     """
     length = int(params)
     sides = {
@@ -88,7 +99,7 @@ def run(params: float, cohort: int, bits: int = 16, seed: int = 0) -> dict[str, 
 
 
 class _Side:
-    """One sum under `ckks` or `masked+ckks`, with what each party spends on it."""
+    """One sum under `ckks` or `masked+ckks`, and the time that each party spends on it."""
 
     def __init__(self, length: int, cohort: int, bits: int, masked: bool) -> None:
         self.length, self.packing = length, Packing(bits, cohort, masked)
@@ -126,9 +137,7 @@ class _Side:
     def _masked(
         self, parts: NDArray[np.int64], streams: Iterable[tuple[bytes, int]]
     ) -> NDArray[np.int64]:
-        """parts plus or minus a word of every stream, as federation/protections/masked_ckks.py does
-        it.
-        """
+        """Add or subtract a word of every stream, as federation/protections/masked_ckks.py does."""
         keystream.apply(parts.view(WORDS.dtype), streams, WORDS)
         return self.packing.wrap(parts)
 
@@ -164,9 +173,7 @@ class _Side:
 
 
 def _common(length: int, cohort: int, bits: int, seed: int) -> dict[str, Any]:
-    """Tensor by tensor, so that the bench never holds a whole vector at 14 times its size; times
-    add up by hospital.
-    """
+    """Measure the common settings tensor by tensor, since a ciphertext is 14 times its vector."""
     common = CommonSettings()
     common.encrypt(np.zeros(4096, np.float32))
     step = CLIP / (2 ** (bits - 1) - 1)
@@ -179,14 +186,14 @@ def _common(length: int, cohort: int, bits: int, seed: int) -> dict[str, Any]:
         start += size
         total = None
         for me, update in enumerate(updates):
-            spent, blob = _timed(lambda update=update, piece=piece: common.encrypt(update[piece]))
+            spent, blob = _timed(partial(common.encrypt, update[piece]))
             encrypting[me] += spent
             uploaded += len(blob) if me == 0 else 0
-            spent, total = _timed(lambda total=total, blob=blob: _add_common(common, total, blob))
+            spent, total = _timed(partial(_add_common, common, total, blob))
             adding[me] += spent
         blob = common.save(total)
         downloaded += len(blob)
-        spent, decoded = _timed(lambda blob=blob: common.decrypt(blob))
+        spent, decoded = _timed(partial(common.decrypt, blob))
         decrypting += spent
         truth = np.sum([update[piece] for update in updates], axis=0, dtype=np.float64)
         exact = exact and np.array_equal(decoded.astype(np.float32), truth.astype(np.float32))
@@ -214,7 +221,7 @@ def _values(length: int, bits: int, seed: int) -> NDArray[np.int32]:
 
 
 def _tensor_sizes(length: int) -> Iterable[int]:
-    """ResNet18's tensors in order, repeated or cut to `length` values."""
+    """Yield the sizes of ResNet18's tensors in order, repeated or cut to `length` values."""
     import torch
     from torchvision.models import resnet18
 
@@ -230,9 +237,7 @@ def _tensor_sizes(length: int) -> Iterable[int]:
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """TenSEAL prints a warning for every tensor above 4096 values to standard output, Python's or
-    C's, where `--json` goes.
-    """
+    """Silence TenSEAL, which warns on standard output for every tensor above 4096 values."""
     flush = ctypes.CDLL(None).fflush
     sys.stdout.flush()
     flush(None)

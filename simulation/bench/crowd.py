@@ -29,7 +29,7 @@ from federation.plan import Plan
 from federation.protections import graph
 from federation.protections.base import LocalInputs, Outcome, step
 from federation.roster import Roster
-from federation.types import RunId
+from federation.types import Digest, HospitalNumber, RunId
 
 BONAWITZ = {500: {"0 %": 2.0, "30 %": 143.0}, 1000: {"0 %": 4.9, "30 %": 414.0}}
 """Server seconds for 100,000 entries in Bonawitz et al. 2017, as the literature recalls them;
@@ -41,7 +41,7 @@ Clock = defaultdict[str, float]
 
 @contextmanager
 def _signatures(clock: Clock) -> Iterator[None]:
-    """Time what signing and verifying take, by whoever is at work."""
+    """Time signing and verifying, whichever party does it."""
     kept = {name: getattr(signing, name) for name in ("sign", "verify", "first_invalid")}
 
     def timed(name: str) -> Callable[..., Any]:
@@ -87,14 +87,29 @@ def run(
     ring: int = 32,
     neighbours: str = "sparse",
 ) -> dict[str, Any]:
-    """One round, and whether its sum is exact. Seconds of CPU time; a hospital's are medians over
-    the survivors.
+    """Play one masked round and time it.
+
+    Args:
+        hospitals: Number of hospitals in the round.
+        params: Number of shared parameters.
+        dropouts: Share of the hospitals that leave after they have shared their keys.
+        corrupt: Share of corrupt hospitals that the neighbour graph is made for.
+        ring: Bits of a sum.
+        neighbours: `sparse` or `complete` graph.
+
+    Returns:
+        Seconds of CPU time, a hospital's as medians over the survivors, and whether the sum is
+        exact.
     """
     d, gone = int(params), int(dropouts * hospitals)
     keys = [signing.generate() for _ in range(hospitals)]
     bits = ring - (hospitals - 1).bit_length()
     protection = Protection(
-        bits=min(bits, 16), ring=ring, graph=neighbours, corrupt=corrupt, dropouts=dropouts
+        bits=min(bits, 16),
+        ring=ring,  # type: ignore[arg-type]  # the command line's; another one fails in Coding
+        graph=neighbours,  # type: ignore[arg-type]
+        corrupt=corrupt,
+        dropouts=dropouts,
     )
     plan = Plan(
         config=FederationConfig(
@@ -182,12 +197,14 @@ def _round(
     state = masked.open_round(plan)
     states: dict[int, Any] = {}
     for who in everybody:
-        own = LocalInputs(who, keys[who].private, given[who], bytes(32), group)
+        own = LocalInputs(
+            HospitalNumber(who), keys[who].private, given[who], Digest(bytes(32)), group
+        )
         states[who], advert = meters[who](masked.begin, plan, own)
         server(state.accept, who, advert)
 
     def turn(kind: type, members: range) -> None:
-        """Close the coordinator's phase; every member takes its step, and its answer is accepted."""
+        """Close the coordinator's phase; each member steps, and its answer is accepted."""
         nonlocal state
         state, messages = server(state.close)
         for who in members:

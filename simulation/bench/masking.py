@@ -1,8 +1,7 @@
-"""`flop bench masking`: what masks cost a hospital and the coordinator, against the keystream that
-they need at least.
+"""`flop bench masking`: what masks cost, against the keystream that they need at least.
 
-One process, one thread, one run. Times are CPU time, medians over repetitions in turn, so that a
-busy machine slows all alike.
+One process, one thread, one run. Times are CPU time and medians over repetitions in turn, so that a
+busy machine slows everything alike.
 """
 
 from __future__ import annotations
@@ -36,10 +35,12 @@ from federation.messages import Aggregate, Update
 from federation.model import SharedModel
 from federation.protections.masked_coordinator import RingTotal
 from federation.transport.packets import CHUNK
+from federation.types import Digest, HospitalNumber
 from hospital_node.learner import ROOM
+from simulation.run.options import DEFAULT_BITS
 
 REPEATS = 9
-BITS = {16: 12, 24: 16, 32: 16}
+NO_DIGEST = Digest(b"")  # of the update; only the transcript of a real round needs it
 CHUNK_ELEMENTS = [1 << power for power in range(12, 20)]
 PACKET_BYTES = 64
 """Header and framing of a packet of CHUNK bytes on the wire, rounded up."""
@@ -50,24 +51,42 @@ Streams = list[tuple[bytes, int]]
 def run(
     params: float = 11e6, cohort: int = 5, ring: int = 32, bits: int | None = None, seed: int = 0
 ) -> dict[str, Any]:
-    """Mask `params` values of `bits` bits (12 in a ring of 16, else 16) at `cohort` hospitals on
-    the complete graph.
+    """Measure masking of `params` values at `cohort` hospitals on the complete graph.
 
-    Per parameter and in nanoseconds: `keystream` of one hospital's `cohort` streams (its self mask
-    and one for each peer) at the fastest of several chunk sizes, into one buffer; `protect`: clip,
-    quantise, append the counts, mask, to wire bytes; `protect_with_tag`: the same with the
-    aggregate's tag, as a hospital does it; `sum`: one upload from wire bytes into the coordinator's
-    sum, beside `bare_add`, numpy's add of the same arrays; `unmask`: taking `unmask_streams`
-    streams out of the sum after one dropout, its pairwise masks and the survivors' self masks.
-    `upload_bytes_per_parameter` counts all frames and packets. `coordinator_peak_vectors`: the most
-    memory that a round takes at the coordinator, uploads in flight and the new model included, in
-    vectors of `params` elements of 4 bytes. `exact`: the unmasked sum is the sum of what the
-    survivors quantised, bit for bit. Raises ConfigOverflow where (bits, ring, cohort) do not fit.
+    Args:
+        params: Number of values.
+        cohort: Number of hospitals, at least 2.
+        ring: Bits of a sum.
+        bits: Bits of a quantised value; None: the default for this ring.
+        seed: Of the values.
+
+    Returns:
+        In nanoseconds per parameter: `keystream` of one hospital's `cohort` streams (its self mask
+        and one for each peer) at the fastest of several chunk sizes, into one buffer; `protect`:
+        clip, quantise, append the counts and mask, to wire bytes; `protect_with_tag`: the same with
+        the aggregate's tag, as a hospital does it; `sum`: one upload from wire bytes into the
+        coordinator's sum, beside `bare_add`, numpy's add of the same arrays; `unmask`: subtracting
+        `unmask_streams` streams from the sum after one dropout (its pairwise masks and the
+        survivors' self masks). `upload_bytes_per_parameter` counts all frames and packets.
+        `coordinator_peak_vectors` is the most memory that a round takes at the coordinator, with
+        uploads in flight and the new model, in vectors of `params` elements of 4 bytes. `exact`:
+        the unmasked sum equals the sum of what the survivors quantised, bit for bit.
+
+    Raises:
+        ConfigOverflow: If (bits, ring, cohort) do not fit together.
     """
     length = int(params)
     if cohort < 2:
         raise ConfigOverflow("--cohort: masks need at least 2 hospitals")
-    coding = Coding(bits or BITS.get(ring, 16), ring, cohort, (length,), 0, 100_000, False)
+    coding = Coding(
+        bits=bits or DEFAULT_BITS.get(ring, 16),
+        ring=ring,
+        parties=cohort,
+        lengths=(length,),
+        confusion=0,
+        max_examples=100_000,
+        weighted=False,
+    )
     given, pairs, selves = (
         _contribution(coding, seed),
         _pair_keys(cohort),
@@ -113,7 +132,7 @@ def run(
                 in_place, streams(0), Tagger(tagger_key, b"bench")
             ),
             "bare_add": lambda: np.add(accumulator, array, out=accumulator),
-            "sum": lambda: total.add(0, message, b""),
+            "sum": lambda: total.add(HospitalNumber(0), message, NO_DIGEST),
             "unmask": lambda: total.unmask(left),
         },
         before={"protect": restore, "protect_with_tag": restore},
@@ -152,9 +171,7 @@ def run(
 
 
 def _keystream(streams: Streams, coding: Coding, chunk: int) -> None:
-    """As many bytes as the masks of one vector take, all streams over one chunk before the next,
-    into one buffer.
-    """
+    """Generate the keystream of one vector's masks: all streams over one chunk, then the next."""
     width = coding.ring_type.dtype.itemsize
     buffer, keyed = np.empty(chunk * width, np.uint8), [Stream(key) for key, _ in streams]
     for start in range(0, coding.elements, chunk):
@@ -166,8 +183,9 @@ def _keystream(streams: Streams, coding: Coding, chunk: int) -> None:
 def _medians(
     work: dict[str, Callable[[], Any]], before: dict[str, Callable[[], None]]
 ) -> dict[str, float]:
-    """Median nanoseconds of each, after one unmeasured turn, in turn. `before` prepares one,
-    unmeasured.
+    """Return each piece of work's median nanoseconds, measured in turn after one unmeasured turn.
+
+    `before` holds preparations, which are not measured.
     """
     times: dict[str, list[int]] = {name: [] for name in work}
     for turn in range(REPEATS + 1):
@@ -189,8 +207,9 @@ def _cpu(work: Callable[[], Any]) -> int:
 
 
 def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
-    """Bytes beyond the model before the round: uploads in fresh buffers, as many at once as are
-    granted; the sum is read and applied.
+    """Return the most bytes that a round takes beyond the model that existed before it.
+
+    As many uploads as are granted at once lie in fresh buffers; the sum is read and applied.
     """
     layout = Layout(("vector",), ((coding.values,),))
     model = SharedModel(layout, np.zeros(coding.values, np.float32), np.full(1, 0.25, np.float32))
@@ -205,13 +224,13 @@ def _coordinator_peak(coding: Coding, cohort: int, wire: memoryview) -> int:
             flying.append(bytes(wire))
             if len(flying) == UPLOADS_AT_ONCE or who == cohort - 1:
                 while flying:
-                    total.add(who, _update(flying.pop(0)), b"")
+                    total.add(HospitalNumber(who), _update(flying.pop(0)), NO_DIGEST)
         # what a real sum's values are, the masks of this one are not: only memory counts here
         total.elements[:] = 0
         total.unmask(left)
         aggregate = Aggregate(
             round=1,
-            survivors=tuple(range(cohort)),
+            survivors=tuple(map(HospitalNumber, range(cohort))),
             transcript=None,
             signers=(),
             signatures=(),
@@ -231,12 +250,10 @@ def _exact(
     upload: Callable[[int], memoryview],
     left: Streams,
 ) -> bool:
-    """Everybody uploads but the last hospital; every upload codes the same integers, so their sum
-    is known.
-    """
+    """Check the sum of all uploads but the last hospital's; each codes the same known integers."""
     total = RingTotal(coding)
     for who in range(cohort - 1):
-        total.add(who, _update(upload(who)), b"")
+        total.add(HospitalNumber(who), _update(upload(who)), NO_DIGEST)
     total.unmask(left)
     ring = coding.ring_type
     found = ring.signed(ring.from_wire(total.wire()[0], coding.elements))
@@ -246,9 +263,7 @@ def _exact(
 def _left_after_dropout(
     cohort: int, pairs: dict[tuple[int, int], bytes], selves: list[bytes]
 ) -> Streams:
-    """What is in the survivors' sum when the last hospital is gone, with the sign that takes it
-    out.
-    """
+    """Return the streams that remain in the survivors' sum, with the signs that remove them."""
     gone = cohort - 1
     return [
         *((selves[who], -1) for who in range(gone)),
@@ -279,6 +294,9 @@ def _config(coding: Coding, cohort: int) -> FederationConfig:
         FederationConfig(
             federation=Rounds(cohort=cohort, min_cohort=1),
             model=Model(classes=("a", "b"), start_digest="0" * 64),
-            protection=Protection(bits=coding.bits, ring=coding.ring),
+            protection=Protection(
+                bits=coding.bits,
+                ring=coding.ring,  # type: ignore[arg-type]  # an int; `validate` refuses other ones
+            ),
         )
     )

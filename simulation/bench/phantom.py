@@ -1,9 +1,8 @@
-"""Is `phantom-cxr` a fair small problem? Three classifiers of growing strength must do badly,
-middling and well on it.
+"""Whether `phantom-cxr` is a fair small problem: three classifiers of growing strength on it.
 
-`python -m simulation.bench.phantom` prints the test accuracy of mean brightness alone (at most
-0.45), of multinomial logistic regression on pixels (at most 0.75) and of cnn3 (at least 0.90), each
-trained centrally.
+`python -m simulation.bench.phantom` prints the test accuracy of mean brightness alone (must be at
+most 0.45), of multinomial logistic regression on pixels (at most 0.75) and of cnn3 (at least 0.90),
+each trained centrally.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ LIMITS = {"brightness": (0.0, 0.45), "linear": (0.0, 0.75), "cnn3": (0.90, 1.0)}
 def measure(
     seed: int = 0, image_size: int = 64, epochs: int = 5, images: int | None = None
 ) -> dict[str, float]:
-    """Test accuracy by classifier, on balanced classes, plus the processor seconds spent on
-    drawing.
-    """
+    """Return each classifier's test accuracy on balanced classes, and the seconds of drawing."""
     start = time.process_time()
     dataset = open_dataset(
         f"phantom-cxr:{images}" if images else "phantom-cxr", image_size=image_size, seed=seed
     )
+    if dataset.test is None:
+        raise RuntimeError("the phantoms have a test part")
     train, test = dataset.train.load(), dataset.test.load()
     drawn = time.process_time() - start
     return {
@@ -46,8 +45,10 @@ def measure(
 
 
 def brightness(train: Images, test: Images, bins: int = 16) -> float:
-    """The most common class of each of `bins` equally filled ranges of the image's mean: more than
-    any threshold can do.
+    """Return the accuracy of guessing by mean brightness.
+
+    The guess is the most common class in each of `bins` equally filled ranges of the mean, which is
+    at least as good as any threshold.
     """
     means = [part.images.float().mean(dim=(1, 2, 3)).numpy() for part in (train, test)]
     edges = np.quantile(means[0], np.linspace(0, 1, bins + 1)[1:-1])
@@ -58,10 +59,10 @@ def brightness(train: Images, test: Images, bins: int = 16) -> float:
 
 
 def linear(train: Images, test: Images) -> float:
-    """Multinomial logistic regression on standardised pixels, by L-BFGS: the best of four ridge
-    penalties on the test images.
+    """Return the accuracy of multinomial logistic regression on standardised pixels (L-BFGS).
 
-    Choosing on the test images favours the linear model, which is the safe side of an upper limit.
+    It is the best of four ridge penalties on the test images. That choice favours the linear model,
+    which is the safe side of an upper limit.
     """
     x, y = train.images.flatten(1).float() / 255, train.labels
     mean, spread = x.mean(0), x.std(0) + 0.05
@@ -75,20 +76,24 @@ def linear(train: Images, test: Images) -> float:
             layer.parameters(), max_iter=60, history_size=10, line_search_fn="strong_wolfe"
         )
 
-        def loss(layer=layer, optimiser=optimiser, penalty=penalty):
+        def loss(
+            layer: nn.Linear = layer,
+            optimiser: torch.optim.LBFGS = optimiser,
+            penalty: float = penalty,
+        ) -> torch.Tensor:
             optimiser.zero_grad()
             value = F.cross_entropy(layer(x), y) + penalty * layer.weight.square().sum() / 2
-            value.backward()
+            value.backward()  # type: ignore[no-untyped-call]  # torch has no types here
             return value
 
-        optimiser.step(loss)
+        optimiser.step(loss)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             best = max(best, float((layer(t).argmax(1) == test.labels).float().mean()))
     return best
 
 
 def network(train: Images, test: Images, epochs: int, seed: int) -> float:
-    """The federation's own cnn3, trained with Adam, its rate falling to zero over the epochs."""
+    """Return the accuracy of cnn3, trained with Adam and a rate that falls to zero."""
     with seeded(seed):
         model = models.build("cnn3", channels=1, image_size=train.images.shape[-1], classes=3)
     generator = torch.Generator().manual_seed(seed)
@@ -98,15 +103,16 @@ def network(train: Images, test: Images, epochs: int, seed: int) -> float:
         optimiser, 2e-3, total_steps=epochs * -(-count // batch)
     )
     for _ in range(epochs):
-        for rows in torch.randperm(count, generator=generator).split(batch):
+        for rows in torch.split(torch.randperm(count, generator=generator), batch):
             optimiser.zero_grad()
-            F.cross_entropy(model(to_input(train.images[rows])), train.labels[rows]).backward()
+            loss = F.cross_entropy(model(to_input(train.images[rows])), train.labels[rows])
+            loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
             optimiser.step()
             schedule.step()
     model.eval()
     with torch.no_grad():
         guesses = torch.cat(
-            [model(to_input(images)).argmax(1) for images in test.images.split(256)]
+            [model(to_input(images)).argmax(1) for images in torch.split(test.images, 256)]
         )
     return float((guesses == test.labels).float().mean())
 

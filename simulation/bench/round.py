@@ -50,15 +50,19 @@ def run(
     bits: int | None = None,
     ring: int = 16,
 ) -> dict[str, Any]:
-    """A few rounds under `protection`, and the same under `plain` with the same bits.
+    """Play a few rounds under `protection`, and the same under `plain` with the same bits.
 
-    `seconds`: median CPU time of a round, all hospitals and the coordinator on one core, joining
-    and the group key left out; `ratio` and `seconds_beyond_plain` compare the two. `seconds_of`:
-    the most that one hospital, and what the coordinator, spends on it. `peak_extra_bytes`: the most
-    memory that a party takes beyond what it holds when training ends (model, update), with what the
-    transport holds for it: an aggregate at a hospital, as many uploads as are granted at once at
-    the coordinator; None where the system does not tell. `exact`: both ended at the same model, bit
-    for bit. Raises ConfigError.
+    Returns:
+        `seconds`: median CPU time of a round with all hospitals and the coordinator on one core,
+        without joining and the group key; `ratio` and `seconds_beyond_plain` compare both
+        protections. `seconds_of`: the most that one hospital spends, and what the coordinator
+        spends. `peak_extra_bytes`: the most memory that a party takes beyond what it holds when
+        training ends (model, update), with what the transport holds for it: an aggregate at a
+        hospital, as many uploads as are granted at once at the coordinator; None if the system
+        does not say. `exact`: both ended at the same model, bit for bit.
+
+    Raises:
+        ConfigError: If the protection is `plain`, or the configuration is not valid.
     """
     if protection == "plain":
         raise ConfigError(
@@ -95,8 +99,9 @@ def run(
 
 @dataclass
 class Party:
-    """What one party has spent. `held`: bytes that its calls have left behind; `peak`: the most
-    beyond that in any call.
+    """One party's CPU time and memory.
+
+    `held`: bytes that its calls have kept; `peak`: the most beyond that during any call.
     """
 
     seconds: float = 0.0
@@ -248,8 +253,10 @@ def _config(kind: str, cohort: int, bits: int, ring: int) -> FederationConfig:
 
 
 def _start(name: str) -> SharedModel:
-    """The shared layers of a model of the registry, as large as for grey images of 64 pixels.
-    Raises ConfigError.
+    """Return the shared layers of a registered model, sized for grey images of 64 pixels.
+
+    Raises:
+        ConfigError: If there is no such model.
     """
     import torch
 
@@ -268,7 +275,7 @@ def _start(name: str) -> SharedModel:
 
 
 def _memory(reset: bool = False) -> tuple[int, int] | None:
-    """(resident bytes, their peak since the last reset), or None where there is no /proc."""
+    """Return (resident bytes, their peak since the last reset), None if there is no /proc."""
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")

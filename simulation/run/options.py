@@ -60,7 +60,13 @@ class Simulation(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         Literal["zmq", "memory"],
         Meta(description="zmq: real processes on loopback; memory: one process, the same bytes."),
     ] = "zmq"
-    device: Annotated[str, Meta(description="auto, cpu, cuda, cuda:N or mps.")] = "auto"
+    device: Annotated[
+        str,
+        Meta(
+            description="auto, cpu, cuda, cuda:N or mps; several with commas or cuda:all train"
+            " together, cpu:N is N processes."
+        ),
+    ] = "auto"
     record: Annotated[
         bool, Meta(description="Keep what the coordinator sees, for `flop attack`.")
     ] = False

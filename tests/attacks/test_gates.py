@@ -2,6 +2,8 @@
 on real ones.
 """
 
+import pytest
+
 from attacks.gates import GATES, Scale
 
 SMALL = Scale(xrays="phantom-cxr", images=4, steps=10, restarts=1)
@@ -11,6 +13,7 @@ def test_closed_form_is_exact() -> None:
     assert GATES["closed-form"](SMALL).passed
 
 
+@pytest.mark.slow
 def test_ciphertext_and_an_honest_cohorts_sum_show_no_more_than_a_guess() -> None:
     for name in ("ckks", "masked"):
         gate = GATES[name](SMALL)

@@ -28,6 +28,7 @@ def controls(images: np.ndarray) -> np.ndarray:
     )
 
 
+@pytest.mark.slow
 def test_varpro_sees_through_a_private_head_where_the_naive_attack_does_not() -> None:
     images = pictures(2)
     found = ATTACKS["varpro"].run(cases(images, LABELS[:2]), Settings(steps=120, restarts=1))
@@ -39,6 +40,7 @@ def test_varpro_sees_through_a_private_head_where_the_naive_attack_does_not() ->
     assert max(psnrs(naive.images, images) - controls(images)) < 3
 
 
+@pytest.mark.slow
 def test_varpro_gets_nothing_from_anothers_update() -> None:
     images = pictures(2)
     one, two = cases(images, LABELS[:2])
@@ -47,6 +49,7 @@ def test_varpro_gets_nothing_from_anothers_update() -> None:
     assert max(psnrs(found.images, images) - controls(images)) < 3
 
 
+@pytest.mark.slow
 def test_a_masked_share_is_no_better_than_guessing() -> None:
     """One stranger's noise on the update, of the size that a mask has against it, and VarPro is at
     the control.
@@ -132,6 +135,7 @@ def test_rows_of_lbfgs_end_one_by_one_and_each_at_its_own_minimum() -> None:
     assert (found.objective < 1e-12).all()
 
 
+@pytest.mark.slow
 def test_idlg_reads_the_label_and_dlg_finds_the_image() -> None:
     images = pictures(1)
     seen = cases(images, LABELS[1:2], algorithm="fedavg", **KNOWN)
@@ -189,6 +193,7 @@ def test_the_unrolled_training_is_the_hospitals_training(optimizer: str) -> None
         )
 
 
+@pytest.mark.slow
 def test_the_true_head_gives_image_and_label() -> None:
     images = pictures(1)
     [case] = cases(images, LABELS[2:3])

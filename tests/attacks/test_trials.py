@@ -80,6 +80,7 @@ def test_a_run_without_a_recording_is_answered_with_what_to_do(tmp_path: Path) -
         recorded.load(tmp_path)
 
 
+@pytest.mark.slow
 def test_frozen_batchnorm_leaves_its_statistics_and_training_mode_does_not() -> None:
     from attacks.victim import play_frozen
 

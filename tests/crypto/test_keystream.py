@@ -62,7 +62,7 @@ def test_the_mask_of_a_long_vector_is_the_stream_s_words_in_one_piece(
 ) -> None:
     ring = Ring(bits)
     words = np.empty(count, ring.dtype)
-    keystream.fill(words.view(np.uint8), key(1))
+    keystream.Stream(key(1)).read_into(words.view(np.uint8))
     ring.reduce(words)
     assert np.array_equal(mask(ring, count, key(1)), words)
 

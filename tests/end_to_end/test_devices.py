@@ -1,40 +1,43 @@
-"""`flop node` on several devices: two CPU processes train one hospital's model."""
+"""`flop node` trains in two processes as it does in one."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.end_to_end.zmq_federation import ZmqFederation
+import numpy as np
+import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+import flop
+from federation.errors import ConfigError
+
+ONE = {
+    "data": "phantom-cxr:40",
+    "image_size": 28,
+    "model": "cnn3",
+    "hospitals": 1,
+    "rounds": 1,
+    "protection": "plain",
+    "bits": 0,
+    "optimizer": "sgd",
+    "lr": 0.01,
+    "baselines": False,
+}
 
 
-def test_a_hospital_trains_on_two_processes_of_the_cpu(tmp_path: Path) -> None:
-    federation = ZmqFederation(tmp_path, protection="plain")
-    name = federation.prepared.ids[0]
-    federation.nodes.pop(name).link.close(0.0)
-    path = federation.prepared.folder / f"{name}.toml"
-    text = path.read_text()
-    assert 'device = "auto"' in text
-    path.write_text(text.replace('device = "auto"', 'device = "cpu:2"'))
-    node = subprocess.Popen(
-        [sys.executable, "-m", "flop", "node", "--config", str(path)],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+@pytest.mark.slow
+def test_two_processes_of_a_node_train_as_one_does(tmp_path: Path) -> None:
+    node = flop.Federation(**ONE, transport="zmq", device="cpu:2", out=tmp_path / "two").run()
+    one = flop.Federation(**ONE, device="cpu", out=tmp_path / "one").run()
+    facts = json.loads((node.folder / "hospitals" / "hospital-1" / "summary.json").read_text())
+    assert facts["device"] == "cpu, cpu" and node.summary["rounds_completed"] == 1
+    for name, array in one.shared.items():
+        assert np.allclose(array, node.shared[name], atol=1e-5)
+    assert not np.array_equal(one.shared["body.0.weight"], node.shared["body.0.weight"]), (
+        "sums in another order differ in the last bits: two processes were at work"
     )
-    try:
-        federation.play()
-    finally:
-        said = node.communicate(timeout=60)[0].decode()
-    assert node.returncode == 0, said
-    folder = tmp_path / "hospitals" / name
-    summary = json.loads((folder / "summary.json").read_text())
-    (line,) = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert summary["device"] == "cpu, cpu" and summary["finished"] is True
-    assert line["counted"] is True and line["steps"] > 0
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a batch of 3 is too small for 2 devices; take 4"):
+        flop.Federation(**ONE, batch_size=3, device="cpu:2", out=tmp_path / "run").run()

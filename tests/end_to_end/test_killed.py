@@ -18,6 +18,7 @@ from federation import model
 from tests.end_to_end.zmq_federation import ZmqFederation
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 180  # only a failing test waits for so long
 
 
 class Victim:
@@ -27,7 +28,7 @@ class Victim:
 
     def __init__(self, settings: Path, last: str) -> None:
         self.processes = [self._spawn("tests.end_to_end.dying_node", str(settings), last)]
-        self._again = ("flop", "node", "--config", str(settings))
+        self._again = ("simulation.run.node", str(settings))
         assert b"connecting" in self.processes[0].stdout.readline()  # type: ignore[union-attr]
         threading.Thread(target=self._restart, daemon=True).start()
 
@@ -44,10 +45,11 @@ class Victim:
     def end(self) -> list[int]:
         """How its two processes ended."""
         try:
-            return [process.wait(60) for process in self.processes]
+            return [process.wait(PATIENCE_S) for process in self.processes]
         finally:
             for process in self.processes:
                 process.kill()
+                process.communicate()
 
 
 @pytest.mark.parametrize(

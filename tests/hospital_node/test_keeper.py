@@ -41,7 +41,8 @@ class Kept:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        return self.storage.metrics()
+        path = self.storage.folder / "metrics.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -121,13 +122,13 @@ def test_a_round_becomes_one_line(kept: Kept) -> None:
     (line,) = kept.lines
     assert (line["round"], line["steps"], line["counted"], line["clipped"]) == (1, 2, True, 5)
     assert line["accuracy"] == 7 / 8 and line["test_loss"] == 0.5 and line["protect_seconds"] >= 0
-    assert "round 1 of 4 is done: local test 87.5 %" in kept.said
+    assert kept.said[-1].startswith("round 1 of 4 is done: local test 87.5 %")
 
 
 def test_nothing_to_test_on_is_no_score(kept: Kept) -> None:
     kept.adopt(1)
     kept.keeper.finished(LocalTestDone(1, float("nan"), np.zeros((2, 2), np.int64)))
-    assert kept.lines[0]["accuracy"] is None and kept.lines[0]["test_loss"] is None
+    assert kept.lines[0]["accuracy"] is None and kept.lines[0].get("test_loss") is None
     assert "round 1 of 4 is done" in kept.said
 
 
@@ -138,7 +139,7 @@ def test_a_round_that_begins_before_the_last_one_is_tested_keeps_its_own_line(ke
     kept.adopt(2, clipped=None)
     kept.keeper.finished(LocalTestDone(2, 0.4, RIGHT))
     first, second = kept.lines
-    assert "steps" not in first and second["steps"] == 2 and "clipped" not in second
+    assert not first.get("steps") and second["steps"] == 2 and second.get("clipped") is None
 
 
 @pytest.mark.parametrize(("share", "accuracy", "clipped"), [(True, 7 / 8, 5), (False, None, None)])

@@ -114,7 +114,9 @@ def test_private_layers_of_another_model_are_refused_by_the_files_name(learner: 
 def test_a_start_of_other_layers_is_refused(made: Federation) -> None:
     other = Layout(("strange.weight",), ((2,),))
     with pytest.raises(ConfigError, match="the start file holds other layers"):
-        Learner(made.prepared.config, other, bytes(32), made.divided.locals[0], made.where)
+        Learner(
+            made.prepared.config, other, bytes(32), made.divided.locals[0], made.learners[0].devices
+        )
 
 
 def test_the_facts_count_images_by_class_and_private_parameters(learner: Learner) -> None:

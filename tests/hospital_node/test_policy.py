@@ -63,6 +63,11 @@ def test_flop_node_ends_with_code_2_if_the_policy_refuses_the_federation(
     path = prepared.folder / f"{prepared.ids[0]}.toml"
     assert agreed in path.read_text()
     path.write_text(path.read_text().replace(agreed, asked))
+
+    def went_on(*given: object) -> None:
+        raise AssertionError("the node went on")
+
+    monkeypatch.setattr("hospital_node.service.assemble", went_on)
     monkeypatch.setattr(sys, "argv", ["flop", "node", "--config", str(path)])
     with pytest.raises(SystemExit) as ended:
         flop.main()

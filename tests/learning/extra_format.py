@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from learning.data.base import Dataset, Format, Source
+from learning.data.base import Dataset
 from learning.data.in_memory import arrays
+from learning.data.source import Format, Source
 
 
 def recognises(source: Source) -> bool:

@@ -49,6 +49,7 @@ def same(left: dict, right: dict) -> bool:
 
 @pytest.mark.parametrize("name", ["cnn3", "vgg11", "mobilenetv2"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(name: str, optimizer: str) -> None:
     settings = replace(SETTINGS, optimizer=optimizer, epochs=1)
     first = trained(settings, name)

@@ -1,4 +1,4 @@
-"""`import flop`: a federation from Python on own arrays, with a named model and with an own module."""
+"""`import flop`: federations on own arrays, with a named model and with an own module."""
 
 from __future__ import annotations
 

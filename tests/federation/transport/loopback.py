@@ -83,6 +83,7 @@ class Stage:
             peer.setsockopt(zmq.ROUTING_ID, routing_id)
         peer.connect(address)
         self._open.callback(context.destroy, 0)
+        self._open.callback(peer.close, 0)
         return peer
 
     def _add(self, link: CoordinatorLink | HospitalLink) -> Party:
