@@ -6,14 +6,16 @@ python scripts/make_index.py --check    exit 1 if it is not current
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "decisions"
 HEAD = """# Decisions
 
-One page each: context, decision, consequence. A new one takes the next number and begins with `# NNNN Title`. One that is overturned stays,
-and names the one that replaced it. `scripts/make_index.py` writes this table.
+One page each: context, decision, consequence. A new one takes the next number and begins with
+`# NNNN Title`. One that is overturned stays, and names the one that replaced it.
+`scripts/make_index.py` writes this table.
 
 | number | decision |
 |---|---|
@@ -24,9 +26,9 @@ def index(folder: Path) -> str:
     """Return the index of the pages in `folder`."""
     rows = []
     for page in sorted(folder.glob("[0-9]*.md")):
-        number, _, title = page.read_text().splitlines()[0].removeprefix("# ").partition(" ")
-        title = title.strip()
-        rows.append(f"| {number.rstrip(':')} | [{title[:1].upper()}{title[1:]}]({page.name}) |\n")
+        first = page.read_text().splitlines()[0]
+        title = re.sub(r"^#\s*\d+[.:]?\s*", "", first).strip()
+        rows.append(f"| {page.name[:4]} | [{title[:1].upper()}{title[1:]}]({page.name}) |\n")
     return HEAD + "".join(rows)
 
 
