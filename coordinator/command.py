@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from coordinator import status
-from coordinator.service import Coordinator
+from coordinator.assemble import assemble
 
 coordinator_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,7 +32,7 @@ def coordinator(
         str,
         typer.Option(
             help=(
-                "host:port to listen at, where it differs from the roster's address, e.g."
+                "host:port to listen at, if it differs from the roster's address, e.g."
                 " 0.0.0.0:5555."
             )
         ),
@@ -43,7 +43,9 @@ def coordinator(
             help="Keep what the coordinator sees of every round, for the leakage benchmark."
         ),
     ] = False,
-    quiet: Annotated[bool, typer.Option(help="No table, one line an event.")] = False,
+    quiet: Annotated[
+        bool, typer.Option(help="Print one line per event instead of a live table.")
+    ] = False,
     run_id: Annotated[str, typer.Option(hidden=True, help="A simulation's run id.")] = "",
 ) -> None:
     """Run the coordinator of a federation until its rounds are over.
@@ -52,13 +54,13 @@ def coordinator(
     """
     console = Console()
     table = console.is_terminal and not quiet
-    service = Coordinator(
+    service = assemble(
         config,
         out,
         secret,
-        bind,
-        record,
-        bytes.fromhex(run_id) if run_id else None,
+        bind=bind,
+        record=record,
+        run=bytes.fromhex(run_id) if run_id else None,
         tell=console.log if table else _say,
     )
     for name in (signal.SIGINT, signal.SIGTERM):

@@ -37,6 +37,7 @@ from federation.records.events import (
 from federation.records.state import ObservedRound, RunProgress, Status
 from federation.records.summary import CoordinatorSummary, Seconds, Traffic
 from federation.roster import Roster
+from federation.types import HospitalNumber
 
 Tell = Callable[[str], None]
 AtAnyTime = (
@@ -60,7 +61,6 @@ class Keeper:
     Attributes:
         run: The state machine.
         model: The coordinator's copy of the shared model; None if the protection hides it.
-        accuracy: Mean of the local test scores that hospitals shared in the last round, 0 to 1.
         finished: How the run ended, None before that.
     """
 
@@ -100,7 +100,6 @@ class Keeper:
                     f" {store.folder} away to begin a new run"
                 )
         self.coding = Coding.of(config, start.layout)
-        self.accuracy: float | None = None
         self.finished: Finished | None = None
         self._uploaded = 0
         self._aggregate = 0
@@ -135,7 +134,7 @@ class Keeper:
             self.store.write(self._written)
         return sends
 
-    def uploaded(self, who: int, message: Update, size: int) -> None:
+    def uploaded(self, who: HospitalNumber, message: Update, size: int) -> None:
         """Count and record an upload of hospital `who` that came in `size` bytes, before the run is
         given it.
         """
@@ -152,7 +151,7 @@ class Keeper:
 
     def snapshot(self, seconds: float) -> Status:
         """What the live table shows `seconds` after the start."""
-        return status.snapshot(self.run, seconds, self.accuracy)
+        return status.snapshot(self.run, seconds)
 
     def summary(self, seconds: float, aggregate_seconds: float) -> CoordinatorSummary:
         """summary.json.
@@ -171,7 +170,7 @@ class Keeper:
             rounds_completed=self.run.completed,
             finished=self.finished is not None and not self.finished.code,
             stopped=self.finished.code if self.finished else "",
-            mean_shared_accuracy=self.accuracy,
+            mean_shared_accuracy=self.run.mean_accuracy,
             bytes=Traffic(
                 upload_per_hospital_per_round=(
                     round(self._uploaded / uploads) if self._uploaded else up
@@ -229,7 +228,6 @@ class Keeper:
                 about = ObservedRound(round=round_, run=self.run.progress.run, cohort=cohort)
                 self.recorder.begin(about, self.model)
             case RoundReported():
-                self.accuracy = narrate.mean_accuracy(event)
                 self.store.confirm_model()
             case RoundDiscarded():
                 self._take_back()

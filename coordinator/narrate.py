@@ -1,4 +1,4 @@
-"""What the coordinator's operator reads of an event: who, what happened, what follows, what to do."""
+"""What the operator reads of an event: who, what happened, what follows, what to do."""
 
 from __future__ import annotations
 
@@ -65,12 +65,6 @@ def sentence(event: Logged, rounds: int) -> str | None:
     return None
 
 
-def mean_accuracy(event: RoundReported) -> float | None:
-    """Mean of the accuracies that hospitals share, None if none does."""
-    scores = event.accuracy.values()
-    return sum(scores) / len(scores) if scores else None
-
-
 def end(finished: Finished, rounds: int) -> str:
     """The last sentence of a run."""
     succeeded = f"{finished.completed} of {rounds} rounds succeeded"
@@ -82,5 +76,7 @@ def end(finished: Finished, rounds: int) -> str:
 
 
 def _mean(event: RoundReported) -> str:
-    mean = mean_accuracy(event)
-    return "" if mean is None else f", mean accuracy of the local tests {100 * mean:.1f} %"
+    scores = event.accuracy.values()
+    if not scores:
+        return ""
+    return f", mean accuracy of the local tests {100 * sum(scores) / len(scores):.1f} %"

@@ -21,6 +21,7 @@ from federation.records.events import (
     RoundBegun,
     RoundFailed,
 )
+from federation.types import HospitalNumber
 
 UPLOADS_AT_ONCE = 2
 """So that memory does not grow with the cohort. Unquantised sums take one at a time: their order
@@ -49,13 +50,13 @@ class Round:
         self.plan, self.ids = plan, ids
         self.state: Gathering = protection.open_round(plan)
         self.patience, self.upload_bytes = patience, upload_bytes
-        self.heard: dict[int, float] = {}
-        self.granted: set[int] = set()
-        self.gone: dict[int, str] = {}
+        self.heard: dict[HospitalNumber, float] = {}
+        self.granted: set[HospitalNumber] = set()
+        self.gone: dict[HospitalNumber, str] = {}
         """Hospitals that are out of this round, with the reason code."""
-        self.silent: list[int] = []
+        self.silent: list[HospitalNumber] = []
         """Those lost at the last tick because nothing was heard of them."""
-        self.progress: dict[int, float] = {}
+        self.progress: dict[HospitalNumber, float] = {}
         """Share of the training that each has done, 0 to 1."""
         self.outcome: Outcome | None = None
         self.code = ""
@@ -64,7 +65,7 @@ class Round:
 
     # ---- what the run calls ----------------------------------------------------------
 
-    def start(self, reachable: frozenset[int], now: float) -> list[Effect]:
+    def start(self, reachable: frozenset[HospitalNumber], now: float) -> list[Effect]:
         """Ask the cohort to train. Who is not reachable is a dropout from the beginning."""
         effects: list[Effect] = [RoundBegun(self.plan.round, self._named(self.plan.cohort))]
         self.heard = dict.fromkeys(self.plan.cohort, now)
@@ -77,7 +78,7 @@ class Round:
                 effects += self._lose(who, Reason.LOST, "is not connected")
         return [*effects, *self._advance(now)]
 
-    def receive(self, who: int, message: Message, now: float) -> list[Effect]:
+    def receive(self, who: HospitalNumber, message: Message, now: float) -> list[Effect]:
         """A message of hospital `who` (its authenticated number) that names this round."""
         if self.over or who in self.gone or who not in self.plan.cohort:
             return [LateMessage(self.ids[who], type(message).__name__)]
@@ -100,7 +101,7 @@ class Round:
             self.heard[who] = now
         return [*effects, *self._advance(now)]
 
-    def lose(self, who: int, code: str, text: str, now: float) -> list[Effect]:
+    def lose(self, who: HospitalNumber, code: str, text: str, now: float) -> list[Effect]:
         """Hospital `who` is gone: its process was restarted, its connection is lost."""
         if self.over or who in self.gone or who not in self.plan.cohort:
             return []
@@ -119,7 +120,7 @@ class Round:
                 )
         return [*effects, *self._advance(now)]
 
-    def may_upload(self, who: int) -> bool:
+    def may_upload(self, who: HospitalNumber) -> bool:
         """Whether a large message of this hospital is awaited now."""
         return (
             not self.over
@@ -130,7 +131,7 @@ class Round:
 
     # ---- inside ----------------------------------------------------------------------
 
-    def _accept(self, who: int, message: Message) -> None:
+    def _accept(self, who: HospitalNumber, message: Message) -> None:
         state = self.state
         if (
             not isinstance(message, state.expects)
@@ -144,7 +145,7 @@ class Round:
             raise FaultyHospital(who, "uploaded before it was its turn", Reason.UNEXPECTED)
         state.accept(who, message)
 
-    def _waiting(self) -> list[int]:
+    def _waiting(self) -> list[HospitalNumber]:
         """Whose message is awaited now: of granted uploads only those in flight."""
         missing = [
             who
@@ -153,10 +154,10 @@ class Round:
         ]
         return [who for who in missing if who in self.granted] if self.state.granted else missing
 
-    def _deadline(self, who: int) -> float:
+    def _deadline(self, who: HospitalNumber) -> float:
         return self.patience + (self.upload_bytes / SLOWEST_LINK if self.state.granted else 0.0)
 
-    def _lose(self, who: int, code: str, text: str) -> list[Effect]:
+    def _lose(self, who: HospitalNumber, code: str, text: str) -> list[Effect]:
         self.gone[who] = code
         return [HospitalLost(self.ids[who], self.state.phase, str(code), text)]
 
@@ -216,7 +217,7 @@ class Round:
         effects: list[Effect] = []
         for fault in fresh:
             effects.append(HospitalAtFault(self.ids[fault.who], str(fault.reason), fault.what))
-            self.gone.setdefault(fault.who, fault.reason)
+            self.gone.setdefault(HospitalNumber(fault.who), fault.reason)
         return effects
 
     def _abort(self, aborted: RoundAborted) -> list[Effect]:
@@ -225,7 +226,7 @@ class Round:
         message = AbortRound(round=self.plan.round, code=aborted.reason)
         return effects + [Send(message, who) for who in self.plan.cohort]
 
-    def _named(self, hospitals: Iterable[int]) -> tuple[str, ...]:
+    def _named(self, hospitals: Iterable[HospitalNumber]) -> tuple[str, ...]:
         return tuple(self.ids[who] for who in hospitals)
 
     @property
@@ -237,5 +238,7 @@ class Round:
         return self.outcome.total if self.outcome else None
 
 
-def _sends(messages: Mapping[int, Message], gone: Mapping[int, str]) -> list[Effect]:
+def _sends(
+    messages: Mapping[HospitalNumber, Message], gone: Mapping[HospitalNumber, str]
+) -> list[Effect]:
     return [Send(message, who) for who, message in sorted(messages.items()) if who not in gone]

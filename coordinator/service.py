@@ -1,170 +1,143 @@
-"""The coordinator as a process: performs its run's effects over ZeroMQ and writes down what
-happened. Never loads torch.
+"""The coordinator as a process: moves messages between its link and its keeper, and tells the time.
+Never loads torch.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
 
 from coordinator.keeper import Keeper
-from coordinator.store import Store
-from federation import codec, model
-from federation import config as federation_config
-from federation import keys as federation_keys
-from federation import roster as federation_roster
+from federation import codec
 from federation.effects import Effect
-from federation.errors import ConfigError, MalformedMessage, Reason
+from federation.errors import MalformedMessage, Reason
 from federation.limits import from_hospital
 from federation.messages import Message, Rejected, Update
 from federation.records.state import Status
-from federation.transport.link import (
-    Connected,
-    CoordinatorLink,
-    CurveKeys,
-    Denied,
-    Disconnected,
-    Received,
-    Violation,
-)
+from federation.transport.events import Denied, Disconnected, Received, Violation
+from federation.types import HospitalNumber
 
-Tell = Callable[[str], None]
-Tap = Callable[[str, bytes, Sequence[Any]], None]
+POLL_S = 0.1
 STATUS_S = 0.25
 GOODBYE_S = 5.0
+OVERHEAD = 65_536
+"""Bytes of an unfinished message besides its limits: frames and headers."""
+
+Watch = Callable[[Status], None]
+
+
+class Link(Protocol):
+    """What the service needs of a `CoordinatorLink`; peers are CURVE public keys."""
+
+    address: str
+
+    def poll(self, seconds: float, /) -> Iterable[object]: ...
+
+    def send(self, peer: bytes, frames: Sequence[Any], /) -> object: ...
+
+    def close(self, goodbye: float, /) -> None: ...
+
+
+def message_limits(keeper: Keeper, who: HospitalNumber | None) -> codec.Limits:
+    """Return how large a message of this hospital may be now; None is a peer of no number."""
+    allowed = 0 if who is None else keeper.run.buffers_allowed(who)
+    return from_hospital(keeper.config, keeper.start.layout, len(keeper.roster), allowed)
 
 
 class Coordinator:
-    """`serve` returns 0 when the run is over or was stopped; the folder is valid either way, and a
-    later start goes on from it.
-    """
+    """Serves one run. The run directory is valid at every moment; a later start goes on from it."""
 
     def __init__(
-        self,
-        config_path: Path,
-        out: Path,
-        secret: Path | None = None,
-        bind: str = "",
-        record: bool = False,
-        run: bytes | None = None,
-        tell: Tell = print,
-        tap: Tap | None = None,
+        self, keeper: Keeper, link: Link, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.config = federation_config.read(config_path)
-        self.roster = federation_roster.read(config_path.parent / "roster.toml")
-        if len(self.roster) < self.config.federation.cohort:
-            raise ConfigError(
-                f"{config_path.parent / 'roster.toml'}: has {len(self.roster)} hospitals,"
-                f" federation.cohort asks for {self.config.federation.cohort}; add hospitals with"
-                " `flop roster add`"
-            )
-        secrets = federation_keys.read_secret(
-            secret or config_path.parent / f"{self.roster.coordinator.id}.secret"
-        )
-        if secrets.transport_public != self.roster.coordinator.transport:
-            raise ConfigError(
-                f"{config_path.parent / 'roster.toml'}: holds another coordinator's keys than this"
-                " secret's"
-            )
-        self.tell, self.began = tell, time.monotonic()
-        self.store = Store(out, self.config)
-        start = model.read_start(config_path.parent / self.config.model.start, self.config)
-        self.layout = start.layout
-        self.keeper = Keeper(
-            self.config,
-            self.roster,
-            start,
-            self.store,
-            self.store.resume(run),
-            record=record,
-            tell=tell,
-            now=self.began,
-        )
-        self.run = self.keeper.run
-        self.link = CoordinatorLink(
-            bind or self.roster.coordinator.address,
-            CurveKeys(*secrets.transport_pair),
-            lambda key: self.roster.number_of(key) is not None,
-            self._limit,
-            tap,
-        )
+        """Serve the run of `keeper` over `link`; `clock` gives seconds."""
+        self.keeper, self.run, self.roster = keeper, keeper.run, keeper.roster
+        self.link, self.clock = link, clock
+        self.began = clock()
         self.aggregate_seconds = 0.0
         self.stopping = False
-        self._status_at = 0.0
+        self._status_at = self.began
 
-    def _limit(self, peer: bytes) -> int:
-        who = self.roster.number_of(peer)
-        allowed = 0 if who is None else self.run.buffers_allowed(who)
-        return from_hospital(self.config, self.layout, len(self.roster), allowed).total + 65_536
+    def serve(self, watch: Watch | None = None) -> int:
+        """Serve until the run is over or `stop` was called.
 
-    # ---- the loop --------------------------------------------------------------------
+        Args:
+            watch: Is given a snapshot a few times a second.
 
-    def serve(self, watch: Callable[[Status], None] | None = None) -> int:
-        """Serve until the run is over; `watch` is given a snapshot a few times a second."""
-        self.tell(f"listening at {self.link.address}, roster {self.roster.fingerprint}")
+        Returns:
+            The process's exit code, 0.
+        """
+        tell = self.keeper.tell
+        tell(f"The coordinator listens at {self.link.address}.")
+        tell(
+            f"The roster's fingerprint is {self.roster.fingerprint}; compare it with the hospitals."
+        )
         try:
             while self.keeper.finished is None:
-                for event in self.link.poll(0.1):
-                    self._event(event)
-                now = time.monotonic()
-                self._perform(self.run.tick(now))
-                if self.stopping and self.keeper.finished is None:
-                    self.tell("stopping")
-                    self._perform(self.run.stop(Reason.STOPPED, now))
-                self._show(now, watch)
+                self.step()
+                self._show(watch)
         finally:
-            self._show(time.monotonic() + STATUS_S, watch)
-            seconds = time.monotonic() - self.began
-            self.store.write_summary(self.keeper.summary(seconds, self.aggregate_seconds))
+            self._status_at = 0.0
+            self._show(watch)
+            seconds = self.clock() - self.began
+            summary = self.keeper.summary(seconds, self.aggregate_seconds)
+            self.keeper.store.write_summary(summary)
             self.link.close(GOODBYE_S)
         return 0
 
+    def step(self) -> None:
+        """Take what has come, let time pass, send what follows."""
+        for event in self.link.poll(POLL_S):
+            self._event(event)
+        now = self.clock()
+        self._perform(self.run.tick(now))
+        if self.stopping and self.keeper.finished is None:
+            self._perform(self.run.stop(Reason.STOPPED, now))
+
     def stop(self) -> None:
-        """From a signal handler or another thread: end the run. Asked twice, the process ends at
+        """End the run, from a signal handler or another thread. The second call ends the process at
         once.
         """
         if self.stopping:
             os._exit(130)
         self.stopping = True
 
-    def _show(self, now: float, watch: Callable[[Status], None] | None) -> None:
+    def _show(self, watch: Watch | None) -> None:
+        now = self.clock()
         if now < self._status_at:
             return
         self._status_at = now + STATUS_S
         shot = self.keeper.snapshot(now - self.began)
-        self.store.write_status(shot)
+        self.keeper.store.write_status(shot)
         if watch is not None:
             watch(shot)
 
     def _event(self, event: object) -> None:
-        now = time.monotonic()
+        now = self.clock()
         match event:
-            case Received(peer=peer, frames=frames):
+            case Denied(peer=by, reason=reason):
+                self.keeper.refused(by if isinstance(by, str) else by.hex(), reason)
+            case Received(peer=peer) | Disconnected(peer=peer) | Violation(peer=peer):
                 who = self.roster.number_of(peer)
                 if who is not None:
-                    self._received(who, frames, now)
-            case Disconnected(peer=peer, reason=reason):
-                who = self.roster.number_of(peer)
-                if who is not None:
-                    self._perform(self.run.disconnected(who, reason, now))
-            case Violation(peer=peer, reason=reason):
-                who = self.roster.number_of(peer)
-                if who is not None:
-                    self._perform(self.run.malformed(who, reason, now))
-            case Denied(peer=peer, reason=reason):
-                self.keeper.refused(peer if isinstance(peer, str) else peer.hex(), reason)
-            case Connected():
-                pass
+                    self._of_hospital(who, event, now)
 
-    def _received(self, who: int, frames: Sequence[Any], now: float) -> None:
-        limits = from_hospital(
-            self.config, self.layout, len(self.roster), self.run.buffers_allowed(who)
-        )
+    def _of_hospital(
+        self, who: HospitalNumber, event: Received | Disconnected | Violation, now: float
+    ) -> None:
+        match event:
+            case Received(frames=frames):
+                self._received(who, frames, now)
+            case Disconnected(reason=reason):
+                self._perform(self.run.disconnected(who, reason, now))
+            case Violation(reason=reason):
+                self._perform(self.run.malformed(who, reason, now))
+
+    def _received(self, who: HospitalNumber, frames: Sequence[Any], now: float) -> None:
         try:
-            message = codec.decode(frames, limits)
+            message = codec.decode(frames, message_limits(self.keeper, who))
         except MalformedMessage as error:
             if error.reason == Reason.VERSION:
                 self._send(Rejected(code=Reason.VERSION), who)
@@ -172,9 +145,9 @@ class Coordinator:
             return
         if isinstance(message, Update):
             self.keeper.uploaded(who, message, sum(len(frame) for frame in frames))
-        started = time.monotonic()
+        started = self.clock()
         effects = self.run.receive(who, message, now)
-        self.aggregate_seconds += time.monotonic() - started
+        self.aggregate_seconds += self.clock() - started
         self._perform(effects)
 
     def _perform(self, effects: list[Effect]) -> None:
@@ -182,5 +155,5 @@ class Coordinator:
             if send.to is not None:
                 self._send(send.message, send.to)
 
-    def _send(self, message: Message, who: int) -> None:
+    def _send(self, message: Message, who: HospitalNumber) -> None:
         self.link.send(self.roster.transport_of(who), codec.encode(message))

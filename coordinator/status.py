@@ -6,13 +6,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.run import Phase, Run
+from coordinator.phases import Phase
+from coordinator.run import Run
 from federation.records.state import HospitalStatus, Status
+from federation.types import HospitalNumber
 
 BARS = 12
 
 
-def snapshot(run: Run, seconds: float, mean_accuracy: float | None) -> Status:
+def snapshot(run: Run, seconds: float) -> Status:
     """What the table shows of `run` now, `seconds` after it was started."""
     current = run.round
     rounds = run.config.federation.rounds
@@ -22,28 +24,28 @@ def snapshot(run: Run, seconds: float, mean_accuracy: float | None) -> Status:
         phase=current.state.phase if current else str(run.phase),
         round=run.last_begun,
         rounds=rounds,
-        completed=run.completed,
+        completed=run.completed - (run.phase == Phase.REPORTING),
         protection=run.config.protection.kind,
         hospitals=[
             HospitalStatus(
-                id=name,
-                state=_state(run, who),
-                progress=current.progress.get(who, 0.0) if current else 0.0,
-                accuracy=peer.accuracy,
-                clipped=peer.clipped,
+                id=run.ids[who],
+                state=_state(run, HospitalNumber(who)),
+                progress=current.progress.get(HospitalNumber(who), 0.0) if current else 0.0,
+                accuracy=one.accuracy,
+                clipped=one.clipped,
             )
-            for who, (name, peer) in enumerate(zip(run.ids, run.peers, strict=True))
+            for who, one in enumerate(run.presence.hospitals)
         ],
-        accuracy=mean_accuracy,
+        accuracy=run.mean_accuracy,
         seconds=seconds,
         seconds_left=seconds / begun * (rounds - begun) if begun else None,
     )
 
 
-def _state(run: Run, who: int) -> str:
-    peer, current = run.peers[who], run.round
-    if not peer.connected:
-        return f"away ({peer.code})" if peer.code else "away"
+def _state(run: Run, who: HospitalNumber) -> str:
+    one, current = run.presence[who], run.round
+    if not run.presence.connected(who):
+        return f"away ({one.code})" if one.code else "away"
     if current is None:
         return "ready" if run.phase != Phase.FINISHED else "done"
     if who in current.gone:

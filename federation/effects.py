@@ -9,6 +9,7 @@ from federation.layout import Vector
 from federation.messages import Message
 from federation.model import SharedModel
 from federation.records.events import Logged
+from federation.types import HospitalNumber
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Send:
     """To a hospital (its number) or, from a hospital, to the coordinator (`to` is None)."""
 
     message: Message
-    to: int | None = None
+    to: HospitalNumber | None = None
 
 
 @dataclass(frozen=True)

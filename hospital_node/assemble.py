@@ -68,7 +68,9 @@ def make_learner(hospital: Hospital, start: SharedModel, tell: Tell) -> Learner:
         where = device.choose_several(files.device)
     except ValueError as error:
         raise ConfigError(f"{hospital.path}: hospital.device: {error}") from None
-    data = local_data.load(hospital.settings.data, config, hospital.out / "images.cache")
+    data = local_data.load(
+        hospital.settings.data, config, hospital.out / "images.cache", hospital.share
+    )
     for sentence in data.skipped[:20]:
         tell(f"skipped an image: {sentence}")
     if not len(data.train):

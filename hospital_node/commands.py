@@ -155,8 +155,9 @@ def node(
     Example: flop node --config hospital.toml
     """
     from hospital_node.service import serve
+    from hospital_node.settings import Hospital
 
-    raise typer.Exit(serve(config, _say))
+    raise typer.Exit(serve(Hospital(config), _say))
 
 
 @doctor_app.command()

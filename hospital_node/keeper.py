@@ -27,6 +27,7 @@ from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.storage import Storage
 from hospital_node.work import BaselinesDone, Failed, Result, Tested, TrainingDone, Work
+from learning.metrics import sentence
 
 Tell = Callable[[str], None]
 W = TypeVar("W", bound=Work)
@@ -182,13 +183,15 @@ class Keeper(Generic[W]):
         return self.perform(effects)
 
     def _tested(self, tested: Tested) -> list[Message]:
-        clipped = self.journal.clipped(tested.round)
-        found = self.journal.tested(tested, self._protecting.lap())
-        score = "" if found.accuracy is None else f": local test {100 * found.accuracy:.1f} %"
+        line = self.journal.tested(tested, self._protecting.lap())
+        told = sentence(line.metrics)
+        score = f": local test {told}" if told else ""
         rounds = self.session.config.federation.rounds
         self.tell(f"round {tested.round} of {rounds} is done{score}")
         if self.share_metrics:
-            return self.perform(self.session.report(tested.round, found.accuracy, clipped))
+            return self.perform(
+                self.session.report(tested.round, line.metrics["accuracy"], line.clipped)
+            )
         return self.perform(self.session.report(tested.round))
 
     def _failed(self, failed: Failed) -> list[Message]:

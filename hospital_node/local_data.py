@@ -9,9 +9,8 @@ import numpy as np
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
-from hospital_node.settings import Data
-from learning.data import DataError, Dataset, Index, LocalData, load_parts, open_dataset
-from learning.partition import Partition, partition
+from hospital_node.settings import Data, Share
+from learning.data import DataError, Dataset, LocalData, load_parts, open_dataset
 
 
 def data_root() -> Path | None:
@@ -36,23 +35,28 @@ def open_source(source: str, config: FederationConfig, seed: int) -> Dataset:
         raise ConfigError(f"data.source: {error}") from None
 
 
-def divide(index: Index, spec: str, parts: int, seed: int) -> Partition:
-    """Who gets what, in a simulation. Raises ConfigError."""
-    try:
-        return partition(spec, index.labels, index.columns, parts, seed, groups=index.groups)
-    except ValueError as error:
-        raise ConfigError(f"--partition {spec}: {error}") from None
+def load(
+    data: Data, config: FederationConfig, cache: Path | None = None, share: Share | None = None
+) -> LocalData:
+    """Load this hospital's images.
 
+    Args:
+        data: Where they are.
+        config: What all hospitals agree on: classes, image size, channels.
+        cache: A file that keeps the decoded images.
+        share: The part of the data set that this hospital has; by default all of it.
 
-def load(data: Data, config: FederationConfig, cache: Path | None = None) -> LocalData:
-    """Load this hospital's images; `cache` keeps them decoded. Raises ConfigError if there are none."""
-    index = open_source(data.source, config, data.seed).train.cached(cache)
-    rows, notes = np.arange(len(index)), tuple[str, ...]()
-    if data.partition:
-        divided = divide(index, data.partition, data.parts, data.seed)
-        rows, notes = divided.parts[data.part], tuple(divided.notes)
+    Raises:
+        ConfigError: If the data cannot be read, or no image is there.
+    """
+    seed = 0 if share is None else share.seed
+    index = open_source(data.source, config, seed).train.cached(cache)
     (found,) = load_parts(
-        index, [rows], test_fraction=data.test_fraction, seed=data.seed, notes=notes
+        index,
+        [np.arange(len(index)) if share is None else np.array(share.rows, np.int64)],
+        test_fraction=data.test_fraction,
+        seed=seed,
+        notes=() if share is None else share.notes,
     )
     if not len(found):
         raise ConfigError(

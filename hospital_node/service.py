@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
@@ -181,9 +180,9 @@ def node(parts: Parts, tell: Tell = print) -> Node:
     )
 
 
-def serve(path: Path, tell: Tell = print) -> int:
-    """Run `flop node --config path`; return its exit code. Raises ConfigError."""
-    served = node(assemble(Hospital(path), tell), tell)
+def serve(hospital: Hospital, tell: Tell = print) -> int:
+    """Run a hospital until its run is over; return its exit code. Raises ConfigError."""
+    served = node(assemble(hospital, tell), tell)
 
     def stop(number: int, frame: FrameType | None) -> None:
         served.stop()

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from federation import config as federation_config
 from federation import keys, roster
-from federation.config import FederationConfig, decode_toml, read_bytes
+from federation.config import FederationConfig, Fraction, decode_toml, read_bytes
 from federation.errors import ConfigError
 from federation.keys import Secrets
 from federation.roster import Roster
@@ -32,16 +32,26 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`source`: a data set's name under FLOP_DATA, or a path. The last four are for simulations,
-    which divide one set.
+    """`source`: a data set's name under FLOP_DATA, or a path. `test_fraction`: part of the images
+    that the hospital tests itself with.
     """
 
     source: str
-    test_fraction: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.2
-    partition: str = ""
-    part: Annotated[int, Meta(ge=0)] = 0
-    parts: Annotated[int, Meta(ge=1)] = 1
-    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    test_fraction: Fraction = 0.2
+
+
+class Share(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A hospital's part of a data set that a simulation has divided; never in hospital.toml.
+
+    Attributes:
+        rows: Rows of the training folder.
+        seed: For the split into training and test images, and for images that are drawn.
+        notes: Sentences about the division.
+    """
+
+    rows: tuple[int, ...]
+    seed: int
+    notes: tuple[str, ...] = ()
 
 
 class HospitalSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,8 +63,9 @@ class HospitalSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class Hospital:
     """Everything that a node is started with, read and checked. Raises ConfigError."""
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.folder = path, path.parent
+    def __init__(self, path: Path, share: Share | None = None) -> None:
+        """`share`: what of the data this hospital has; by default all of it."""
+        self.path, self.folder, self.share = path, path.parent, share
         self.settings = decode_toml(read_bytes(path), HospitalSettings, str(path))
         files = self.settings.hospital
         self.secrets: Secrets = keys.read_secret(self.folder / files.secret)

@@ -10,11 +10,10 @@ lock                   held by the process that works here
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +27,9 @@ from federation.errors import ConfigError
 from federation.files import write_whole
 from federation.layout import Layout
 from federation.model import SharedModel
+from federation.records import files
+from federation.records.state import HospitalProgress
+from federation.records.summary import HospitalSummary, MetricsLine
 from hospital_node.durable import Durable
 
 try:
@@ -101,26 +103,25 @@ class Storage:
         if not path.exists():
             return Durable()
         try:
-            found = json.loads(path.read_text())
-            past = [bytes.fromhex(run) for run in found["past_runs"]]
-            return Durable(
-                bytes.fromhex(found["run"]), past, int(found["answered"]), int(found["least_epoch"])
-            )
-        except (ValueError, KeyError, TypeError):
+            found = files.read(path, HospitalProgress)
+            run = bytes.fromhex(found.run)
+            past = [bytes.fromhex(one) for one in found.past_runs]
+        except (ConfigError, ValueError):
             raise ConfigError(
                 f"{path}: is damaged; without it a round could be answered twice. Move"
                 f" {self.folder} away"
             ) from None
+        return Durable(run, past, found.answered, found.least_epoch)
 
     def write_durable(self, durable: Durable) -> None:
         """Write memory.json; it is on the disk when this returns."""
-        content = {
-            "run": durable.run.hex(),
-            "past_runs": [run.hex() for run in durable.past_runs],
-            "answered": durable.answered,
-            "least_epoch": durable.least_epoch,
-        }
-        write_whole(self.folder / "memory.json", json.dumps(content), durable=True)
+        content = HospitalProgress(
+            run=durable.run.hex(),
+            past_runs=[run.hex() for run in durable.past_runs],
+            answered=durable.answered,
+            least_epoch=durable.least_epoch,
+        )
+        files.write(self.folder / "memory.json", content, durable=True)
 
     def read_shared(self, layout: Layout) -> SharedModel | None:
         """Return the shared model as it was last written; None if there is none.
@@ -182,28 +183,22 @@ class Storage:
         (self.folder / "config.toml").write_text(federation_config.to_toml(config))
         self.write_durable(durable)
 
-    def add_metrics(self, line: dict[str, Any]) -> None:
+    def add_metrics(self, line: MetricsLine) -> None:
         """Append a round's line to metrics.jsonl."""
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        files.append(self.folder / "metrics.jsonl", line)
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return the lines of metrics.jsonl."""
-        path = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def metrics(self) -> list[MetricsLine]:
+        """Return the lines of metrics.jsonl. Raises ConfigError if one is damaged."""
+        return files.read_lines(self.folder / "metrics.jsonl", MetricsLine)
 
     def finished(self, run: bytes) -> bool:
         """Return True if the summary in this folder says that `run` is over."""
-        summary = self.read_summary()
-        return bool(run) and summary.get("run") == run.hex() and summary.get("finished") is True
-
-    def read_summary(self) -> dict[str, Any]:
-        """Return summary.json; empty if there is none, or if it is damaged."""
         try:
-            return dict(json.loads((self.folder / "summary.json").read_text()))
-        except (OSError, ValueError):
-            return {}
+            summary = files.read(self.folder / "summary.json", HospitalSummary)
+        except ConfigError:  # there is none, or it is damaged: then the run is not known to be over
+            return False
+        return bool(run) and summary.run == run.hex() and summary.finished
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: HospitalSummary) -> None:
         """Write summary.json; it is on the disk when this returns."""
-        write_whole(self.folder / "summary.json", json.dumps(summary, indent=1), durable=True)
+        files.write(self.folder / "summary.json", summary, durable=True)

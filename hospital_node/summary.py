@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from federation.config import FederationConfig
 from federation.model import SharedModel
-from hospital_node.work import Confusion, LearnerFacts
-from learning.evaluation import metrics
+from federation.records.summary import Figures, HospitalSummary, MetricsLine
+from hospital_node.work import LearnerFacts
+from learning.metrics import accuracy_interval, measure, sensitivity
 
 
-def figures(confusion: Confusion | list[list[int]]) -> dict[str, Any]:
-    """Return what follows from a confusion matrix.
-
-    That is accuracy with its 95 % interval, balanced accuracy, sensitivities, and the counts
-    themselves.
-    """
+def figures(confusion: ArrayLike) -> Figures:
+    """Return every metric of confusion counts (C, C), and the counts themselves."""
     counts = np.asarray(confusion, np.int64)
-    found = metrics(counts)
-    return {
-        "examples": found.examples,
-        "accuracy": found.accuracy,
-        "interval": found.interval,
-        "balanced_accuracy": found.balanced_accuracy,
-        "sensitivity": found.sensitivity,
-        "confusion": counts.tolist(),
-    }
+    examples = int(counts.sum())
+    return Figures(
+        examples=examples,
+        confusion=counts.tolist(),
+        interval=accuracy_interval(counts) if examples else None,
+        sensitivity=sensitivity(counts),
+        metrics=measure(counts),
+    )
 
 
 def summarise(
@@ -36,34 +33,42 @@ def summarise(
     config: FederationConfig,
     shared: SharedModel,
     learner: LearnerFacts,
-    lines: list[dict[str, Any]],
-    confusion: Confusion,
-) -> dict[str, Any]:
-    """Return the summary of a run, without its baselines and whether it was finished.
+    lines: Sequence[MetricsLine],
+    confusion: ArrayLike,
+    baselines: Mapping[str, ArrayLike],
+    finished: bool,
+    alone: str = "",
+) -> HospitalSummary:
+    """Return the summary of a run.
 
     Args:
         identifier: The hospital's.
         run: The run's id.
         shared: The shared model as it is now.
         lines: The hospital's metrics.jsonl.
-        confusion: Of the last local test.
+        confusion: Counts of the last local test.
+        baselines: The baselines' counts, by name.
+        finished: Whether the run is over.
+        alone: The algorithm, if there was no federation and so nothing to protect.
     """
-    return {
-        "id": identifier,
-        "run": run.hex(),
-        "algorithm": config.federation.algorithm,
-        "protection": config.protection.kind,
-        "model": config.model.name,
-        "classes": list(config.model.classes),
-        "round": shared.round,
-        "train_examples": learner.train_examples,
-        "test_examples": learner.test_examples,
-        "shared_parameters": shared.layout.size,
-        "private_parameters": learner.private_parameters,
-        "local_test": figures(confusion),
-        "skipped_images": list(learner.skipped),
-        "partition_notes": list(learner.notes),
-        "train_seconds": sum(line.get("train_seconds", 0.0) for line in lines),
-        "protect_seconds": sum(line.get("protect_seconds", 0.0) for line in lines),
-        "device": learner.device,
-    }
+    return HospitalSummary(
+        id=identifier,
+        run=run.hex(),
+        algorithm=alone or config.federation.algorithm,
+        protection="none" if alone else config.protection.kind,
+        model=config.model.name,
+        classes=list(config.model.classes),
+        round=shared.round,
+        train_examples=learner.train_examples,
+        test_examples=learner.test_examples,
+        shared_parameters=shared.layout.size,
+        private_parameters=learner.private_parameters,
+        local_test=figures(confusion),
+        baselines={name: figures(counts) for name, counts in baselines.items()},
+        skipped_images=list(learner.skipped),
+        partition_notes=list(learner.notes),
+        train_seconds=sum(line.train_seconds or 0.0 for line in lines),
+        protect_seconds=sum(line.protect_seconds or 0.0 for line in lines),
+        device=learner.device,
+        finished=finished,
+    )

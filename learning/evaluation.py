@@ -1,7 +1,5 @@
-"""What a model gets right: losses and confusion counts, and the figures that follow from them.
-
-Confusion matrices have rows of true and columns of predicted classes; those of several hospitals
-add up.
+"""What a model gets right: its loss, its probabilities, and the confusion counts from which
+every metric of `learning/metrics.py` follows.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics.functional.classification import binary_auroc
@@ -21,28 +18,17 @@ from learning.training import to_input
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean cross-entropy `loss` (nan without examples), `confusion` int64 (C, C), `probabilities`
-    float32 (N, C).
+    """The result of one evaluation of N examples over C classes.
+
+    Attributes:
+        loss: Mean cross-entropy; nan without examples.
+        confusion: int64 (C, C); rows are true, columns predicted classes.
+        probabilities: float32 (N, C).
     """
 
     loss: float
     confusion: np.ndarray
     probabilities: np.ndarray
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """All in [0, 1]; None where there is nothing to divide by.
-
-    `interval` is the 95 % Wilson score interval of the accuracy; `balanced_accuracy` averages the
-    sensitivities of the classes that are present; `sensitivity` has one entry per class.
-    """
-
-    examples: int
-    accuracy: float | None
-    interval: tuple[float, float] | None
-    balanced_accuracy: float | None
-    sensitivity: tuple[float | None, ...]
 
 
 def evaluate(
@@ -55,10 +41,18 @@ def evaluate(
     *,
     rows: Tensor | None = None,
 ) -> Scores:
-    """Scores on uint8 `images` (N, C, H, W) and int64 `labels` (N,), or on those `rows` of them, in
-    float32 throughout.
+    """Evaluate in float32.
 
-    The model is moved to `device` and left in evaluation mode. No examples give empty scores.
+    The model is moved to `device` and left in evaluation mode.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        labels: int64 (N,).
+        classes: How many the model tells apart.
+        rows: Only these examples; None: all of them.
+
+    Returns:
+        The scores; without examples their loss is nan and their arrays are empty.
     """
     model = model.to(device).eval()
     rows = torch.arange(len(labels)) if rows is None else rows.cpu()
@@ -79,41 +73,15 @@ def confusion(truth: Tensor, predicted: Tensor, classes: int) -> np.ndarray:
     return cells.reshape(classes, classes).numpy()
 
 
-def metrics(counts: np.ndarray) -> Metrics:
-    """The figures of one confusion matrix, or of the sum of several."""
-    of_class, right, total = counts.sum(axis=1), counts.diagonal(), int(counts.sum())
-    sensitivity = tuple(float(r / n) if n else None for r, n in zip(right, of_class, strict=True))
-    present = [value for value in sensitivity if value is not None]
-    if not total:
-        return Metrics(0, None, None, None, sensitivity)
-    correct = int(right.sum())
-    return Metrics(
-        examples=total,
-        accuracy=correct / total,
-        interval=wilson(correct, total),
-        balanced_accuracy=sum(present) / len(present),
-        sensitivity=sensitivity,
-    )
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a proportion; `trials` at least 1."""
-    interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def normal_half_width(proportion: float, trials: int) -> float:
-    """Half width of the 95 % normal-approximation interval: what stands behind the FedAvg paper's
-    plus-minus signs.
-    """
-    return 1.96 * math.sqrt(proportion * (1 - proportion) / trials)
-
-
 def auroc(probabilities: np.ndarray, truth: np.ndarray | Tensor) -> float | None:
-    """One-versus-rest area under the ROC curve, averaged over the classes that have positives and
-    negatives; else None.
+    """Return the one-versus-rest area under the ROC curve.
 
-    `probabilities` (N, C), `truth` (N,) class indices.
+    Args:
+        probabilities: float32 (N, C).
+        truth: Class indices (N,).
+
+    Returns:
+        The mean over the classes that have positives and negatives; None if there are none.
     """
     labels = torch.as_tensor(truth, dtype=torch.int64).cpu()
     classes = probabilities.shape[1]

@@ -7,6 +7,7 @@ hospitals add up.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -102,3 +103,8 @@ def wilson(successes: int, trials: int) -> Interval:
     """The 95 % Wilson score interval of a proportion; `trials` is at least 1."""
     interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+def normal_half_width(proportion: float, trials: int) -> float:
+    """Half of the 95 % normal-approximation interval, which the FedAvg paper's ± are."""
+    return 1.96 * math.sqrt(proportion * (1 - proportion) / trials)

@@ -12,3 +12,4 @@ strict=(crypto coordinator attacks simulation/bench scripts/*.py)  # without an 
 "$python" -m mypy --strict --follow-imports=silent "${strict[@]}"
 "$python" -m pytest tests/test_imports.py
 "$python" scripts/make_vectors.py --check
+"$python" scripts/make_diagrams.py --check

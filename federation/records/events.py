@@ -115,10 +115,20 @@ class SumApplied(Logged, frozen=True, tag="sum"):
 
 
 class RoundReported(Logged, frozen=True, tag="reported"):
-    """A round is over. `accuracy` holds the local accuracy of every hospital that shares it."""
+    """A round is over. `accuracy` holds the local accuracy of every hospital that has shared it by
+    then.
+    """
 
     round: int
     accuracy: dict[str, float]
+
+
+class ScoreShared(Logged, frozen=True, tag="score"):
+    """A hospital shared the accuracy of its local test after it had reported the round."""
+
+    hospital: str
+    round: int
+    accuracy: float
 
 
 class RoundDiscarded(Logged, frozen=True, tag="discarded"):
@@ -142,6 +152,7 @@ Event = (
     | RoundFailed
     | SumApplied
     | RoundReported
+    | ScoreShared
     | RoundDiscarded
 )
 

@@ -27,7 +27,12 @@ METRICS = "metrics"
 
 def encode(record: msgspec.Struct) -> bytes:
     """One line of JSON; a number that is not finite becomes null."""
-    return msgspec.json.format(msgspec.json.encode(_spread(msgspec.to_builtins(record))), indent=0)
+    return msgspec.json.format(msgspec.json.encode(to_dict(record)), indent=0)
+
+
+def to_dict(record: msgspec.Struct) -> dict[str, Any]:
+    """What is on disk, as plain objects."""
+    return dict(_spread(msgspec.to_builtins(record)))
 
 
 def decode(content: bytes | str, kind: type[T]) -> T:
@@ -37,7 +42,12 @@ def decode(content: bytes | str, kind: type[T]) -> T:
         msgspec.ValidationError: If it is JSON, but not such a record.
         msgspec.DecodeError: If it is not JSON.
     """
-    return msgspec.convert(_gather(msgspec.json.decode(content), inspect.type_info(kind)), kind)
+    return from_dict(msgspec.json.decode(content), kind)
+
+
+def from_dict(value: Any, kind: type[T]) -> T:
+    """The inverse of `to_dict`. Raises msgspec.ValidationError."""
+    return msgspec.convert(_gather(value, inspect.type_info(kind)), kind)
 
 
 def write(path: Path, record: msgspec.Struct, *, durable: bool = False) -> None:

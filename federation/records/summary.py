@@ -170,8 +170,8 @@ class RunSummary(msgspec.Struct, kw_only=True, tag_field="kind", tag="simulation
 AnySummary = HospitalSummary | CoordinatorSummary | RunSummary
 
 
-class MetricsLine(Measured, kw_only=True):
-    """One line of a hospital's metrics.jsonl: one round.
+class MetricsLine(Measured, kw_only=True, omit_defaults=True):
+    """One line of a hospital's metrics.jsonl: one round. What is not known is left out.
 
     `counted` tells whether this hospital's update was in the sum; `train_*` and `steps` are None if
     it did not train; `clipped` counts its clipped values, None if the protection does not count.

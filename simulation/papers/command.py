@@ -11,7 +11,7 @@ from rich.console import Console
 
 from federation.errors import ConfigError
 from simulation.papers.declared import STUDIES
-from simulation.papers.studies import SCALES, runs
+from simulation.papers.studies import PAPERS, SCALES, runs
 
 experiment_app = typer.Typer(
     add_completion=False,
@@ -35,7 +35,12 @@ def list_(
         print(
             json.dumps(
                 [
-                    {"name": view.name, "study": view.study, "title": view.title}
+                    {
+                        "name": view.name,
+                        "study": view.study,
+                        "title": view.title,
+                        "paper": PAPERS[STUDIES[view.study].paper],
+                    }
                     for view in VIEWS.values()
                 ]
             )
@@ -43,6 +48,7 @@ def list_(
         return
     for study in STUDIES.values():
         print(f"{study.name}: {study.title}")
+        print(f"    paper: {PAPERS[study.paper]}")
         for scale, size in study.scales.items():
             print(f"    --scale {scale:<6} {len(runs(study, scale)):>2} runs. {size.note}")
         for view in VIEWS.values():
@@ -90,7 +96,7 @@ def run(
     # these load torch and matplotlib, so not for a help text
     from simulation.papers.grid import Grid
     from simulation.papers.output import header, write
-    from simulation.papers.runner import Store, default_jobs, train
+    from simulation.papers.runner import Results, default_jobs, train
     from simulation.papers.views import names_of
 
     views = names_of(name)
@@ -98,7 +104,7 @@ def run(
         raise ConfigError(f"there is no experiment {name!r}; `flop experiment list` names them")
     if scale not in SCALES:
         raise ConfigError(f"--scale {scale}: choose {', '.join(SCALES)}")
-    console, store, written = Console(stderr=as_json, highlight=False), Store(out), []
+    console, store, written = Console(stderr=as_json, highlight=False), Results(out), []
     for study in [
         study for study in STUDIES.values() if any(view.study == study.name for view in views)
     ]:

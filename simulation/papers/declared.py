@@ -54,95 +54,246 @@ SMALL_COVIDX = (
     " learning rate 1e-3 instead of 2e-5 (so few steps at 2e-5 learn nothing)."
 )
 
+OWN_SIZE = "The paper's own size."
+ENLARGED = "The paper's own size; the images are enlarged from 128 pixels."
+SMOKE = Scale(
+    data="phantom-cxr:60",
+    image_size=28,
+    models=(),
+    rounds=2,
+    epochs=1,
+    batch_size=10,
+    lr=1e-3,
+    seeds=(0,),
+)
+"""What every study's smallest scale begins with."""
+
 COVIDX_SCALES = {
-    "smoke": Scale("phantom-cxr:60", 28, SMALL_MODELS, 2, 1, 10, 1e-3, (0,), note="Drawn phantoms and two models only."),
+    "smoke": replace(SMOKE, models=SMALL_MODELS, note="Drawn phantoms and two models only."),
     "cpu": Scale(
-        "covidx-small", 32, FLOP_MODELS, 8, 1, 16, 1e-3, (0, 1), images=2628,
+        data="covidx-small",
+        image_size=32,
+        models=FLOP_MODELS,
+        rounds=8,
+        epochs=1,
+        batch_size=16,
+        lr=1e-3,
+        seeds=(0, 1),
+        images=2628,
         note=f"8 rounds of 1 epoch instead of 100 of 3; {SMALL_COVIDX}",
     ),
     "full": Scale(
-        "covidx-small", 224, FLOP_MODELS, 100, 3, 10, 2e-5, (0, 1, 2),
-        note="The paper's own size; the images are enlarged from 128 pixels.",
+        data="covidx-small",
+        image_size=224,
+        models=FLOP_MODELS,
+        rounds=100,
+        epochs=3,
+        batch_size=10,
+        lr=2e-5,
+        seeds=(0, 1, 2),
+        note=ENLARGED,
     ),
-}  # fmt: skip
+}
+COVIDX = Study(
+    name="covidx",
+    title="FLOP on chest X-rays, hospitals that differ",
+    paper="flop",
+    frameworks=("fedavg", "flop"),
+    partition="skew:0.6",
+    test_fraction=0.3,
+    optimizer=ADAM,
+    differs=COVIDX_DIFFERS.format(paper="13,954 images, 517 of them COVID-19"),
+    ours=(*OPEN, *SKEW),
+    scales=COVIDX_SCALES,
+)
 
 KVASIR_MODELS = ("mobilenetv2", "resnet50")
 KVASIR_SCALES = {
-    "smoke": Scale("phantom-cxr:60", 28, ("mobilenetv2",), 2, 1, 10, 1e-3, (0,), note="Drawn phantoms and one model only."),
+    "smoke": replace(SMOKE, models=("mobilenetv2",), note="Drawn phantoms and one model only."),
     "cpu": Scale(
-        "hyperkvasir5-small", 32, KVASIR_MODELS, 8, 3, 16, 1e-3, (0, 1),
-        note="8 rounds instead of 100, 32 pixels instead of 224, batches of 16 instead of 10, learning rate 1e-3 instead of 2e-5.",
+        data="hyperkvasir5-small",
+        image_size=32,
+        models=KVASIR_MODELS,
+        rounds=8,
+        epochs=3,
+        batch_size=16,
+        lr=1e-3,
+        seeds=(0, 1),
+        note=(
+            "8 rounds instead of 100, 32 pixels instead of 224, batches of 16 instead of 10,"
+            " learning rate 1e-3 instead of 2e-5."
+        ),
     ),
     "full": Scale(
-        "hyperkvasir5-small", 224, KVASIR_MODELS, 100, 3, 10, 2e-5, (0, 1, 2),
-        note="The paper's own size; the images are enlarged from 128 pixels.",
+        data="hyperkvasir5-small",
+        image_size=224,
+        models=KVASIR_MODELS,
+        rounds=100,
+        epochs=3,
+        batch_size=10,
+        lr=2e-5,
+        seeds=(0, 1, 2),
+        note=ENLARGED,
     ),
-}  # fmt: skip
-
-COVIDX = Study(
-    "covidx", "FLOP on chest X-rays, hospitals that differ", "flop", ("fedavg", "flop"), "skew:0.6", 0.3, ADAM,
-    COVIDX_DIFFERS.format(paper="13,954 images, 517 of them COVID-19"),
-    (*OPEN, *SKEW), COVIDX_SCALES,
-)  # fmt: skip
-
+}
 KVASIR = Study(
-    "kvasir", "FLOP on endoscopy, hospitals that differ", "flop", ("fedavg", "flop"), "skew:0.6", 0.2, ADAM, KVASIR_DIFFERS,
-    (*OPEN, *SKEW), KVASIR_SCALES,
-)  # fmt: skip
+    name="kvasir",
+    title="FLOP on endoscopy, hospitals that differ",
+    paper="flop",
+    frameworks=("fedavg", "flop"),
+    partition="skew:0.6",
+    test_fraction=0.2,
+    optimizer=ADAM,
+    differs=KVASIR_DIFFERS,
+    ours=(*OPEN, *SKEW),
+    scales=KVASIR_SCALES,
+)
 
+FASHION_FULL = Scale(
+    data="fashion-mnist",
+    image_size=28,
+    models=("cnn3",),
+    rounds=50,
+    epochs=10,
+    batch_size=60,
+    lr=0.01,
+    seeds=(0, 1, 2),
+    hospitals=100,
+    cohort=15,
+    note=OWN_SIZE,
+)
 FASHION = Study(
-    "fashion", "FLOP on Fashion-MNIST", "flop", ("fedavg", "flop"), "skew:0.6:50", 0.2, SGD, "The data set is the paper's own.",
-    (
-        *OPEN, SGD_RATE, "lambda: 0.6", "50 chunks per class, so that each of the 100 hospitals gets 5, as in the CIFAR-10 example",
-        "local split 80/20", "the widths of the three-layer network",
+    name="fashion",
+    title="FLOP on Fashion-MNIST",
+    paper="flop",
+    frameworks=("fedavg", "flop"),
+    partition="skew:0.6:50",
+    test_fraction=0.2,
+    optimizer=SGD,
+    differs="The data set is the paper's own.",
+    ours=(
+        *OPEN,
+        SGD_RATE,
+        "lambda: 0.6",
+        (
+            "50 chunks per class, so that each of the 100 hospitals gets 5, as in the CIFAR-10"
+            " example"
+        ),
+        "local split 80/20",
+        "the widths of the three-layer network",
     ),
-    {
-        "smoke": Scale("phantom-cxr:240", 28, ("cnn3",), 2, 1, 10, 0.05, (0,), 20, 3, note="Drawn phantoms, 20 hospitals."),
-        "cpu": Scale(
-            "fashion-mnist", 28, ("cnn3",), 20, 2, 20, 0.05, (0,), 100, 15,
-            note="All hospitals and images of the paper, but 20 rounds of 2 epochs instead of 50 of 10, batches of 20 instead of 60, "
-            "learning rate 0.05 instead of 0.01.",
+    scales={
+        "smoke": replace(
+            SMOKE,
+            data="phantom-cxr:240",
+            models=("cnn3",),
+            lr=0.05,
+            hospitals=20,
+            cohort=3,
+            note="Drawn phantoms, 20 hospitals.",
         ),
-        "full": Scale("fashion-mnist", 28, ("cnn3",), 50, 10, 60, 0.01, (0, 1, 2), 100, 15, note="The paper's own size."),
+        "cpu": replace(
+            FASHION_FULL,
+            rounds=20,
+            epochs=2,
+            batch_size=20,
+            lr=0.05,
+            seeds=(0,),
+            note=(
+                "All hospitals and images of the paper, but 20 rounds of 2 epochs instead of 50 of"
+                " 10, batches of 20 instead of 60, learning rate 0.05 instead of 0.01."
+            ),
+        ),
+        "full": FASHION_FULL,
     },
-)  # fmt: skip
+)
 
+CIFAR_FULL = Scale(
+    data="cifar10",
+    image_size=32,
+    models=("vgg11",),
+    rounds=100,
+    epochs=5,
+    batch_size=100,
+    lr=0.01,
+    seeds=(0, 1, 2),
+    hospitals=50,
+    cohort=20,
+    note=OWN_SIZE,
+)
 CIFAR = Study(
-    "cifar", "FLOP on CIFAR-10", "flop", ("fedavg", "flop"), "skew:0.6:25", 0.2, SGD,
-    "Our copy of CIFAR-10 is JPEG-compressed (30.5 dB in the median).",
-    (*OPEN, SGD_RATE, "lambda: 0.6", "local split 80/20", "VGG-11's two hidden layers have 512 units"),
-    {
-        "smoke": Scale("phantom-cxr:60", 28, ("vgg11",), 2, 1, 20, 0.05, (0,), 4, 2, note="Drawn phantoms, 4 hospitals."),
-        "cpu": Scale(
-            "cifar10", 32, ("vgg11",), 10, 1, 20, 0.05, (0,), 50, 20, images=10_000,
-            note="10 rounds of 1 epoch instead of 100 of 5, a fifth of the training images, batches of 20 instead of 100, "
-            "learning rate 0.05 instead of 0.01.",
+    name="cifar",
+    title="FLOP on CIFAR-10",
+    paper="flop",
+    frameworks=("fedavg", "flop"),
+    partition="skew:0.6:25",
+    test_fraction=0.2,
+    optimizer=SGD,
+    differs="Our copy of CIFAR-10 is JPEG-compressed (30.5 dB in the median).",
+    ours=(
+        *OPEN,
+        SGD_RATE,
+        "lambda: 0.6",
+        "local split 80/20",
+        "VGG-11's two hidden layers have 512 units",
+    ),
+    scales={
+        "smoke": replace(
+            SMOKE,
+            models=("vgg11",),
+            batch_size=20,
+            lr=0.05,
+            hospitals=4,
+            note="Drawn phantoms, 4 hospitals.",
         ),
-        "full": Scale("cifar10", 32, ("vgg11",), 100, 5, 100, 0.01, (0, 1, 2), 50, 20, note="The paper's own size."),
+        "cpu": replace(
+            CIFAR_FULL,
+            rounds=10,
+            epochs=1,
+            batch_size=20,
+            lr=0.05,
+            seeds=(0,),
+            images=10_000,
+            note=(
+                "10 rounds of 1 epoch instead of 100 of 5, a fifth of the training images, batches"
+                " of 20 instead of 100, learning rate 0.05 instead of 0.01."
+            ),
+        ),
+        "full": CIFAR_FULL,
     },
-)  # fmt: skip
+)
 
 FEDAVG_COVID = Study(
-    "fedavg-covid", "Federated against centralised training on chest X-rays", "fedavg", ("fedavg", "central"), "iid", 0.0, ADAM,
-    COVIDX_DIFFERS.format(paper="13,703 images, 286 of them COVID-19"),
-    (
-        "the seeds", "how the images are divided: hospitals alike (iid), and the whole training folder trains",
-        "ResNeXt: ResNet18's layout with ResNeXt's bottleneck blocks of 32 groups", OPEN[-1],
+    name="fedavg-covid",
+    title="Federated against centralised training on chest X-rays",
+    paper="fedavg",
+    frameworks=("fedavg", "central"),
+    partition="iid",
+    test_fraction=0.0,
+    optimizer=ADAM,
+    differs=COVIDX_DIFFERS.format(paper="13,703 images, 286 of them COVID-19"),
+    ours=(
+        "the seeds",
+        ("how the images are divided: hospitals alike (iid), and the whole training folder trains"),
+        "ResNeXt: ResNet18's layout with ResNeXt's bottleneck blocks of 32 groups",
+        OPEN[-1],
         "table III is over training and test images together: only that fits the paper's own ±",
     ),
-    {
-        "smoke": Scale("phantom-cxr:60", 28, SMALL_MODELS, 2, 1, 10, 1e-3, (0,), note="Drawn phantoms and two models only."),
-        "cpu": Scale(
-            "covidx-small", 32, FEDAVG_MODELS, 8, 1, 16, 1e-3, (0,), images=2628,
-            note=f"8 rounds of 1 epoch instead of 100 of 3 (centralised: 8 epochs instead of 300); {SMALL_COVIDX}",
+    scales={
+        "smoke": COVIDX_SCALES["smoke"],
+        "cpu": replace(
+            COVIDX_SCALES["cpu"],
+            models=FEDAVG_MODELS,
+            seeds=(0,),
+            note=(
+                "8 rounds of 1 epoch instead of 100 of 3 (centralised: 8 epochs instead of 300);"
+                f" {SMALL_COVIDX}"
+            ),
         ),
-        "full": Scale(
-            "covidx-small", 224, FEDAVG_MODELS, 100, 3, 10, 2e-5, (0,),
-            note="The paper's own size; the images are enlarged from 128 pixels.",
-        ),
+        "full": replace(COVIDX_SCALES["full"], models=FEDAVG_MODELS, seeds=(0,)),
     },
     maps=True,
-)  # fmt: skip
+)
 
 STUDIES = {
     study.name: study

@@ -9,19 +9,25 @@ import numpy as np
 from simulation.papers import figures, paper
 from simulation.papers.grid import Block, Grid, Picture, accuracy, by_source
 from simulation.papers.paper import COLUMNS
-from simulation.papers.tables import Table, over_seeds, proportion
+from simulation.papers.tables import Cell, PaperTable, over_seeds, proportion
 
 
 def parameters_table(name: str, grid: Grid) -> list[Block]:
     """Table I: the training's parameters, as run and as in the paper."""
     run = grid.results[0].run
-    ours = {
-        "agents": run.hospitals, "fraction in a round": run.cohort / run.hospitals, "rounds": run.rounds, "local epochs": run.epochs,
-        "local batch size": run.batch_size, "learning rate": f"{run.lr:g}", "weight decay": f"{run.weight_decay:g}",
-        "image size": run.image_size, "optimizer": run.optimizer,
-    }  # fmt: skip
+    ours: dict[str, Cell] = {
+        "agents": run.hospitals,
+        "fraction in a round": run.cohort / run.hospitals,
+        "rounds": run.rounds,
+        "local epochs": run.epochs,
+        "local batch size": run.batch_size,
+        "learning rate": f"{run.lr:g}",
+        "weight decay": f"{run.weight_decay:g}",
+        "image size": run.image_size,
+        "optimizer": run.optimizer,
+    }
     rows = tuple((key, ours[key], value) for key, value in paper.PARAMETERS.items())
-    return [Table("Parameters of the training", ("parameter", "here", "paper"), rows)]
+    return [PaperTable("Parameters of the training", ("parameter", "here", "paper"), rows)]
 
 
 def train_test_table(name: str, grid: Grid) -> list[Block]:
@@ -47,12 +53,28 @@ def train_test_table(name: str, grid: Grid) -> list[Block]:
                 paper.TABLES["fedavg-table2"]["test", model].value - known["test", model].value
             )
         over = over_seeds([one["global_test"]["accuracy"] for one in found])
-        rows.append((COLUMNS[model], *cells, over and over.spread, over_seeds([one["global_test"]["balanced_accuracy"] for one in found]),
-                     over_seeds([one["global_test"]["auroc"] for one in found]), known["train", model], known["test", model],
-                     *((epsilon, theirs) if framework == "central" else ())))  # fmt: skip
+        rows.append(
+            (
+                COLUMNS[model],
+                *cells,
+                over and over.spread,
+                over_seeds([one["global_test"]["balanced_accuracy"] for one in found]),
+                over_seeds([one["global_test"]["auroc"] for one in found]),
+                known["train", model],
+                known["test", model],
+                *((epsilon, theirs) if framework == "central" else ()),
+            )
+        )
     head: tuple[str, ...] = (
-        "model", "training set %", "test folder %", "SD over seeds", "balanced %", "AUROC %", "paper: training %", "paper: testing %",
-    )  # fmt: skip
+        "model",
+        "training set %",
+        "test folder %",
+        "SD over seeds",
+        "balanced %",
+        "AUROC %",
+        "paper: training %",
+        "paper: testing %",
+    )
     note = (
         "± is half of the 95 % interval of a proportion, as in the paper (the normal"
         " approximation); one seed has no SD."
@@ -66,7 +88,7 @@ def train_test_table(name: str, grid: Grid) -> list[Block]:
         else "Centralised training, and what federating costs"
     )
     return [
-        Table(title, head, tuple(rows), note),
+        PaperTable(title, head, tuple(rows), note),
         *by_source(grid, "global_test", "test folder", (framework,)),
     ]
 
@@ -97,7 +119,7 @@ def class_table(name: str, grid: Grid) -> list[Block]:
     head = ("model", "class", "training and test images %", "test folder alone %", "paper %")
     note = "± is half of the 95 % interval of a proportion."
     return [
-        Table("Sensitivity of every class", head, tuple(rows), note),
+        PaperTable("Sensitivity of every class", head, tuple(rows), note),
         *by_source(grid, "global_test", "test folder", ("fedavg",)),
     ]
 
@@ -123,7 +145,7 @@ def distribution(name: str, grid: Grid) -> list[Block]:
     )
     return [
         Picture("distribution", "Images of every class", figures.bars(ours | theirs, "images")),
-        Table("Images of every class", ("class", "training", "test"), rows),
+        PaperTable("Images of every class", ("class", "training", "test"), rows),
     ]
 
 
@@ -177,7 +199,7 @@ def global_confusions(name: str, grid: Grid) -> list[Block]:
 
 
 def against_central(name: str, grid: Grid) -> list[Block]:
-    """Figure 5: training loss, federated against centralised; a round is as many epochs for both."""
+    """Figure 5: training loss, federated and centralised; a round has as many epochs in both."""
     panels = {
         COLUMNS[model]: {
             "federated": grid.curves("fedavg", model, "train_loss"),
@@ -192,19 +214,18 @@ def against_central(name: str, grid: Grid) -> list[Block]:
     )
     drawn = figures.curves(panels, "training loss", colours, epochs)
     rows = tuple(
-        (
-            COLUMNS[model],
-            *(
-                float(np.mean([line[-1] for line in grid.curves(one, model, "train_loss")]))
-                for one in ("fedavg", "central")
-            ),
-        )
+        (COLUMNS[model], _last(grid, "fedavg", model), _last(grid, "central", model))
         for model in grid.models
     )
-    last = Table(
+    last = PaperTable(
         "Training loss in the last round", ("model", "federated", "centralised"), rows, _seen(grid)
     )
     return [Picture("loss", "Training loss, federated and centralised", drawn), last]
+
+
+def _last(grid: Grid, framework: str, model: str) -> float:
+    """The training loss of the last round, averaged over seeds."""
+    return float(np.mean([line[-1] for line in grid.curves(framework, model, "train_loss")]))
 
 
 def _seen(grid: Grid) -> str:
@@ -252,12 +273,11 @@ def explanations(label: str) -> Callable[[str, Grid], list[Block]]:
             "A map of 1 x 1 cannot say where: at images this small the whole panel has one colour."
             " Larger images have larger maps."
         )
-        rows = tuple((name, f"{side} x {side}") for name, side in sides.items())
         return [
-            Table(
+            PaperTable(
                 "How fine the last convolution's maps are",
                 ("model", "map"),
-                rows,
+                tuple((name, f"{side} x {side}") for name, side in sides.items()),
                 note * (min(sides.values()) == 1),
             ),
             *blocks,

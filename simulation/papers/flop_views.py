@@ -7,7 +7,7 @@ import numpy as np
 from simulation.papers import figures, paper
 from simulation.papers.grid import Block, Grid, Picture, accuracy, best, by_source
 from simulation.papers.paper import COLUMNS, FRAMEWORKS
-from simulation.papers.tables import Table, over_seeds
+from simulation.papers.tables import PaperTable, over_seeds
 
 MAJORITY = (
     "Majority class: what each hospital would get by always saying its own commonest training"
@@ -25,16 +25,30 @@ def local_table(name: str, grid: Grid) -> list[Block]:
             images = accuracy(found, "local_test")
             rows.append(
                 (
-                    COLUMNS[model], FRAMEWORKS[framework], over_seeds([value for value, _ in tops]), ", ".join(str(at) for _, at in tops),
-                    over_seeds([one["rounds"][-1]["accuracy"] for one in found]), images and images.spread,
+                    COLUMNS[model],
+                    FRAMEWORKS[framework],
+                    over_seeds([value for value, _ in tops]),
+                    ", ".join(str(at) for _, at in tops),
+                    over_seeds([one["rounds"][-1]["accuracy"] for one in found]),
+                    images and images.spread,
                     over_seeds([one["local_test"]["balanced_accuracy"] for one in found]),
-                    over_seeds([one["majority"] for one in found]), len(found), paper.TABLES[name].get((framework, model)),
+                    over_seeds([one["majority"] for one in found]),
+                    len(found),
+                    paper.TABLES[name].get((framework, model)),
                 )
-            )  # fmt: skip
+            )
     head = (
-        "model", "framework", "best local accuracy %", "in round", "last round %", "95 % interval ±", "balanced %", "majority class %",
-        "seeds", "paper %",
-    )  # fmt: skip
+        "model",
+        "framework",
+        "best local accuracy %",
+        "in round",
+        "last round %",
+        "95 % interval ±",
+        "balanced %",
+        "majority class %",
+        "seeds",
+        "paper %",
+    )
     note = (
         "Mean over the hospitals; ± is the standard deviation over seeds, the 95 % interval that of"
         " the test images (last round). "
@@ -42,7 +56,7 @@ def local_table(name: str, grid: Grid) -> list[Block]:
     note += MAJORITY + " "
     note += paper.WORDS.get(name, "")
     return [
-        Table("Local testing accuracy", head, tuple(rows), note.strip()),
+        PaperTable("Local testing accuracy", head, tuple(rows), note.strip()),
         *by_source(grid, "local_test", "local tests"),
     ]
 
@@ -61,11 +75,16 @@ def global_table(name: str, grid: Grid) -> list[Block]:
             )
             rows.append(
                 (
-                    COLUMNS[model], FRAMEWORKS[framework], over_seeds([one["accuracy"] for one in found]), interval,
-                    over_seeds([one["balanced_accuracy"] for one in found]), over_seeds([one["auroc"] for one in found]), len(found),
+                    COLUMNS[model],
+                    FRAMEWORKS[framework],
+                    over_seeds([one["accuracy"] for one in found]),
+                    interval,
+                    over_seeds([one["balanced_accuracy"] for one in found]),
+                    over_seeds([one["auroc"] for one in found]),
+                    len(found),
                     paper.TABLES[name].get((framework, model)),
                 )
-            )  # fmt: skip
+            )
     head = (
         "model",
         "framework",
@@ -81,13 +100,13 @@ def global_table(name: str, grid: Grid) -> list[Block]:
         + paper.WORDS.get(name, "")
     )
     return [
-        Table("Global testing accuracy", head, tuple(rows), note.strip()),
+        PaperTable("Global testing accuracy", head, tuple(rows), note.strip()),
         *by_source(grid, "global_test", "test folder"),
     ]
 
 
 def loss_panels(name: str, grid: Grid) -> list[Block]:
-    """Figures 2, 5, 6, 7: averaged local testing loss, FedAvg against FLOP, a panel for each model."""
+    """Figures 2, 5, 6, 7: mean local testing loss, FedAvg against FLOP, a panel for each model."""
     panels = {
         COLUMNS[model]: {
             FRAMEWORKS[framework]: grid.curves(framework, model, "test_loss")
@@ -103,14 +122,30 @@ def loss_panels(name: str, grid: Grid) -> list[Block]:
             jumps = np.abs(np.diff(lines, axis=1)).mean() if lines.shape[1] > 1 else None
             found = grid.of(framework, model)
             images = accuracy(found, "local_test")
-            rows.append((COLUMNS[model], FRAMEWORKS[framework], float(lines[:, -1].mean()), float(lines.min(axis=1).mean()),
-                         None if jumps is None else float(jumps), over_seeds([best(one)[0] for one in found]),
-                         over_seeds([one["rounds"][-1]["accuracy"] for one in found]), images and images.spread,
-                         over_seeds([one["majority"] for one in found])))  # fmt: skip
+            rows.append(
+                (
+                    COLUMNS[model],
+                    FRAMEWORKS[framework],
+                    float(lines[:, -1].mean()),
+                    float(lines.min(axis=1).mean()),
+                    None if jumps is None else float(jumps),
+                    over_seeds([best(one)[0] for one in found]),
+                    over_seeds([one["rounds"][-1]["accuracy"] for one in found]),
+                    images and images.spread,
+                    over_seeds([one["majority"] for one in found]),
+                )
+            )
     head = (
-        "model", "framework", "last loss", "lowest loss", "mean change a round", "best local accuracy %", "last round %",
-        "95 % interval ±", "majority class %",
-    )  # fmt: skip
+        "model",
+        "framework",
+        "last loss",
+        "lowest loss",
+        "mean change a round",
+        "best local accuracy %",
+        "last round %",
+        "95 % interval ±",
+        "majority class %",
+    )
     note = "A smaller mean change a round is a steadier curve. " + MAJORITY
     return [
         Picture(
@@ -118,7 +153,7 @@ def loss_panels(name: str, grid: Grid) -> list[Block]:
             "Local testing loss by round",
             figures.curves(panels, "local testing loss", colours),
         ),
-        Table("Local testing loss", head, tuple(rows), note),
+        PaperTable("Local testing loss", head, tuple(rows), note),
     ]
 
 

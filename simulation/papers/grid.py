@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from learning.evaluation import wilson
+from learning.metrics import wilson
 from simulation.papers.paper import COLUMNS, FRAMEWORKS
 from simulation.papers.studies import Scale, Study
-from simulation.papers.tables import PlusMinus, Table, proportion
+from simulation.papers.tables import PaperTable, PlusMinus, proportion
 from simulation.papers.train import Result
 
 
@@ -22,7 +22,7 @@ class Picture:
     png: bytes
 
 
-Block = Table | Picture
+Block = PaperTable | Picture
 SOURCES = (
     "Class and source are confounded in this data set: some sources hold one class only, and there"
     " a model that knows the source is right throughout. In brackets the 95 % interval of a"
@@ -129,7 +129,7 @@ def by_source(grid: Grid, part: str, where: str, frameworks: Sequence[str] = ())
             for framework in frameworks
         ],
     )
-    return [Table(f"Accuracy by source, {where}, %", head, tuple(rows), SOURCES)]
+    return [PaperTable(f"Accuracy by source, {where}, %", head, tuple(rows), SOURCES)]
 
 
 def _interval(right: int, examples: int, seeds: int) -> str | None:

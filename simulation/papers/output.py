@@ -9,7 +9,7 @@ from simulation.papers import figures
 from simulation.papers.grid import Block, Grid, Picture, majority_verdict
 from simulation.papers.paper import COLUMNS
 from simulation.papers.studies import Scale, Study
-from simulation.papers.tables import Table
+from simulation.papers.tables import PaperTable
 from simulation.papers.views import View
 from simulation.report import kit
 
@@ -21,7 +21,7 @@ def write(view: View, grid: Grid, out: Path, command: str) -> Path:
     folder = out / view.name
     folder.mkdir(parents=True, exist_ok=True)
     blocks = view.blocks(grid)
-    tables = [block for block in blocks if isinstance(block, Table)]
+    tables = [block for block in blocks if isinstance(block, PaperTable)]
     for number, table in enumerate(tables, start=1):
         (folder / ("table.csv" if number == 1 else f"table-{number}.csv")).write_text(table.csv())
     divided = Picture(
@@ -123,7 +123,7 @@ def _markdown(
         lines += [
             (
                 block.markdown()
-                if isinstance(block, Table)
+                if isinstance(block, PaperTable)
                 else f"**{block.title}**\n\n![{block.title}]({block.name}.png)\n"
             )
         ]

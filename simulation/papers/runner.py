@@ -15,13 +15,13 @@ from safetensors.numpy import load_file, save_file
 
 from federation.files import write_whole
 from simulation import engines
-from simulation.papers.studies import Run
+from simulation.papers.studies import StudyRun
 from simulation.papers.train import Result, execute
 
 Tell = Callable[[str], None]
 
 
-class Store:
+class Results:
     """`root/runs/STUDY-SCALE/FRAMEWORK-MODEL-seedN.json`, and a `.safetensors` beside it where a
     run has maps.
     """
@@ -29,10 +29,10 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def path(self, run: Run) -> Path:
+    def path(self, run: StudyRun) -> Path:
         return self.root / "runs" / f"{run.study}-{run.scale}" / f"{run.name}.json"
 
-    def read(self, run: Run) -> Result | None:
+    def read(self, run: StudyRun) -> Result | None:
         """A finished run of exactly these settings, or None."""
         path = self.path(run)
         try:
@@ -54,7 +54,9 @@ class Store:
         write_whole(path, json.dumps(stamp | result.figures, indent=1))
 
 
-def train(runs: Sequence[Run], store: Store, engine: str, jobs: int, tell: Tell) -> list[Result]:
+def train(
+    runs: Sequence[StudyRun], store: Results, engine: str, jobs: int, tell: Tell
+) -> list[Result]:
     """The results of all runs, in their order. Raises ConfigError, DataError; finished runs stay
     finished.
     """

@@ -14,14 +14,26 @@ from typing import Any
 from federation.errors import ConfigError
 from simulation.run.options import Options
 
+PAPERS = {
+    "flop": (
+        "Yang et al. 2021, FLOP: Federated Learning on Medical Datasets using Partial Networks"
+        " (KDD)"
+    ),
+    "fedavg": (
+        "Liu et al. 2020, Experiments of Federated Learning for COVID-19 Chest X-ray Images"
+        " (arXiv 2007.05592)"
+    ),
+}
 SCALES = ("smoke", "cpu", "full")
 FORMAT = 1  # of a run's result; a new one makes every run train again
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One size of a study. `images`: how many of the training folder's are used (0: all), class by
-    class, groups whole.
+    """One size of a study.
+
+    `images` is how many of the training folder's are used (0: all), class by class, groups whole.
+    `epochs` are those of a hospital in one round. `note` says how it differs from the paper's size.
     """
 
     data: str
@@ -40,8 +52,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class Study:
-    """`ours`: what the paper leaves open. `differs`: how our data differs from the paper's. `maps`:
-    Grad-CAM++ is drawn.
+    """A grid of trainings, at each of three scales.
+
+    Attributes:
+        paper: Whose tables and figures it repeats, a key of `PAPERS`.
+        frameworks: The algorithms that are compared.
+        partition: How images are divided over hospitals, as for `flop sim --partition`.
+        test_fraction: The share of a hospital's images that is held out.
+        optimizer: Keys of `[training]` besides the learning rate.
+        differs: How our data differs from the paper's.
+        ours: What the paper leaves open, as we chose it.
+        maps: Whether Grad-CAM++ is drawn.
     """
 
     name: str
@@ -58,7 +79,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Run:
+class StudyRun:
     """One training: everything that its result follows from."""
 
     study: str
@@ -93,20 +114,44 @@ class Run:
         ).hexdigest()[:16]
 
     def options(self, out: Path) -> Options:
-        """As `flop sim` would be asked. A cohort of two is what the paper has; our own policy would
-        call it too few.
+        """The options of `flop sim` for this training, which writes into `out`.
+
+        `min_cohort` is the paper's cohort of two, which the product's default refuses.
         """
         return Options.of(
-            data=self.data, image_size=self.image_size, model=self.model, algorithm=self.framework, protection="plain", bits=0,
-            hospitals=self.hospitals, cohort=self.cohort, min_cohort=self.cohort, rounds=self.rounds, local_epochs=self.epochs,
-            batch_size=self.batch_size, lr=self.lr, optimizer=self.optimizer, partition=self.partition, transport="memory",
-            seed=self.seed, baselines=False, test_fraction=self.test_fraction, out=out,
-            set=(f"training.weight_decay={self.weight_decay}", f"training.momentum={self.momentum}"),
-        )  # fmt: skip
+            data=self.data,
+            image_size=self.image_size,
+            model=self.model,
+            algorithm=self.framework,
+            protection="plain",
+            bits=0,
+            hospitals=self.hospitals,
+            cohort=self.cohort,
+            min_cohort=self.cohort,
+            rounds=self.rounds,
+            local_epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            optimizer=self.optimizer,
+            partition=self.partition,
+            transport="memory",
+            seed=self.seed,
+            baselines=False,
+            test_fraction=self.test_fraction,
+            out=out,
+            set=(
+                f"training.weight_decay={self.weight_decay}",
+                f"training.momentum={self.momentum}",
+            ),
+        )
 
 
-def runs(study: Study, scale: str, seeds: Sequence[int] | None = None) -> list[Run]:
-    """Seed by seed, so that a grid that is stopped early has whole columns. Raises ConfigError."""
+def runs(study: Study, scale: str, seeds: Sequence[int] | None = None) -> list[StudyRun]:
+    """All trainings of a study, seed by seed: a grid that is stopped early has whole columns.
+
+    Raises:
+        ConfigError: If there is no such scale, or a seed is negative.
+    """
     if scale not in study.scales:
         raise ConfigError(f"--scale {scale}: choose {', '.join(study.scales)}")
     size = study.scales[scale]
@@ -115,13 +160,27 @@ def runs(study: Study, scale: str, seeds: Sequence[int] | None = None) -> list[R
         raise ConfigError("--seeds: whole numbers from 0")
     optimizer = {"weight_decay": 0.0, "momentum": 0.0} | study.optimizer
     return [
-        Run(
-            study=study.name, scale=scale, framework=framework, model=model, seed=seed, data=size.data, images=size.images,
-            image_size=size.image_size, hospitals=size.hospitals, cohort=size.cohort, rounds=size.rounds, epochs=size.epochs,
-            batch_size=size.batch_size, lr=size.lr, partition=study.partition, test_fraction=study.test_fraction, maps=study.maps,
+        StudyRun(
+            study=study.name,
+            scale=scale,
+            framework=framework,
+            model=model,
+            seed=seed,
+            data=size.data,
+            images=size.images,
+            image_size=size.image_size,
+            hospitals=size.hospitals,
+            cohort=size.cohort,
+            rounds=size.rounds,
+            epochs=size.epochs,
+            batch_size=size.batch_size,
+            lr=size.lr,
+            partition=study.partition,
+            test_fraction=study.test_fraction,
+            maps=study.maps,
             **optimizer,
         )
         for seed in wanted
         for model in size.models
         for framework in study.frameworks
-    ]  # fmt: skip
+    ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learning.evaluation import normal_half_width
+from learning.metrics import normal_half_width
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ Cell = str | int | float | PlusMinus | None
 
 
 @dataclass(frozen=True)
-class Table:
+class PaperTable:
     """`rows` have as many cells as `head`. `note` stands below."""
 
     title: str

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from federation.records import files
 from hospital_node.summary import figures
 from learning import device, parameters
 from learning.data import Images, Index, LocalData
@@ -21,7 +22,7 @@ from learning.evaluation import Scores, auroc, evaluate
 from learning.gradcam import grad_cam_plus_plus
 from learning.models.classifier import Classifier
 from learning.training import to_input
-from simulation.papers.studies import Run
+from simulation.papers.studies import StudyRun
 from simulation.run.alone import Unfederated
 from simulation.run.federate import Federation
 from simulation.run.prepare import Prepared, prepare
@@ -37,12 +38,12 @@ class Result:
     `predicted`, and `side` (pixels of the last convolution's maps); or nothing.
     """
 
-    run: Run
+    run: StudyRun
     figures: dict[str, Any]
     maps: Arrays
 
 
-def execute(run: Run, cache: Path) -> Result:
+def execute(run: StudyRun, cache: Path) -> Result:
     """Train and measure. Raises ConfigError, DataError. `cache`: folder of decoded images, shared
     by runs.
     """
@@ -51,7 +52,7 @@ def execute(run: Run, cache: Path) -> Result:
     with tempfile.TemporaryDirectory(prefix="flop-experiment-") as folder:
         prepared = with_data(prepare(run.options(Path(folder))), run, cache)
         found = _central(prepared, run) if run.framework == "central" else _federated(prepared, run)
-        rounds = round_metrics(prepared)
+        rounds = [files.to_dict(line) for line in round_metrics(prepared)]
     network, locals_, facts = found
     where = device.choose(prepared.options.device)
     classes = len(prepared.config.model.classes)
@@ -88,7 +89,7 @@ def execute(run: Run, cache: Path) -> Result:
     )
 
 
-def with_data(prepared: Prepared, run: Run, cache: Path) -> Prepared:
+def with_data(prepared: Prepared, run: StudyRun, cache: Path) -> Prepared:
     """The run's images: as many as its scale says, decoded once for all runs of the same size."""
     dataset = prepared.dataset
     stem = f"{dataset.name}-{run.image_size}-{run.images or 'all'}"
@@ -99,7 +100,7 @@ def with_data(prepared: Prepared, run: Run, cache: Path) -> Prepared:
 
 
 def subset(index: Index, count: int) -> Index:
-    """About `count` images with the set's own class shares, groups whole, the same for every seed."""
+    """About `count` images with the set's class shares, groups whole; the same for every seed."""
     _, unit = np.unique(
         np.arange(len(index)) if index.groups is None else index.groups, return_inverse=True
     )
@@ -115,7 +116,7 @@ def subset(index: Index, count: int) -> Index:
 
 
 def _federated(
-    prepared: Prepared, run: Run
+    prepared: Prepared, run: StudyRun
 ) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
     federation = Federation(prepared)
     federation.play()
@@ -139,7 +140,7 @@ def _federated(
 
 
 def _central(
-    prepared: Prepared, run: Run
+    prepared: Prepared, run: StudyRun
 ) -> tuple[Classifier, Sequence[LocalData], dict[str, Any]]:
     alone = Unfederated(prepared, lambda: False, None)
     alone.play()
@@ -171,7 +172,7 @@ def _local(
     rows = np.concatenate([one.test.numpy() for one in locals_])
     together = Scores(
         float("nan"),
-        sum(one.confusion for one in scores),
+        np.sum([one.confusion for one in scores], axis=0),
         np.concatenate([one.probabilities for one in scores]),
     )
     labels = locals_[0].labels[torch.from_numpy(rows)]
@@ -200,9 +201,8 @@ def _sources(prepared: Prepared, rows: np.ndarray, data: LocalData) -> list[str]
 
 def _scored(scores: Scores, labels: torch.Tensor) -> dict[str, Any]:
     known = len(labels) and len(scores.probabilities)
-    return figures(scores.confusion) | {
-        "auroc": auroc(scores.probabilities, labels) if known else None
-    }
+    area = auroc(scores.probabilities, labels) if known else None
+    return {**files.to_dict(figures(scores.confusion)), "auroc": area}
 
 
 def _per_source(

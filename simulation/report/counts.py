@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Patch
 
+from federation.records.summary import HospitalSummary
 from simulation.report.kit import (
     BLUE,
     CLASSES,
@@ -93,9 +94,9 @@ def _numbers(
 
 def confusion(run: RunView) -> bytes | None:
     """The confusion counts of all local tests together; shades are shares of the true class."""
-    if not run.test.get("confusion"):
+    if run.test is None:
         return None
-    counts = np.array(run.test["confusion"])
+    counts = np.array(run.test.figures.confusion)
     size = len(counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with drawing(min(5.6, 1.4 + 0.62 * size), min(6.6, 2.6 + 0.85 * size)) as drawn:
@@ -104,7 +105,7 @@ def confusion(run: RunView) -> bytes | None:
         axes.imshow(shares, cmap=shades, vmin=0, vmax=1, aspect="auto")
         if size <= MANY:
             for (row, column), count in np.ndenumerate(counts):
-                colour = "white" if shares[row, column] > 0.55 else INK
+                colour = "white" if shares[row, column] > 0.7 else INK
                 axes.text(
                     column,
                     row,
@@ -131,14 +132,14 @@ def confusion(run: RunView) -> bytes | None:
 
 def traffic(run: RunView) -> bytes | None:
     """Bytes of one round at one hospital, beside what unprotected float32 would take."""
-    moved = run.summary.get("bytes") or {}
-    rows = [
-        ("unprotected float32", moved.get("plain_float32"), "#b9c4cd"),
-        ("sent by a hospital", moved.get("upload_per_hospital_per_round"), BLUE),
-        ("received by a hospital", moved.get("download_per_hospital_per_round"), LIGHT_BLUE),
-    ]
-    if not all(value for _, value, _ in rows):
+    moved = None if isinstance(run.summary, HospitalSummary) else run.summary.bytes
+    if moved is None or not moved.plain_float32:
         return None
+    rows = [
+        ("unprotected float32", moved.plain_float32, "#b9c4cd"),
+        ("sent by a hospital", moved.upload_per_hospital_per_round, BLUE),
+        ("received by a hospital", moved.download_per_hospital_per_round, LIGHT_BLUE),
+    ]
     with drawing(1.55) as drawn:
         axes = drawn.axes
         values = np.array([value for _, value, _ in rows], float)

@@ -47,7 +47,9 @@ STYLE: dict[Any, object] = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-_NUMBER = re.compile(r"[+−-]?\d[\d.,]*( ?(%|×|ms|s|B|[kMG]B))?( ?[±–] ?\d[\d.,]*)?( %)?|–|")
+_NUMBER = re.compile(
+    r"[+−-]?\d[\d.,]*( ?(%|×|ms|s|B|[kMG]B))?( ?[±–] ?\d[\d.,]*)?( %)?( \(\d+–\d+\))?|–|"
+)
 
 
 class Drawing:

@@ -13,13 +13,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from simulation.report.kit import AMBER, BLUE, GREY, INK, RED, drawing
-from simulation.report.read import HospitalView, RunView
+from simulation.report.read import BASELINES, HospitalView, RunView
+from simulation.report.trouble import without_result
 
-BASELINE = {
-    "majority": (GREY, "|", "majority class"),
-    "linear": (AMBER, "D", "linear model"),
-    "local": (RED, "o", "training alone"),
-}
+MARKS = {"majority": (GREY, "|"), "linear": (AMBER, "D"), "local": (RED, "o")}
+"""The colour and mark of every baseline."""
 PALE = "#9fc2d1"
 
 
@@ -30,22 +28,22 @@ def rows_high(count: int) -> float:
 
 def accuracies(run: RunView) -> bytes | None:
     """Local test accuracy of every hospital with its 95 % interval, and its baselines as marks."""
-    tested = [one for one in run.hospitals if one.test]
+    tested = [(one, one.test) for one in run.hospitals if one.test is not None]
     if not tested:
         return None
     with drawing(rows_high(len(tested))) as drawn:
         axes = drawn.axes
         places = np.arange(len(tested))[::-1]
-        values = np.array([one.test["accuracy"] for one in tested])
-        low, high = np.array([one.test["interval"] for one in tested]).T
+        values = np.array([found.metrics["accuracy"] for _, found in tested])
+        low, high = np.array([found.interval for _, found in tested]).T
         axes.barh(places, values, 0.56, color=BLUE)
         axes.hlines(places, low, high, color="white", linewidth=3.4)
         axes.hlines(places, low, high, color=INK, linewidth=1.5)
-        for name, (colour, mark, _) in BASELINE.items():
+        for name, (colour, mark) in MARKS.items():
             known = [
-                (one.baselines[name]["accuracy"], place)
-                for one, place in zip(tested, places, strict=True)
-                if one.baselines.get(name)
+                (one.baselines[name].metrics["accuracy"], place)
+                for (one, _), place in zip(tested, places, strict=True)
+                if name in one.baselines
             ]
             if known:
                 scores, at = zip(*known, strict=True)
@@ -72,7 +70,7 @@ def accuracies(run: RunView) -> bytes | None:
             )
         axes.set(
             yticks=places,
-            yticklabels=[one.id for one in tested],
+            yticklabels=[one.id for one, _ in tested],
             xlim=(0, 1.1),
             xticks=np.linspace(0, 1, 6),
         )
@@ -80,7 +78,7 @@ def accuracies(run: RunView) -> bytes | None:
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x")
         axes.spines[["left"]].set_visible(False)
-        legend(axes, _marks(tested))
+        legend(axes, _marks([one for one, _ in tested]))
     return drawn.png
 
 
@@ -89,8 +87,8 @@ def _marks(tested: list[HospitalView]) -> list[Any]:
         Patch(color=BLUE, label="this run"),
         Line2D([], [], color=INK, linewidth=1.2, label="95 % interval"),
     ]
-    for name, (colour, mark, label) in BASELINE.items():
-        if any(one.baselines.get(name) for one in tested):
+    for name, (colour, mark) in MARKS.items():
+        if any(name in one.baselines for one in tested):
             handles.append(
                 Line2D(
                     [],
@@ -99,7 +97,7 @@ def _marks(tested: list[HospitalView]) -> list[Any]:
                     marker=mark,
                     linestyle="",
                     markeredgewidth=2 if mark == "|" else 0.5,
-                    label=label,
+                    label=BASELINES[name],
                 )
             )
     return handles
@@ -126,12 +124,13 @@ def curves(run: RunView) -> bytes | None:
     """
     known = {
         one.id: {
-            line["round"]: line["accuracy"]
+            line.round: score
             for line in one.rounds
-            if line.get("accuracy") is not None
+            if (score := line.metrics.get("accuracy")) is not None
         }
         for one in run.hospitals
     }
+    aborted = without_result(run.events or ())
     rounds = sorted({round_ for curve in known.values() for round_ in curve})
     if len(rounds) < 2:
         return None
@@ -173,25 +172,30 @@ def curves(run: RunView) -> bytes | None:
             handles[0].set_label("mean of hospitals")
             handles.append(Line2D([], [], color=PALE, linewidth=1.0, label="each hospital"))
         for name in ("local", "majority"):
-            colour, _, label = BASELINE[name]
+            colour, label = MARKS[name][0], BASELINES[name]
             scores = [
-                one.baselines[name]["accuracy"] for one in run.hospitals if one.baselines.get(name)
+                one.baselines[name].metrics["accuracy"]
+                for one in run.hospitals
+                if name in one.baselines
             ]
             if scores:
                 axes.axhline(
-                    float(np.mean(scores)), color=colour, linewidth=1.1, linestyle=(0, (5, 3))
+                    float(np.mean([score for score in scores if score is not None])),
+                    color=colour,
+                    linewidth=1.1,
+                    linestyle=(0, (5, 3)),
                 )
                 handles.append(
                     Line2D([], [], color=colour, linewidth=1.1, linestyle=(0, (5, 3)), label=label)
                 )
-        for number, round_ in enumerate(run.aborted):
+        for number, round_ in enumerate(aborted):
             axes.axvspan(round_ - 0.25, round_ + 0.25, color=RED, alpha=0.13, linewidth=0)
             if not number:
                 handles.append(Patch(color=RED, alpha=0.2, linewidth=0, label="aborted round"))
         axes.set(
             xlabel="round",
             ylim=(0, 1.02),
-            xlim=(min(0.7, rounds[0] - 0.3), max([*rounds, *run.aborted]) + 0.3),
+            xlim=(min(0.7, rounds[0] - 0.3), max([*rounds, *aborted]) + 0.3),
         )
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -4,46 +4,54 @@ hospital's own.
 
 from __future__ import annotations
 
-import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from federation import config as federation_config
+from federation.config import FederationConfig
 from federation.errors import ConfigError
+from federation.records import files
+from federation.records.events import Event
+from federation.records.summary import (
+    AnySummary,
+    CoordinatorSummary,
+    Figures,
+    HospitalSummary,
+    MergedFigures,
+    MetricsLine,
+    RunSummary,
+)
 from hospital_node.summary import figures
 
-BASELINES = ("majority", "linear", "local")
-TROUBLE = (
-    "lost",
-    "fault",
-    "malformed",
-    "rejected",
-    "disconnected",
-    "refused",
-    "refusal",
-    "aborted",
-    "discarded",
-)
-"""Events that a reader should hear of; `begin` tells in which round they happened."""
+BASELINES = {
+    "majority": "majority class",
+    "linear": "linear model",
+    "local": "training alone",
+}
+"""What a run is compared with, in the order of the page."""
 
 
-MEANS = {"discarded": "most hospitals refused the sum: the round counts as not having been"}
+@dataclass(frozen=True)
+class Pooled:
+    """One or several hospitals' tests: the figures of their summed counts, and the mean of their
+    accuracies.
+    """
+
+    figures: Figures
+    mean: float | None
 
 
 @dataclass(frozen=True)
 class HospitalView:
-    """`test` and `baselines`: figures of the local test (see hospital_node.summary). `rounds`: the
-    lines of metrics.jsonl.
-    """
+    """`test` is None if nothing was tested; `rounds` are the lines of metrics.jsonl."""
 
     id: str
     train: list[int]
-    test: dict[str, Any]
-    baselines: dict[str, dict[str, Any]]
-    rounds: list[dict[str, Any]]
+    test: Figures | None
+    baselines: dict[str, Figures]
+    rounds: list[MetricsLine]
     skipped: list[str]
     notes: list[str]
     device: str
@@ -51,166 +59,121 @@ class HospitalView:
 
 @dataclass(frozen=True)
 class RunView:
-    """`test` and `baselines` are over the local tests of all hospitals together; empty where
-    nothing is known.
+    """`test` and `baselines` are over the local tests of all hospitals together, absent if nothing
+    is known.
 
-    `events`: the coordinator's; None in a hospital's own directory, which has none.
+    `events` are the coordinator's; None in a hospital's own directory, which has none. `config` is
+    None if the directory holds none.
     """
 
     folder: Path
-    summary: dict[str, Any]
-    config: dict[str, Any]
+    summary: AnySummary
+    config: FederationConfig | None
     classes: list[str]
     hospitals: list[HospitalView]
-    test: dict[str, Any]
-    baselines: dict[str, dict[str, Any]]
-    events: list[dict[str, Any]] | None
-
-    def about(self, key: str, table: str, name: str, default: Any = "") -> Any:
-        """`summary[key]`, else `config[table][name]`."""
-        return self.summary.get(key, self.config.get(table, {}).get(name, default))
+    test: Pooled | None
+    baselines: dict[str, Pooled]
+    events: list[Event] | None
 
     @property
-    def trouble(self) -> list[dict[str, Any]]:
-        """What went wrong, in order, each with its round (0: before the first); the same thing in
-        one round once, with `times`.
-        """
-        found: dict[tuple[Any, ...], dict[str, Any]] = {}
-        round_ = 0
-        for event in self.events or ():
-            if event.get("event") == "begin":
-                round_ = event.get("round", round_)
-            if event.get("event") in TROUBLE:
-                at = event.get("round", round_)
-                text = event.get("text") or event.get("code") or MEANS.get(event["event"], "")
-                key = (at, event["event"], event.get("hospital", ""), text)
-                row = {
-                    "round": at,
-                    "event": event["event"],
-                    "hospital": event.get("hospital", ""),
-                    "text": text,
-                    "times": 0,
-                }
-                found.setdefault(key, row)["times"] += 1
-        return list(found.values())
+    def algorithm(self) -> str:
+        if not isinstance(self.summary, CoordinatorSummary):
+            return self.summary.algorithm
+        return self.config.federation.algorithm if self.config else ""
 
     @property
-    def aborted(self) -> list[int]:
-        """Rounds without a result."""
-        ended = ("aborted", "discarded")
-        return [
-            event["round"]
-            for event in self.events or ()
-            if event.get("event") in ended and "round" in event
-        ]
+    def cohort(self) -> int:
+        """Hospitals that are asked in a round; 0 if it is not known."""
+        if isinstance(self.summary, RunSummary):
+            return self.summary.cohort
+        return self.config.federation.cohort if self.config else 0
 
 
 def read_run(folder: Path) -> RunView:
-    """Read what is there. Raises ConfigError where `folder` holds no run."""
-    summary = _json(folder / "summary.json")
-    if not summary:
+    """Read what is there. Raises ConfigError if `folder` holds no run, or a damaged one."""
+    path = folder / "summary.json"
+    if not path.exists():
         raise ConfigError(
             f"{folder}: has no summary.json; give the directory of a run that was finished or"
             " stopped, e.g. runs/sim"
         )
-    if "rounds_completed" not in summary and "local_test" not in summary:
-        raise ConfigError(
-            f"{folder / 'summary.json'}: is not the summary of a run; reports of benchmarks are"
-            " written by the benchmarks"
-        )
-    path = folder / "config.toml"
-    config = tomllib.loads(path.read_text()) if path.exists() else {}
-    places = sorted(path.parent for path in (folder / "hospitals").glob("*/summary.json"))
-    alone = "id" in summary and not places
-    hospitals = [_hospital(place) for place in ([folder] if alone else places)]
-    test = _together([one.test for one in hospitals]) or _figures(summary.get("local_test"))
-    baselines = {
-        name: _together([one.baselines.get(name, {}) for one in hospitals]) for name in BASELINES
-    }
-    merged = summary.get("baselines") or {}
+    summary = files.read_summary(path)
+    config_path = folder / "config.toml"
+    config = federation_config.read(config_path) if config_path.exists() else None
+    own = isinstance(summary, HospitalSummary)
+    places = [folder] if own else [one.parent for one in _summaries(folder)]
+    hospitals = [_hospital(place) for place in places]
     return RunView(
         folder=folder,
         summary=summary,
         config=config,
-        classes=_classes(summary, config, [one.train for one in hospitals]),
+        classes=_classes(summary, config),
         hospitals=hospitals,
-        test=test,
-        baselines={name: found or _figures(merged.get(name)) for name, found in baselines.items()},
-        events=None if alone else _lines(folder / "events.jsonl"),
+        test=_test(summary, hospitals),
+        baselines=_baselines(summary, hospitals),
+        events=None if own else files.read_events(folder / "events.jsonl"),
     )
+
+
+def _summaries(folder: Path) -> list[Path]:
+    return sorted((folder / "hospitals").glob("*/summary.json"))
 
 
 def _hospital(folder: Path) -> HospitalView:
-    summary = _json(folder / "summary.json")
+    summary = files.read(folder / "summary.json", HospitalSummary)
     return HospitalView(
-        id=summary.get("id", folder.name),
-        train=list(summary.get("train_examples", [])),
-        test=_figures(summary.get("local_test")),
-        baselines={
-            name: _figures(value) for name, value in (summary.get("baselines") or {}).items()
-        },
-        rounds=_once_a_round(_lines(folder / "metrics.jsonl")),
-        skipped=list(summary.get("skipped_images", [])),
-        notes=list(summary.get("partition_notes", [])),
-        device=summary.get("device", ""),
+        id=summary.id,
+        train=summary.train_examples,
+        test=_known(summary.local_test),
+        baselines={name: found for name, found in summary.baselines.items() if found.examples},
+        rounds=_once_a_round(files.read_lines(folder / "metrics.jsonl", MetricsLine)),
+        skipped=summary.skipped_images,
+        notes=summary.partition_notes,
+        device=summary.device,
     )
 
 
-def _figures(value: Any) -> dict[str, Any]:
-    """The figures of a summary's confusion counts; empty where nothing was tested. `mean`: the
-    accuracy that it states.
-    """
-    if not isinstance(value, dict) or not value.get("confusion"):
-        return {}
-    found = figures(value["confusion"])
-    return {**found, "mean": value.get("accuracy")} if found["examples"] else {}
+def _known(found: Figures) -> Figures | None:
+    return found if found.examples else None
 
 
-def _together(several: list[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of all hospitals' tests put together, and the `mean` of their accuracies; empty
-    unless all have some.
-    """
-    if not several or not all(several):
-        return {}
-    mean = float(np.mean([one["accuracy"] for one in several]))
-    return {**figures(np.sum([one["confusion"] for one in several], axis=0)), "mean": mean}
+def _test(summary: AnySummary, hospitals: list[HospitalView]) -> Pooled | None:
+    merged = summary.local_test if isinstance(summary, RunSummary) else None
+    return _together([one.test for one in hospitals]) or _merged(merged)
 
 
-def _classes(summary: dict[str, Any], config: dict[str, Any], counts: list[list[int]]) -> list[str]:
-    named = summary.get("classes") or config.get("model", {}).get("classes")
-    return (
-        list(named)
-        if named
-        else [f"class {number + 1}" for number in range(max(map(len, counts), default=0))]
-    )
+def _baselines(summary: AnySummary, hospitals: list[HospitalView]) -> dict[str, Pooled]:
+    merged = summary.baselines if isinstance(summary, RunSummary) else {}
+    found = {
+        name: _together([one.baselines.get(name) for one in hospitals]) or _merged(merged.get(name))
+        for name in BASELINES
+    }
+    return {name: pooled for name, pooled in found.items() if pooled is not None}
 
 
-def _once_a_round(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _together(several: list[Figures | None]) -> Pooled | None:
+    """All hospitals' tests put together; None unless every hospital has one."""
+    tests = [one for one in several if one is not None]
+    if not tests or len(tests) < len(several):
+        return None
+    scores = [one.metrics["accuracy"] for one in tests]
+    mean = float(np.mean([score for score in scores if score is not None]))
+    return Pooled(figures(np.sum([one.confusion for one in tests], axis=0)), mean)
+
+
+def _merged(found: MergedFigures | None) -> Pooled | None:
+    """What the merged summary alone says, if the hospitals' directories are not here."""
+    if found is None or not found.confusion:
+        return None
+    return Pooled(figures(found.confusion), found.metrics.get("accuracy"))
+
+
+def _classes(summary: AnySummary, config: FederationConfig | None) -> list[str]:
+    if not isinstance(summary, CoordinatorSummary):
+        return summary.classes
+    return list(config.model.classes) if config else []
+
+
+def _once_a_round(lines: list[MetricsLine]) -> list[MetricsLine]:
     """A hospital that was restarted may have written a round twice; the last line counts."""
-    return [
-        line
-        for _, line in sorted({line["round"]: line for line in lines if "round" in line}.items())
-    ]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
-        raise ConfigError(
-            f"{path}: is not valid JSON; the run that wrote it may have been killed while writing"
-        ) from None
-    return found if isinstance(found, dict) else {}
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a JSON-lines file; a last line that was cut off by a kill is left out."""
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict):
-            found.append(entry)
-    return found
+    return [line for _, line in sorted({line.round: line for line in lines}.items())]

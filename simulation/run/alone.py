@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,8 @@ from hospital_node.learner import Learner
 from hospital_node.work import LearnerFacts, Tested
 from learning import device
 from learning.data import LocalData
-from learning.evaluation import evaluate, metrics
+from learning.evaluation import evaluate
+from learning.metrics import measure
 from simulation.run.federate import Stop, Stopped, load_divided
 from simulation.run.prepare import Prepared
 from simulation.run.seeds import own_secret, run_id
@@ -46,10 +46,10 @@ class Unfederated:
         self.where = device.choose(options.device)
         self.start = model.read_start(prepared.folder / config.model.start, config)
         self.run = run_id(options.seed)
-        self.divided = load_divided(options, prepared.dataset, self.where)
+        self.divided = load_divided(prepared, self.where)
         self.journals = [
-            Journal(identifier, config, Deferred(options.out / "hospitals" / identifier))
-            for identifier in prepared.ids
+            Journal(one, config, Deferred(options.out / "hospitals" / one), alone=options.algorithm)
+            for one in prepared.ids
         ]
         locals_ = self.divided.locals
         if options.algorithm == "central":
@@ -111,7 +111,7 @@ class Unfederated:
 
     def _shot(self) -> Status:
         options, seconds = self.prepared.options, time.monotonic() - self.began
-        scores = [metrics(journal.confusion).accuracy for journal in self.journals]
+        scores = [measure(journal.confusion)["accuracy"] for journal in self.journals]
         tested = [score for score in scores if score is not None]
         return Status(
             run="",
@@ -131,17 +131,14 @@ class Unfederated:
             seconds_left=seconds / self.round * (options.rounds - self.round),
         )
 
-    def summaries(self, baselines: bool) -> list[dict[str, Any]]:
-        """Write and return a summary for each hospital."""
-        made = []
+    def summarise(self, baselines: bool) -> None:
+        """Write a summary for each hospital."""
         nothing = np.zeros(0, np.float32)
         shared = SharedModel(Layout((), ()), nothing, nothing, self.round)
         for number, data in enumerate(self.divided.locals):
             journal = self.journals[number]
             found = self._baselines(number) if baselines else {}
             journal.summarise(self.run, shared, self._facts(number, data), found, finished=True)
-            made.append(journal.storage.read_summary())
-        return made
 
     def _facts(self, number: int, data: LocalData) -> LearnerFacts:
         """A central model is trained on everybody's images, but each hospital has only its own."""

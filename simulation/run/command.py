@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -38,8 +37,10 @@ def sim(given: dict[str, Any]) -> None:
 
     from rich.console import Console
 
+    from federation.records import files
     from simulation.run.simulate import simulate
     from simulation.run.summary import sentences
 
     summary = simulate(options, Console(stderr=as_json, quiet=as_json))
-    print(json.dumps(summary) if as_json else "\n".join(sentences(summary, options.out)))
+    told = files.encode(summary).decode() if as_json else "\n".join(sentences(summary, options.out))
+    print(told)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import msgspec
 import torch
 
 from coordinator.keeper import Keeper
@@ -22,18 +18,17 @@ from federation.errors import ConfigError
 from federation.keys import Secrets
 from federation.records.events import Logged
 from federation.records.state import RunProgress, Status
+from federation.records.summary import CoordinatorSummary
 from hospital_node.durable import Durable
 from hospital_node.jobs import Jobs
 from hospital_node.keeper import Keeper as HospitalKeeper
 from hospital_node.learner import Learner
-from hospital_node.local_data import divide
 from hospital_node.session import Session
 from hospital_node.storage import Storage
 from hospital_node.work import Job, Result
 from learning import device
-from learning.data import Dataset, LocalData, load_parts
+from learning.data import LocalData, load_parts
 from simulation.run.memory import MemoryFederation
-from simulation.run.options import Options
 from simulation.run.prepare import Prepared, admit
 from simulation.run.seeds import hospital_ids, own_secret, run_id
 from simulation.run.storages import Deferred
@@ -54,11 +49,11 @@ class Divided:
     notes: tuple[str, ...]
 
 
-def load_divided(options: Options, dataset: Dataset, where: torch.device) -> Divided:
+def load_divided(prepared: Prepared, where: torch.device) -> Divided:
     """Load all images once, for every hospital as its own process would. Raises ConfigError."""
-    parts = divide(dataset.train, options.partition, options.hospitals, options.seed)
+    options, parts = prepared.options, prepared.division
     found = load_parts(
-        dataset.train,
+        prepared.dataset.train,
         parts.parts,
         test_fraction=options.test_fraction,
         seed=options.seed,
@@ -116,7 +111,7 @@ class Federation:
         self.where = device.choose(options.device)
         self.start = model.read_start(prepared.folder / config.model.start, config)
         self.roster, keys = admit(prepared, "127.0.0.1:1", _unused_transport)
-        self.divided = load_divided(options, prepared.dataset, self.where)
+        self.divided = load_divided(prepared, self.where)
         for name in ("events.jsonl", "metrics.jsonl"):
             (options.out / name).unlink(missing_ok=True)
         self.learners: list[Learner] = []
@@ -189,12 +184,10 @@ class Federation:
         shared = self.keeper.model or self.hospitals[0].session.shared
         shared.save(self.prepared.options.out / "shared.safetensors")
 
-    def summaries(self) -> list[dict[str, Any]]:
-        """Return each hospital's own summary; one that has not begun the run has none."""
+    def summarise(self) -> None:
+        """Write each hospital's own summary; one that has not begun the run has none."""
         for hospital in self.hospitals.values():
             hospital.summarise()
-        found = [storage.read_summary() for storage in self.storages]
-        return [summary for summary in found if summary]
 
     # ---- watching --------------------------------------------------------------------
 
@@ -202,17 +195,12 @@ class Federation:
         if self.watch is not None:
             self.watch(self.keeper.snapshot(time.monotonic() - self.began))
 
-    def coordinator_summary(self) -> dict[str, Any]:
+    def coordinator_summary(self) -> CoordinatorSummary:
         """What the coordinator's process would write."""
         seconds = time.monotonic() - self.began
-        found = self.keeper.summary(seconds, self.bus.aggregating.lap())
-        return dict(msgspec.to_builtins(found))
+        return self.keeper.summary(seconds, self.bus.aggregating.lap())
 
 
 def _unused_transport() -> tuple[bytes, bytes]:
     """In memory nobody connects; the roster still wants keys that differ."""
     return secrets.token_bytes(32), secrets.token_bytes(32)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.exists() else {}

@@ -93,7 +93,7 @@ class MemoryFederation:
         self._order = itertools.count()
         self._busy: dict[Hospital, float] = {}
         """Until when each hospital's learner has work."""
-        self._limits = from_coordinator(config, layout, len(run.peers))
+        self._limits = from_coordinator(config, layout, len(run.ids))
 
     def play(self, until: float = 1e9) -> None:
         """From hello to the end, or to a virtual time."""
@@ -141,7 +141,7 @@ class MemoryFederation:
         if self.tap is not None:
             self.tap(who, "up", frames)
         limits = from_hospital(
-            self.config, self.layout, len(self.run.peers), self.run.buffers_allowed(who)
+            self.config, self.layout, len(self.run.ids), self.run.buffers_allowed(who)
         )
         try:
             message = codec.decode(frames, limits)

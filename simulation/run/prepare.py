@@ -17,10 +17,10 @@ from federation.config import FederationConfig
 from federation.errors import ConfigError
 from federation.keys import Secrets
 from federation.roster import Roster
-from hospital_node.local_data import data_root, divide
+from hospital_node.local_data import data_root
 from hospital_node.start import complete
 from learning.data import Dataset, open_dataset
-from learning.partition import Partition
+from learning.partition import Partition, partition
 from simulation.run.options import Options
 from simulation.run.seeds import hospital_ids, own_secret
 
@@ -42,8 +42,18 @@ class Prepared:
     @cached_property
     def division(self) -> Partition:
         """Each hospital's rows of the training folder. Raises ConfigError."""
-        options = self.options
-        return divide(self.dataset.train, options.partition, options.hospitals, options.seed)
+        options, index = self.options, self.dataset.train
+        try:
+            return partition(
+                options.partition,
+                index.labels,
+                index.columns,
+                options.hospitals,
+                options.seed,
+                groups=index.groups,
+            )
+        except ValueError as error:
+            raise ConfigError(f"--partition {options.partition}: {error}") from None
 
 
 def prepare(options: Options, dataset: Dataset | None = None) -> Prepared:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import threading
@@ -16,12 +15,14 @@ from rich.console import Console
 from rich.live import Live
 
 from coordinator.status import draw
+from federation.records import files
 from federation.records.state import Status
+from federation.records.summary import CoordinatorSummary, HospitalSummary, RunSummary
 from learning import device as devices
 from learning.data import Dataset
 from simulation.report.report import write_report
 from simulation.run.alone import Unfederated
-from simulation.run.federate import Federation, Stopped, read_json
+from simulation.run.federate import Federation, Stopped
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, prepare
 from simulation.run.processes import Processes, write_files
@@ -64,7 +65,7 @@ def simulate(
     console: Console | None = None,
     watch: Watch | None = None,
     dataset: Dataset | None = None,
-) -> dict[str, Any]:
+) -> RunSummary:
     """Run a federation and write its run directory.
 
     It may run in any thread. Ctrl-C and SIGTERM stop it between two batches if it runs in the main
@@ -77,7 +78,7 @@ def simulate(
         dataset: The data, if it is not what `options.data` names; in memory only.
 
     Returns:
-        The content of summary.json.
+        What summary.json holds.
 
     Raises:
         ConfigError: If the options do not fit together, the data, or the run directory.
@@ -102,21 +103,28 @@ def _simulate(
     watch: Watch | None,
     stop: Stop,
     dataset: Dataset | None,
-) -> dict[str, Any]:
+) -> RunSummary:
     began = time.monotonic()
     prepared = prepare(options, dataset)
     play = _alone if options.alone else _memory if options.transport == "memory" else _zmq
     with _Shown(console, watch) as show:
-        hospitals, coordinator = play(prepared, stop, show, console)
-    summary = merge(prepared, hospitals, coordinator, time.monotonic() - began, stop())
-    lines = round_metrics(prepared)
-    (options.out / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        completed, coordinator = play(prepared, stop, show, console)
+    hospitals = _hospitals(prepared)
+    seconds = time.monotonic() - began
+    summary = merge(prepared, hospitals, coordinator, completed, seconds, stop())
+    files.write_lines(options.out / "metrics.jsonl", round_metrics(prepared))
     if not options.alone and not stop():
-        summary["global_test"] = global_test(prepared, devices.choose(options.device))
-        summary["seconds"]["total"] = time.monotonic() - began
-    (options.out / "summary.json").write_text(json.dumps(summary, indent=1))
+        summary.global_test = global_test(prepared, devices.choose(options.device))
+        summary.seconds.total = time.monotonic() - began
+    files.write(options.out / "summary.json", summary)
     write_report(options.out)
     return summary
+
+
+def _hospitals(prepared: Prepared) -> list[HospitalSummary]:
+    """What the hospitals wrote; one that has not begun the run wrote nothing."""
+    paths = [prepared.options.out / "hospitals" / one / "summary.json" for one in prepared.ids]
+    return [files.read(path, HospitalSummary) for path in paths if path.exists()]
 
 
 def _clean(out: Path) -> None:
@@ -134,7 +142,7 @@ def _clean(out: Path) -> None:
 
 def _zmq(
     prepared: Prepared, stop: Stop, watch: Watch, console: Console
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[int, CoordinatorSummary | None]:
     out = prepared.options.out
     write_files(prepared)
     (out / "status.json").unlink(missing_ok=True)
@@ -150,19 +158,20 @@ def _zmq(
                 f"{identifier} ended with code {processes.running[identifier].returncode}:"
                 f" {processes.tail(identifier)}"
             )
-    found = [
-        read_json(out / "hospitals" / identifier / "summary.json") for identifier in prepared.ids
-    ]
     first = out / "hospitals" / prepared.ids[0] / "shared.safetensors"
     # ckks: the coordinator has no model
     if not (out / "shared.safetensors").exists() and first.exists():
         shutil.copy(first, out / "shared.safetensors")
-    return [one for one in found if one], read_json(out / "summary.json")
+    path = out / "summary.json"
+    found = files.read_summary(path) if path.exists() else None
+    if isinstance(found, CoordinatorSummary):
+        return found.rounds_completed, found
+    return 0, None  # the coordinator wrote nothing; the file is of an earlier run
 
 
 def _memory(
     prepared: Prepared, stop: Stop, watch: Watch, console: Console
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[int, CoordinatorSummary | None]:
     federation = Federation(prepared, stop, watch)
     try:
         federation.play()
@@ -170,19 +179,20 @@ def _memory(
         console.print("stopped")
     federation.save()
     coordinator = federation.coordinator_summary()
-    return federation.summaries(), coordinator
+    federation.summarise()
+    return coordinator.rounds_completed, coordinator
 
 
 def _alone(
     prepared: Prepared, stop: Stop, watch: Watch, console: Console
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+) -> tuple[int, CoordinatorSummary | None]:
     alone = Unfederated(prepared, stop, watch)
     try:
         alone.play()
     except Stopped:
         console.print("stopped")
-    done = 0 if stop() else prepared.options.rounds
-    return alone.summaries(prepared.options.baselines and not stop()), {"rounds_completed": done}
+    alone.summarise(prepared.options.baselines and not stop())
+    return 0 if stop() else prepared.options.rounds, None
 
 
 class _Shown:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from federation.config import FederationConfig
 from federation.model import SharedModel
+from federation.records.summary import HospitalSummary, MetricsLine
 from hospital_node.durable import Durable
 from hospital_node.storage import Storage
 
@@ -45,8 +45,8 @@ class Unwritten(Storage):
 
     def __init__(self) -> None:
         self.folder = Path("nowhere")
-        self.lines: list[dict[str, Any]] = []
-        self.summary: dict[str, Any] = {}
+        self.lines: list[MetricsLine] = []
+        self.summary: HospitalSummary | None = None
 
     def write_durable(self, durable: Durable) -> None:
         """Write nothing."""
@@ -58,13 +58,13 @@ class Unwritten(Storage):
         """Write nothing."""
 
     def begin_run(self, durable: Durable, config: FederationConfig) -> None:
-        self.lines, self.summary = [], {}
+        self.lines, self.summary = [], None
 
-    def add_metrics(self, line: dict[str, Any]) -> None:
+    def add_metrics(self, line: MetricsLine) -> None:
         self.lines.append(line)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[MetricsLine]:
         return self.lines
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: HospitalSummary) -> None:
         self.summary = summary

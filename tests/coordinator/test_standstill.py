@@ -117,9 +117,7 @@ class NeverMaker(Saboteur):
         )
 
 
-def test_a_request_that_no_source_can_answer_is_not_relayed_so_that_no_source_is_given_up_for_it() -> (
-    None
-):
+def test_a_request_that_no_source_can_answer_is_not_relayed_and_costs_no_source() -> None:
     """The source would refuse, and all that ask it at that moment would be sent to somebody else:
     of the maker, to nobody.
     """

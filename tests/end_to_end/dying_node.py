@@ -14,7 +14,7 @@ from federation.messages import KINDS
 from federation.transport.link import Event, HospitalLink
 from hospital_node.assemble import assemble
 from hospital_node.service import node
-from hospital_node.settings import Hospital
+from simulation.run.node import read_hospital
 
 
 class DyingLink:
@@ -36,7 +36,7 @@ class DyingLink:
 
 
 if __name__ == "__main__":
-    parts = assemble(Hospital(Path(sys.argv[1])))
+    parts = assemble(read_hospital(Path(sys.argv[1])))
     served = node(parts)
     served.link = DyingLink(parts.link, sys.argv[2])
     served.serve()

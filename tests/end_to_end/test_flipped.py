@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from coordinator.presence import Trust
 from federation.coding import Coding
 from federation.effects import Applied
 from federation.messages import Aggregate, Finish, Hello, Message, Update, Welcome
@@ -158,7 +159,9 @@ class Flipped:
         if isinstance(effect, RoundReported | RoundFailed | RoundDiscarded):
             # as after a silence
             come_back = (
-                self.rig.restart if run.peers[VICTIM].doubted else self.rig.federation.connect
+                self.rig.restart
+                if run.presence[VICTIM].trust == Trust.DOUBTED
+                else self.rig.federation.connect
             )
             self.rig.federation.at(self.rig.federation.now, lambda: come_back(VICTIM))
 

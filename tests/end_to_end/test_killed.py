@@ -28,7 +28,7 @@ class Victim:
 
     def __init__(self, settings: Path, last: str) -> None:
         self.processes = [self._spawn("tests.end_to_end.dying_node", str(settings), last)]
-        self._again = ("flop", "node", "--config", str(settings))
+        self._again = ("simulation.run.node", str(settings))
         assert b"connecting" in self.processes[0].stdout.readline()  # type: ignore[union-attr]
         threading.Thread(target=self._restart, daemon=True).start()
 

@@ -96,9 +96,7 @@ def test_a_killed_hospital_does_not_stop_the_run_and_catches_up_when_it_is_back(
     processes.running[victim].wait()
     killed_at = round_of(processes)
     until(lambda: round_of(processes) >= killed_at + 2)
-    processes._spawn(
-        victim, ["node", "--config", str(processes.prepared.folder / f"{victim}.toml")]
-    )
+    processes.start_party(victim)
     metrics = processes.prepared.options.out / "hospitals" / victim / "metrics.jsonl"
 
     def counted_again() -> bool:
@@ -115,11 +113,10 @@ def test_a_killed_coordinator_goes_on_where_it_was(federation: Callable[..., Pro
     processes = federation(rounds=12, hospitals=3)
     until(lambda: round_of(processes) >= 3)
     coordinator = processes.running["coordinator"]
-    arguments = coordinator.args[3:]
     coordinator.kill()
     coordinator.wait()
     before = json.loads((processes.prepared.options.out / "progress.json").read_text())
-    processes._spawn("coordinator", list(arguments))
+    processes.start_party("coordinator")
     summary = finish(processes)
     after = json.loads((processes.prepared.options.out / "progress.json").read_text())
     assert after["run"] == before["run"] and after["last_begun"] == 12

@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from coordinator.service import Coordinator
+from coordinator.assemble import assemble as assemble_coordinator
 from hospital_node.assemble import assemble
 from hospital_node.service import Node, node
-from hospital_node.settings import Hospital
+from simulation.run.node import read_hospital
 from simulation.run.options import Options
 from simulation.run.prepare import Prepared, prepare
 from simulation.run.processes import write_files
@@ -38,7 +38,7 @@ class ZmqFederation:
         write_files(self.prepared)
         self.frames: list[tuple[str, bytes]] = []
         self.said: dict[str, list[str]] = {"coordinator": []}
-        self.coordinator = Coordinator(
+        self.coordinator = assemble_coordinator(
             self.prepared.folder / "federation.toml",
             folder,
             run=run_id(self.options.seed),
@@ -48,7 +48,7 @@ class ZmqFederation:
         self.nodes: dict[str, Node] = {}
         for identifier in self.prepared.ids:
             self.said[identifier] = []
-            settings = Hospital(self.prepared.folder / f"{identifier}.toml")
+            settings = read_hospital(self.prepared.folder / f"{identifier}.toml")
             tell = self.said[identifier].append
             self.nodes[identifier] = node(assemble(settings, tell), tell)
 

@@ -297,7 +297,7 @@ def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
         every real part by one step.
         """
         words = np.frombuffer(bytes(blob[16 : 16 + 8 * 4096]), "<u8")
-        how = packing_of(rig.run._plan(1), rig.config.protection.kind == "masked+ckks")
+        how = packing_of(rig.plan(1), rig.config.protection.kind == "masked+ckks")
         blob[16 : 16 + 8 * 4096] = (
             (words + np.uint64(how.scale)) % np.uint64(2**60 - 2**14 + 1)
         ).tobytes()

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from federation.errors import ConfigError
 from hospital_node.storage import Storage, in_use
+from tests.federation.test_records import HOSPITAL
 
 HOLD = "import sys; from hospital_node.storage import Storage; from pathlib import Path\n"
 HOLD += "with Storage(Path(sys.argv[1])).locked(): print('here', flush=True); sys.stdin.read()"
@@ -41,7 +43,7 @@ def test_a_second_node_in_one_folder_is_refused_until_the_first_is_gone(tmp_path
 def test_only_the_summary_of_this_run_says_that_it_is_over(tmp_path: Path) -> None:
     storage, run = Storage(tmp_path), bytes(range(32))
     assert not storage.finished(run)
-    storage.write_summary({"run": run.hex(), "finished": True})
+    storage.write_summary(replace(HOSPITAL, run=run.hex(), finished=True))
     assert storage.finished(run) and not storage.finished(bytes(32)) and not storage.finished(b"")
-    storage.write_summary({"run": run.hex(), "finished": False})
+    storage.write_summary(replace(HOSPITAL, run=run.hex(), finished=False))
     assert not storage.finished(run)

@@ -1,4 +1,4 @@
-"""Confusion counts that add up, and figures against numbers worked out by hand."""
+"""Scores of a model whose answers are known, and areas worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from learning import models
-from learning.evaluation import auroc, confusion, evaluate, metrics, normal_half_width, wilson
+from learning.evaluation import auroc, confusion, evaluate
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,6 @@ def test_no_examples_give_empty_scores() -> None:
         and scores.confusion.sum() == 0
         and scores.probabilities.shape == (0, 3)
     )
-    assert metrics(scores.confusion).accuracy is None and metrics(scores.confusion).interval is None
 
 
 def test_evaluation_changes_nothing_and_batches_do_not_matter() -> None:
@@ -70,33 +69,6 @@ def test_evaluation_changes_nothing_and_batches_do_not_matter() -> None:
     one, all_at_once = (evaluate(model, images, labels, 3, CPU, batch_size=size) for size in (2, 7))
     assert np.allclose(one.probabilities, all_at_once.probabilities, atol=1e-5)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-
-
-def test_figures_of_a_summed_confusion() -> None:
-    hospitals = [
-        np.array([[3, 1, 0], [0, 0, 0], [0, 0, 0]]),
-        np.array([[1, 0, 1], [1, 3, 0], [0, 0, 0]]),
-    ]
-    result = metrics(sum(hospitals))
-    assert result.examples == 10
-    assert result.accuracy == pytest.approx(0.7)
-    assert result.sensitivity == (pytest.approx(4 / 6), pytest.approx(3 / 4), None)
-    assert result.balanced_accuracy == pytest.approx((4 / 6 + 3 / 4) / 2), (
-        "over the classes that are present"
-    )
-
-
-def test_the_interval_is_wilsons() -> None:
-    z, n, p = 1.959963984540054, 10, 0.7
-    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = (middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)
-    assert wilson(7, 10) == (pytest.approx(low), pytest.approx(high))
-    assert wilson(0, 5)[0] == 0 and wilson(5, 5)[1] == 1
-
-
-def test_the_fedavg_papers_plus_minus_is_a_binomial_interval() -> None:
-    """Table II: ResNet18 91.26 +- 0.014 (of 1) on 1,579 test images."""
-    assert normal_half_width(0.9126, 1579) == pytest.approx(0.014, abs=0.0005)
 
 
 def test_auroc_by_hand_and_where_it_is_not_defined() -> None:

@@ -35,8 +35,12 @@ def test_a_missing_name_is_an_error_not_a_hole_in_the_page(tmp_path: Path) -> No
 
 
 def test_numbers_of_a_table_stand_right_and_words_left(tmp_path: Path) -> None:
-    html = page(tmp_path, "{{ parts.table(head, rows) }}", head=["m", "a %", "w"],
-                rows=[["x", "91.2 ± 0.3", "ab"]])  # fmt: skip
+    html = page(
+        tmp_path,
+        "{{ parts.table(head, rows) }}",
+        head=["m", "a %", "w"],
+        rows=[["x", "91.2 ± 0.3", "ab"]],
+    )
     assert '<td class="n">91.2 ± 0.3</td>' in html
     assert "<td>ab</td>" in html
     assert '<th class="n">a %</th>' in html

@@ -19,15 +19,15 @@ from typer.testing import CliRunner
 from federation.errors import ConfigError
 from hospital_node.learner import Learner
 from learning.data import DataError, open_dataset
-from learning.evaluation import normal_half_width
+from learning.metrics import normal_half_width
 from simulation.papers import paper, runner
 from simulation.papers.command import experiment_app
 from simulation.papers.declared import STUDIES
 from simulation.papers.grid import Grid, best, majority_verdict
 from simulation.papers.output import header
-from simulation.papers.runner import Store
-from simulation.papers.studies import Run, runs
-from simulation.papers.tables import PlusMinus, Table, over_seeds, proportion
+from simulation.papers.runner import Results
+from simulation.papers.studies import StudyRun, runs
+from simulation.papers.tables import PaperTable, PlusMinus, over_seeds, proportion
 from simulation.papers.train import execute, subset
 from simulation.papers.views import VIEWS, names_of
 from simulation.run.federate import Federation
@@ -82,16 +82,16 @@ def test_runs_at_smoke(name: str, out: Path) -> None:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Run:
+def small(tmp_path: Path) -> StudyRun:
     return replace(
         runs(STUDIES["fashion"], "smoke")[1], data="phantom-cxr:60", hospitals=4, cohort=2
     )
 
 
 def test_a_finished_run_is_not_run_again(
-    small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, told = Store(tmp_path), []
+    store, told = Results(tmp_path), []
     other = replace(small, seed=1)
     first = runner.train([small], store, "joblib", 1, told.append)
     trained = []
@@ -108,7 +108,7 @@ def test_a_finished_run_is_not_run_again(
 
 
 def test_the_same_run_gives_the_same_figures_and_another_seed_others(
-    small: Run, tmp_path: Path
+    small: StudyRun, tmp_path: Path
 ) -> None:
     once, twice, other = (
         execute(run, tmp_path).figures for run in (small, small, replace(small, seed=1))
@@ -135,7 +135,7 @@ def test_a_federation_of_many_holds_one_network_and_the_images_once(tmp_path: Pa
     assert len({learner.data.images.data_ptr() for learner in learners}) == 1
     federation.play()
     trained = sum(
-        len([line for line in storage.metrics() if "train_seconds" in line])
+        len([line for line in storage.metrics() if line.train_seconds is not None])
         for storage in federation.storages
     )
     assert trained == options.rounds * options.cohort, "only the cohort trains"
@@ -201,7 +201,7 @@ def test_figures_of_the_tables() -> None:
             ]
         }
     ) == (0.6, 2)
-    table = Table("t", ("model", "x"), (("a", PlusMinus(1.5, 0.25)), ("b", None), ("c", 2.0)))
+    table = PaperTable("t", ("model", "x"), (("a", PlusMinus(1.5, 0.25)), ("b", None), ("c", 2.0)))
     assert table.csv() == "model,x,x ±\na,1.5000,0.2500\nb,,\nc,2.0000,\n"
     assert "| a | 1.50 ± 0.25 |" in table.markdown() and "| b | – |" in table.markdown()
 
@@ -235,7 +235,9 @@ def test_the_papers_confusions_give_its_accuracies() -> None:
         )
 
 
-def test_the_header_says_when_the_majority_class_is_not_beaten(small: Run, tmp_path: Path) -> None:
+def test_the_header_says_when_the_majority_class_is_not_beaten(
+    small: StudyRun, tmp_path: Path
+) -> None:
     result = execute(small, tmp_path)
     grid = Grid(STUDIES["fashion"], STUDIES["fashion"].scales["smoke"], [result])
     result.figures["majority"] = best(result.figures)[0] - 0.05
@@ -270,13 +272,13 @@ def test_mistakes_are_sentences(arguments: tuple[str, ...], sentence: str, tmp_p
 
 
 def test_ray_is_asked_for_by_name_where_it_is_missing(
-    small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(
         ConfigError, match=r"Ray is not installed; pip install 'flop-federation\[ray\]'"
     ):
-        runner.train([small], Store(tmp_path), "ray", 1, print)
+        runner.train([small], Results(tmp_path), "ray", 1, print)
 
 
 class OtherError(Exception):
@@ -287,7 +289,7 @@ class OtherError(Exception):
 
 
 def test_on_a_ray_cluster_every_result_is_kept_at_once(
-    small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what is used of Ray; that the real one gives the figures of `--engine joblib` was tried
     by hand.
@@ -312,7 +314,7 @@ def test_on_a_ray_cluster_every_result_is_kept_at_once(
         exceptions=SimpleNamespace(RayTaskError=OtherError),
     )
     monkeypatch.setitem(sys.modules, "ray", ray)
-    store, broken = Store(tmp_path), replace(small, data="nowhere")
+    store, broken = Results(tmp_path), replace(small, data="nowhere")
     with pytest.raises(DataError, match="nowhere"):
         runner.train([small, broken, replace(small, seed=2)], store, "ray", 2, print)
     assert store.read(small) is not None and store.read(replace(small, seed=2)) is None

@@ -19,9 +19,19 @@ from tests.learning.data_files import manifest
 
 def federation(root: Path, hospitals: int, **change: object) -> Federation:
     options = Options.of(
-        data=str(root / "set"), image_size=28, algorithm="flop", protection="plain", hospitals=hospitals, rounds=2, batch_size=4,
-        partition="by:site", transport="memory", baselines=False, out=root / "run", **change,
-    )  # fmt: skip
+        data=str(root / "set"),
+        image_size=28,
+        algorithm="flop",
+        protection="plain",
+        hospitals=hospitals,
+        rounds=2,
+        batch_size=4,
+        partition="by:site",
+        transport="memory",
+        baselines=False,
+        out=root / "run",
+        **change,
+    )
     return Federation(prepare(options))
 
 
@@ -55,7 +65,7 @@ def test_odd_hospitals_take_part_and_what_cannot_be_read_is_named(tmp_path: Path
         ["d-damaged-1.png"],
     ], "each hospital hears of its own images"
     assert found.run.completed == 2
-    scores = [storage.metrics()[-1]["accuracy"] for storage in found.storages]
+    scores = [storage.metrics()[-1].metrics["accuracy"] for storage in found.storages]
     assert scores[0] is None and scores[1] is not None, (
         "a single image trains, and nothing is left to test on"
     )

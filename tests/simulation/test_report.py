@@ -8,156 +8,36 @@ import html
 import json
 import re
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-import tomli_w
 from typer.testing import CliRunner
 
 from federation.errors import ConfigError
+from federation.records import files
+from federation.records.summary import (
+    CoordinatorSummary,
+    Figures,
+    HospitalSummary,
+    Seconds,
+    Traffic,
+)
 from hospital_node.summary import figures
+from learning.metrics import METRICS, Metric
 from simulation.report import visible
-from simulation.report.command import report_app
+from simulation.report.command import report_app, schema_app
 from simulation.report.read import read_run
 from simulation.report.report import write_report
+from tests.simulation.run_directory import (
+    IDS,
+    hospital,
+    round_of,
+    write_events,
+    write_run,
+)
 
-CLASSES = ["normal", "pneumonia", "covid19"]
-IDS = [f"hospital-{number}" for number in range(1, 6)]
 PNG = "data:image/png;base64,"
-
-
-def confusion(right: float, counts: list[int]) -> list[list[int]]:
-    """A matrix with a share `right` on its diagonal."""
-    matrix = np.zeros((len(counts),) * 2, int)
-    for row, count in enumerate(counts):
-        matrix[row, row] = round(right * count)
-        matrix[row, (row + 1) % len(counts)] = count - matrix[row, row]
-    return matrix.tolist()
-
-
-def hospital(number: int, rounds: int = 12) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """summary.json and metrics.jsonl of one hospital."""
-    train = [[150, 40, 30], [30, 160, 20], [60, 50, 90], [80, 70, 10], [20, 20, 20]][number % 5]
-    test = [max(1, count // 4) for count in train]
-    scores = [
-        0.33 + (0.55 + 0.02 * number) * (1 - np.exp(-round_ / 3.0))
-        for round_ in range(1, rounds + 1)
-    ]
-    lines = [
-        {"round": round_, "train_loss": 1.0 / round_, "train_seconds": 1.5, "steps": 7, "counted": True, "accuracy": score,
-         "balanced_accuracy": score, "test_loss": 0.9 / round_, "clipped": 3}
-        for round_, score in enumerate(scores, 1)
-        if round_ != 5
-    ]  # fmt: skip
-    summary = {
-        "id": IDS[number],
-        "run": "00" * 16,
-        "algorithm": "flop",
-        "protection": "masked",
-        "model": "cnn3",
-        "classes": CLASSES,
-        "round": rounds,
-        "finished": True,
-        "train_examples": train,
-        "test_examples": test,
-        "shared_parameters": 51_000,
-        "private_parameters": 98_307,
-        "local_test": figures(confusion(scores[-1], test)),
-        "baselines": {
-            "majority": figures(majority(test)),
-            "linear": figures(confusion(0.62, test)),
-            "local": figures(confusion(0.74, test)),
-        },
-        "skipped_images": ["scan <07>.png: is cut off after 812 bytes"] if number == 1 else [],
-        "partition_notes": ["by:site: 14 sites were put together to 5 hospitals"],
-        "train_seconds": 18.0,
-        "device": "cpu",
-    }
-    return summary, lines
-
-
-def majority(test: list[int]) -> list[list[int]]:
-    matrix = np.zeros((3, 3), int)
-    matrix[:, int(np.argmax(test))] = test
-    return matrix.tolist()
-
-
-EVENTS = [
-    *({"event": "joined", "hospital": name} for name in IDS),
-    {"event": "begin", "round": 4},
-    {
-        "event": "lost",
-        "hospital": "hospital-2",
-        "phase": "masked_update",
-        "code": "lost",
-        "text": "made no progress for 30 s",
-    },
-    {"event": "begin", "round": 5},
-    {
-        "event": "lost",
-        "hospital": "hospital-2",
-        "phase": "advertise_keys",
-        "code": "lost",
-        "text": "is not connected",
-    },
-    {
-        "event": "lost",
-        "hospital": "hospital-4",
-        "phase": "advertise_keys",
-        "code": "lost",
-        "text": "is not connected",
-    },
-    {
-        "event": "aborted",
-        "round": 5,
-        "code": "threshold",
-        "text": "advertise_keys: 3 hospitals are left, 4 are needed",
-    },
-    {"event": "begin", "round": 6},
-    {"event": "reported", "round": 6, "accuracy": {"0": 0.8}},
-]
-
-
-def write_run(folder: Path, **changes: Any) -> Path:
-    """A run directory as `flop sim` leaves it; `changes` are keys of its summary."""
-    summaries = []
-    for number, name in enumerate(IDS):
-        place = folder / "hospitals" / name
-        place.mkdir(parents=True)
-        summary, lines = hospital(number)
-        summaries.append(summary)
-        (place / "summary.json").write_text(json.dumps(summary))
-        (place / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    merged = {
-        "algorithm": "flop",
-        "protection": "masked",
-        "transport": "zmq",
-        "model": "cnn3",
-        "dataset": "phantom-cxr",
-        "hospitals": 5,
-        "cohort": 5,
-        "rounds_completed": 11,
-        "seed": 0,
-        "shared_parameters": 51_000,
-        "private_parameters": 98_307,
-        "local_test": {"accuracy": 0.5, "per_hospital": {}},
-        "global_test": figures(confusion(0.9, [50, 50, 50])),
-        "bytes": {"upload_per_hospital_per_round": 102_096, "download_per_hospital_per_round": 102_000, "plain_float32": 204_000,
-                  "expansion": 0.5},
-        "seconds": {"total": 71.2, "train": 18.0, "protect": 0.41, "aggregate": 0.22},
-        **changes,
-    }  # fmt: skip
-    (folder / "summary.json").write_text(json.dumps(merged))
-    (folder / "events.jsonl").write_text(
-        "".join(json.dumps(event) + "\n" for event in EVENTS) + '{"event": "cut o'
-    )
-    config = {
-        "federation": {"rounds": 12, "cohort": 5, "name": "simulation"},
-        "model": {"classes": CLASSES, "image_size": 64},
-    }
-    (folder / "config.toml").write_text(tomli_w.dumps(config))
-    return folder
 
 
 def text_of(page: str) -> str:
@@ -177,16 +57,28 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_headline_is_the_sum_of_the_hospitals_tests(page: str) -> None:
-    counts = np.sum([hospital(number)[0]["local_test"]["confusion"] for number in range(5)], axis=0)
-    alone = np.sum(
-        [hospital(number)[0]["baselines"]["local"]["confusion"] for number in range(5)], axis=0
-    )
+    every = [hospital(number) for number in range(5)]
+    counts = np.sum([one.local_test.confusion for one in every], axis=0)
+    alone = np.sum([one.baselines["local"].confusion for one in every], axis=0)
     shown = text_of(page)
     assert f"{100 * np.trace(counts) / counts.sum():.1f} %" in shown
     assert f"{100 * np.trace(alone) / alone.sum():.1f} %" in shown
-    low, high = figures(counts)["interval"]
+    low, high = figures(counts).interval or (0, 0)
     assert f"{100 * low:.1f}–{100 * high:.1f} %" in shown
     assert "This run is clearly above majority class, linear model and training alone." in shown
+
+
+def test_every_metric_has_a_card_and_a_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        METRICS,
+        "wrong",
+        Metric("wrong images", "smaller is better", lambda _: 7.0, text="{:.0f} wrong".format),
+    )
+    shown = text_of(write_report(write_run(tmp_path / "run")).read_text())
+    assert "7 wrong wrong images: smaller is better" in shown
+    assert shown.count("7 wrong") == 1 + 4, "a card, and a row for the run and each baseline"
 
 
 def test_the_page_is_one_file(page: str) -> None:
@@ -245,15 +137,14 @@ def test_how_many_must_collude(cohort: int, threshold: int, fewest: int) -> None
 
 def test_a_verdict_claims_no_more_than_the_intervals_allow(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
-    for name in IDS:
-        path = folder / "hospitals" / name / "summary.json"
-        summary = json.loads(path.read_text())
-        summary["baselines"]["local"] = summary["local_test"]
-        path.write_text(json.dumps(summary))
+    for number, name in enumerate(IDS):
+        summary = hospital(number)
+        summary.baselines["local"] = summary.local_test
+        files.write(folder / "hospitals" / name / "summary.json", summary)
     shown = text_of(write_report(folder).read_text())
     assert (
-        "clearly above majority class and linear model; not to be told from training alone: the 95"
-        " % intervals overlap" in shown
+        "clearly above majority class and linear model; not distinguishable from training alone:"
+        " the 95 % intervals overlap" in shown
     )
 
 
@@ -261,16 +152,41 @@ def test_nothing_went_wrong(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     (folder / "events.jsonl").unlink()
     path = folder / "hospitals" / IDS[1] / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "skipped_images": []}))
+    files.write(path, msgspec.structs.replace(hospital(1), skipped_images=[]))
     assert "Nothing: no round was aborted" in text_of(write_report(folder).read_text())
 
 
+def test_sums_that_differ_by_one_hospital_are_a_warning(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    write_events(folder, (*round_of(2, *IDS), *round_of(3, *IDS[1:])))
+    shown = text_of(write_report(folder).read_text())
+    assert (
+        "WARNING: rounds 2 and 3 had the same participants except hospital-1. Anyone with both"
+        " sums can subtract them and obtain hospital-1's update." in shown
+    )
+
+
+def test_without_protection_there_is_no_warning_of_sums(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", protection="plain")
+    write_events(folder, (*round_of(2, *IDS), *round_of(3, *IDS[1:])))
+    assert "WARNING" not in text_of(write_report(folder).read_text())
+
+
 def test_a_coordinators_directory_shows_no_hospitals(tmp_path: Path) -> None:
-    summary = {"run": "00" * 16, "protection": "masked", "rounds_completed": 3, "finished": False, "stopped": "stopped",
-               "mean_shared_accuracy": 0.81, "bytes": {}, "seconds": {"total": 9.0}}  # fmt: skip
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    summary = CoordinatorSummary(
+        run="00" * 16,
+        protection="masked",
+        rounds_completed=3,
+        finished=False,
+        stopped="stopped",
+        mean_shared_accuracy=0.81,
+        bytes=Traffic(0, 0, 0, None),
+        seconds=Seconds(total=9.0),
+    )
+    files.write(tmp_path / "summary.json", summary)
     shown = text_of(write_report(tmp_path).read_text())
-    assert "told the coordinator 81.0 %" in shown and "stopped before its last round" in shown
+    assert "had 81.0 % on average" in shown
+    assert "stopped before its last round" in shown
 
 
 def test_a_hospitals_own_directory(tmp_path: Path) -> None:
@@ -278,11 +194,38 @@ def test_a_hospitals_own_directory(tmp_path: Path) -> None:
     run = read_run(folder)
     assert [one.id for one in run.hospitals] == [IDS[0]]
     shown = text_of(write_report(folder).read_text())
-    assert (
-        IDS[0] in shown
-        and "in the coordinator's report" in shown
-        and "own test accuracy" not in shown
-    )
+    assert IDS[0] in shown
+    assert "coordinator's report says what happened" in shown
+    assert "own test accuracy" not in shown
+
+
+def test_a_hospital_without_test_images_has_no_score(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    path = folder / "hospitals" / IDS[0] / "summary.json"
+    empty = figures(np.zeros((3, 3)))
+    files.write(path, msgspec.structs.replace(hospital(0), local_test=empty, baselines={}))
+    run = read_run(folder)
+    assert run.hospitals[0].test is None
+    assert run.test is None, "not all hospitals have a test"
+    assert isinstance(hospital(0).local_test, Figures)
+    write_report(folder)
+
+
+def test_a_restarted_hospitals_round_counts_once(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run") / "hospitals" / IDS[0]
+    last = read_run(folder).hospitals[0].rounds[-1]
+    files.append(folder / "metrics.jsonl", msgspec.structs.replace(last, metrics={"accuracy": 0.1}))
+    again = read_run(folder).hospitals[0].rounds
+    assert [line.round for line in again] == [1, 2, 3, 4, *range(6, 13)]
+    assert again[-1].metrics == {"accuracy": 0.1}
+
+
+def test_a_damaged_summary_of_a_hospital_is_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run")
+    path = folder / "hospitals" / IDS[2] / "summary.json"
+    path.write_text('{"kind": "hospital", "id": 3}')
+    with pytest.raises(ConfigError, match=f"{path}: is not a valid {HospitalSummary.__name__}"):
+        read_run(folder)
 
 
 def test_algorithms_that_send_nothing_have_no_coordinator(tmp_path: Path) -> None:
@@ -311,3 +254,17 @@ def test_command_prints_where_it_is(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     result = CliRunner().invoke(report_app, [str(folder)])
     assert result.exit_code == 0 and result.output.strip() == str(folder / "report.html")
+
+
+def test_the_schema_command_lists_records_and_prints_one() -> None:
+    listed = CliRunner().invoke(schema_app, [])
+    assert listed.exit_code == 0
+    assert "hospitals/*/metrics.jsonl" in listed.output
+    printed = json.loads(CliRunner().invoke(schema_app, ["simulation"]).output)
+    assert "local_test" in printed["$defs"]["RunSummary"]["properties"]
+
+
+def test_the_schema_command_names_what_there_is() -> None:
+    result = CliRunner().invoke(schema_app, ["nothing"])
+    assert isinstance(result.exception, ConfigError)
+    assert "choose simulation, coordinator, hospital" in str(result.exception)
