@@ -8,19 +8,17 @@ from typing import Annotated
 import tomli_w
 import typer
 
-from federation import keys, roster
+from federation import cli, keys, roster
 from federation.errors import ConfigError
 from hospital_node.policy import Policy
 
-_options = {"add_completion": False, "pretty_exceptions_enable": False}
-keygen_app = typer.Typer(**_options)
-roster_app = typer.Typer(
-    **_options,
+keygen_app = cli.app()
+roster_app = cli.app(
     no_args_is_help=True,
     help="The list of who is admitted, with which keys.\n\nExample: flop roster show roster.toml",
 )
-node_app = typer.Typer(**_options)
-doctor_app = typer.Typer(**_options)
+node_app = cli.app()
+doctor_app = cli.app()
 
 
 @keygen_app.command()
