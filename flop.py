@@ -11,6 +11,13 @@ import importlib.metadata
 import importlib.util
 import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what `__getattr__` gives, for type checkers
+    from attacks.front import attack as attack
+    from attacks.runs import Federation as Federation
+    from attacks.runs import load_run as load_run
+    from learning.data import arrays as arrays
 
 COMMANDS = {
     "sim": ("simulation.run.command", "run a whole federation on this machine"),

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 attack_app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Attack what a coordinator saw.\n\nExample: flop attack run --run runs/one --attack varpro",
+    help="Attack what a coordinator saw.\n\n"
+    "Example: flop attack run --run runs/one --attack varpro",
 )
 
 

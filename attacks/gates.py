@@ -171,8 +171,7 @@ def masked_sum(scale: Scale, hospitals: int = 5, batch: int = 4) -> Gate:
 
     def run() -> Figure:
         pictures = scale.pictures(scale.xrays, hospitals * batch)
-        options = replace(
-            ONE_STEP,
+        options = ONE_STEP.but(
             model="vgg11",
             protection="masked",
             bits=BITS,

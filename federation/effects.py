@@ -36,7 +36,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Discard:
-    """A hospital: stop training, and forget what this round did to the private layers."""
+    """A hospital stops training and restores the private layers that it had before this round."""
 
     round: int
 

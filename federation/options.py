@@ -117,7 +117,7 @@ def of_struct(struct: type[Struct], table: str = "") -> dict[str, Option]:
 
 
 def of_config(config: type[Struct], omit: Iterable[str] = ()) -> dict[str, Option]:
-    """The options of all tables of a config file. `omit`: keys `table.key` that are not asked for."""
+    """The options of all tables of a config file. `omit`: keys `table.key` to leave out."""
     left_out = set(omit)
     found: dict[str, Option] = {}
     for field in msgspec.structs.fields(config):

@@ -83,9 +83,8 @@ def simulate(
     Raises:
         ConfigError: If the options do not fit together, the data, or the run directory.
         DataError: If the data cannot be read.
-        FederationError: If a process of the federation fails.
-        A run that fails before its first round is done leaves nothing in a new `options.out` but
-        the logs of its processes.
+        FederationError: If a process of the federation fails. A run that fails before its first
+            round is done leaves nothing in a new `options.out` but the logs of its processes.
     """
     fresh = not options.out.exists()
     try:

@@ -1,4 +1,4 @@
-"""Where a simulation's keepers write: at the end, as it begins again after a crash, or nowhere."""
+"""Where a simulation's keepers write: less often or never, since it begins again after a crash."""
 
 from __future__ import annotations
 

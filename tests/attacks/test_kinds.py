@@ -25,12 +25,21 @@ from attacks.observation import Case, Observation, SideKnowledge
 from attacks.pictures import Pictures
 from attacks.row import Row, describe
 from attacks.trials import Trial, Truth
+from learning.data import arrays
 from tests.attacks.victims import SIZE, pictures, truth
 
 IMAGES = pictures(4, seed=1)
 OTHERS = pictures(6, seed=2)
 LABELS = np.array([0, 1, 1, 2])
-PICTURES = Pictures("waves", ("a", "b", "c"), IMAGES, LABELS, OTHERS, np.array([0, 1, 2, 0, 1, 2]))
+PICTURES = Pictures(
+    "waves",
+    ("a", "b", "c"),
+    IMAGES,
+    LABELS,
+    OTHERS,
+    np.array([0, 1, 2, 0, 1, 2]),
+    arrays(IMAGES, LABELS),
+)
 
 
 def trial(rows: Sequence[int]) -> Trial:

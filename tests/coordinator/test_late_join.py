@@ -13,8 +13,8 @@ def test_who_joins_during_a_round_is_in_the_next_one() -> None:
     late = rig.federation.hospitals.pop(4)
     joined: list[int] = []
 
-    def join(who: int, direction: str, frames: list[object]) -> None:
-        if not joined and int.from_bytes(bytes(frames[0])[4:6], "big") == StartRound.kind:  # type: ignore[arg-type]
+    def join(who: int, direction: str, frames: list[bytes]) -> None:
+        if not joined and int.from_bytes(bytes(frames[0])[4:6], "big") == StartRound.kind:
             joined.append(rig.run.last_begun)
             rig.federation.hospitals[4] = late
             rig.federation.connect(4)

@@ -79,7 +79,7 @@ def test_rubbish_from_an_admitted_hospital_hurts_nobody_else(
     name = federation.prepared.ids[3]
     node = federation.nodes.pop(name)
     node.worker.stop()
-    node.link.close()
+    node.link.close(0.0)
     rubbish = Rubbish(
         Hospital(federation.prepared.folder / f"{name}.toml"),
         codec.encode(node.keeper.hello()),

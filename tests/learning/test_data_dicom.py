@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
 from learning.data import DataError, open_dataset
 from tests.learning.data_files import manifest
@@ -19,10 +19,8 @@ RAMP = np.tile(np.arange(64, dtype=np.uint16) * 16, (64, 1))  # 0 to 1008, dark 
 
 def write(path: Path, number: str = "MRN48151", **change) -> Path:
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = (
-        ExplicitVRLittleEndian,
-        "1.2.840.10008.5.1.4.1.1.1.1",
-    )
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1.1")
     meta.MediaStorageSOPInstanceUID = generate_uid()
     file = FileDataset(path, {}, file_meta=meta, preamble=b"\0" * 128)
     file.PatientID, file.PatientName, file.PatientBirthDate = number, "Quimby^Zelda", "19300229"

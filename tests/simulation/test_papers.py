@@ -91,7 +91,8 @@ def small(tmp_path: Path) -> StudyRun:
 def test_a_finished_run_is_not_run_again(
     small: StudyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, told = Results(tmp_path), []
+    store = Results(tmp_path)
+    told: list[str] = []
     other = replace(small, seed=1)
     first = runner.train([small], store, "joblib", 1, told.append)
     trained = []

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import zmq
 from zmq.utils import z85
 
-from federation.transport.link import CoordinatorLink, CurveKeys, HospitalLink, Received
+from federation.transport.link import CoordinatorLink, CurveKeys, Event, HospitalLink, Received
 
 PATIENCE_S = 15  # only a failing test waits for so long
 SERVER, ALICE, BOB, EVE = (CurveKeys.generate() for _ in range(4))
@@ -23,7 +23,8 @@ class Party:
     """A link, and all that it has told."""
 
     def __init__(self, link: CoordinatorLink | HospitalLink) -> None:
-        self.link, self.events = link, []
+        self.link = link
+        self.events: list[Event] = []
 
     def all(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]

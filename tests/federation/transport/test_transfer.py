@@ -34,7 +34,9 @@ def send_all(outbox: Outbox) -> list[Data]:
     sent = []
     while (chunk := outbox.next_chunk()) is not None:
         outbox.sent(chunk)
-        sent.append(over_the_wire(chunk))
+        arrived = over_the_wire(chunk)
+        assert isinstance(arrived, Data)
+        sent.append(arrived)
     return sent
 
 
