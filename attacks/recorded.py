@@ -13,11 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
-from attacks import protected
 from attacks.observation import Case, Observation, SideKnowledge
-from federation import codec
+from federation import codec, protections
 from federation import config as federation_config
 from federation import model as shared_model
 from federation.coding import Coding
@@ -25,6 +22,8 @@ from federation.config import FederationConfig
 from federation.errors import ConfigError, FederationError
 from federation.framefile import read_frames
 from federation.messages import Aggregate, Update
+from federation.protections.checks import read_vector
+from federation.protections.sees import Reads
 from learning import models
 
 M = TypeVar("M", Update, Aggregate)
@@ -91,8 +90,10 @@ def knowledge(config: FederationConfig, images: int | None = None) -> SideKnowle
 
 
 def _read(folder: Path, run: Path, config: FederationConfig) -> list[Seen]:
-    known = folder / "before.safetensors"
-    before = shared_model.read(known if known.exists() else run / "setup" / "start.safetensors")
+    sees = protections.get(config.protection.kind).sees
+    before = shared_model.read(
+        folder / "before.safetensors" if sees.total else run / "setup" / "start.safetensors"
+    )
     names, private = _parameters(config, before.layout.names)
     tensors = before.layout.unflatten(before.vector)
     base = Observation(
@@ -108,13 +109,13 @@ def _read(folder: Path, run: Path, config: FederationConfig) -> list[Seen]:
         cohort=config.federation.cohort,
     )
     uploads = sorted(folder.glob("update-*.bin"))
-    if protected.reads_updates(config.protection.kind):
+    if sees.reads is Reads.EACH:
         each = ((path, _decode(path, Update).buffers[0]) for path in uploads)
         return [
             Seen((_hospital(path),), _decoded(base, before, config, upload, 1), config)
             for path, upload in each
         ]
-    if protected.reads_sums(config.protection.kind):
+    if sees.reads is Reads.SUM:
         total = _decode(folder / "aggregate.bin", Aggregate)
         summed = _decoded(base, before, config, total.buffers[0], len(total.survivors))
         return [Seen(tuple(_hospital(path) for path in uploads), summed, config)]
@@ -137,10 +138,7 @@ def _decoded(
     number.
     """
     coding = Coding.of(config, before.layout)
-    if coding.bits:
-        values = coding.ring_type.signed(coding.ring_type.from_wire(buffer, coding.elements))
-    else:
-        values = np.frombuffer(buffer, "<f4")
+    values = read_vector(coding, (buffer,))
     mean = coding.mean(coding.decode(values, summed), before.clips)
     moved = before.layout.unflatten(mean)
     update = {name: moved[name] * summed for name in base.shared_before}

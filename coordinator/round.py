@@ -11,8 +11,8 @@ from federation.effects import Effect, Send
 from federation.errors import FaultyHospital, Reason, RoundAborted
 from federation.messages import AbortRound, Aggregate, Grant, Message, Progress, Refusal, StartRound
 from federation.plan import Plan
-from federation.protections import Protection
-from federation.protections.base import Gathering, Outcome
+from federation.protections.base import Protection
+from federation.protections.gathering import AnyGathering, Outcome
 from federation.records.events import (
     HospitalAtFault,
     HospitalLost,
@@ -48,7 +48,7 @@ class Round:
     ) -> None:
         """`ids` are the hospitals' names by number, for events."""
         self.plan, self.ids = plan, ids
-        self.state: Gathering = protection.open_round(plan)
+        self.state: AnyGathering = protection.open_round(plan)
         self.patience, self.upload_bytes = patience, upload_bytes
         self.heard: dict[HospitalNumber, float] = {}
         self.granted: set[HospitalNumber] = set()

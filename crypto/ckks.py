@@ -1,6 +1,6 @@
 """Add-only CKKS through SEAL itself: exact integer sums at the size of float32.
 
-The only file that imports tenseal. `tenseal.sealapi` is Microsoft SEAL. Addition needs no
+`tenseal.sealapi` is Microsoft SEAL. Addition needs no
 relinearisation, no rescaling and no special prime, so one 60-bit prime is all; SEAL refuses
 parameters below 128-bit security. In a symmetric ciphertext (c0, c1), c1 is expanded from a seed,
 and the seed is what travels.
@@ -15,28 +15,23 @@ field is left to lie in.
 
 **Randomness.** SEAL draws seed and noise afresh from the operating system for every call, also
 after a fork. Nothing here sets a generator, and no two ciphertexts share c1 (c0 - c0' would be m -
-m'). Decoded parts are rounded to the exact integer sum before anybody sees them, which is what the
-attack of Li and Micciancio (eprint 2020/1533) must not find wanting; how far they were from the
+m'). Decoded parts are rounded to the exact integer sum before anybody sees them. This rounding is
+the countermeasure to the attack of Li and Micciancio (eprint 2020/1533): how far they were from the
 integers is neither reported nor decided on.
 """
 
-import os
 import struct
-import tempfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import tenseal as ts
 from numpy.typing import NDArray
 from tenseal import sealapi as seal
 
 from crypto.errors import CryptoError, OpenFailed, OutOfRange
 from crypto.packing import KEY, PRIME, PRIME_BITS, SEED_BYTES, SEEDED, SUM, Blob, Packing
-
-_ATTEMPTS = 16
+from crypto.sealfile import Scratch, body_of, saved
 
 
 def generate_secret_key(packing: Packing) -> bytes:
@@ -44,8 +39,8 @@ def generate_secret_key(packing: Packing) -> bytes:
     that it encrypts.
     """
     scheme = _scheme(packing.degree, packing.scale)
-    with _Scratch() as scratch:
-        body = _saved(lambda: seal.KeyGenerator(scheme.context).secret_key(), scratch)
+    with Scratch() as scratch:
+        body = saved(lambda: seal.KeyGenerator(scheme.context).secret_key(), scratch)
     return packing.header(KEY) + body[-8 * packing.degree :]
 
 
@@ -60,7 +55,7 @@ class Encryptor:
         key = seal.SecretKey()
         try:
             words = packing.payload(secret_key, KEY)
-            with _Scratch() as scratch:
+            with Scratch() as scratch:
                 scratch.load(key, self._scheme.context, self._scheme.key_head, words)
         except (CryptoError, RuntimeError, ValueError):
             raise OpenFailed("secret key refused") from None
@@ -78,22 +73,22 @@ class Encryptor:
         degree, limit = self.packing.degree, self.packing.part_limit
         if parts.ndim != 1 or parts.dtype != np.int64:
             raise OutOfRange(
-                f"encrypt takes a flat int64 array, not {parts.dtype} of shape {parts.shape}."
+                f"encrypt takes a flat int64 array, not {parts.dtype} of shape {parts.shape}"
             )
         if parts.size and not (-limit <= int(parts.min()) and int(parts.max()) <= limit):
             raise OutOfRange(
-                "a part is larger than this packing allows; under masks, wrap before encrypting."
+                "a part is larger than this packing allows; under masks, wrap before encrypting"
             )
-        with _Scratch() as scratch:
+        with Scratch() as scratch:
             return [
                 self._encrypt(parts[start : start + degree], scratch)
                 for start in range(0, parts.size, degree)
             ]
 
-    def _encrypt(self, parts: NDArray[np.int64], scratch: "_Scratch") -> bytes:
+    def _encrypt(self, parts: NDArray[np.int64], scratch: Scratch) -> bytes:
         plain = _encoded(self._encoder, parts, self.packing.degree, self._scale)
         # One argument: SEAL then keeps c1 as its seed.
-        body = _saved(lambda: self._encryptor.encrypt_symmetric(plain), scratch)
+        body = saved(lambda: self._encryptor.encrypt_symmetric(plain), scratch)
         c0 = body[self._scheme.meta : self._scheme.meta + 8 * self.packing.degree]
         return self.packing.header(SEEDED) + c0 + body[-SEED_BYTES:]
 
@@ -109,7 +104,7 @@ class Encryptor:
         degree, limit = self.packing.degree, self.packing.sum_limit
         try:
             parts = np.empty(len(blobs) * degree, np.int64)
-            with _Scratch() as scratch:
+            with Scratch() as scratch:
                 for i, blob in enumerate(blobs):
                     rounded = self._decrypt(blob, scratch)
                     if not (-limit <= rounded.min() and rounded.max() <= limit):
@@ -119,7 +114,7 @@ class Encryptor:
             raise OpenFailed("ciphertext refused") from None
         return parts
 
-    def _decrypt(self, blob: Blob, scratch: "_Scratch") -> NDArray[np.float64]:
+    def _decrypt(self, blob: Blob, scratch: Scratch) -> NDArray[np.float64]:
         cipher, plain = seal.Ciphertext(), seal.Plaintext()
         scratch.load(
             cipher, self._scheme.context, self._scheme.sum_head, self.packing.payload(blob, SUM)
@@ -153,18 +148,18 @@ class Adder:
         is not one.
         """
         if self._broken:
-            raise CryptoError("this sum met an error in SEAL and cannot be used any more.")
+            raise CryptoError("this sum met an error in SEAL and cannot be used any more")
         if self.added == self.packing.parties:
             raise CryptoError(
-                f"this packing sums {self.packing.parties} uploads, and all are there."
+                f"this packing sums {self.packing.parties} uploads, and all are there"
             )
         if len(blobs) != self._count:
-            raise CryptoError(f"an upload has {len(blobs)} ciphertexts where {self._count} belong.")
+            raise CryptoError(f"an upload has {len(blobs)} ciphertexts where {self._count} belong")
         payloads = [self.packing.payload(blob, SEEDED) for blob in blobs]
         # What SEAL could refuse has been refused by now. Should it raise all the same, half an
         # upload is in the sum.
         self._broken = True
-        with _Scratch() as scratch:
+        with Scratch() as scratch:
             for i, payload in enumerate(payloads):
                 cipher = seal.Ciphertext()
                 c0, seed = payload[:-SEED_BYTES], payload[-SEED_BYTES:]
@@ -190,7 +185,7 @@ class Adder:
         Raises CryptoError where nothing was added, OutOfRange for other parts.
         """
         if self._broken or not self.added:
-            raise CryptoError("there is no sum: no upload was added.")
+            raise CryptoError("there is no sum: no upload was added")
         degree, limit, scale = (
             self.packing.degree,
             self.packing.part_limit,
@@ -198,9 +193,7 @@ class Adder:
         )
         fits = parts.dtype == np.int64 and -(-parts.size // degree) == self._count
         if not fits or not (-limit <= int(parts.min()) and int(parts.max()) <= limit):
-            raise OutOfRange(
-                "what is subtracted has the length and the range of one party's parts."
-            )
+            raise OutOfRange("what is subtracted has the length and the range of one party's parts")
         for i, cipher in enumerate(self._sums):
             plain = _encoded(self._encoder, parts[i * degree : (i + 1) * degree], degree, scale)
             self._evaluator.sub_plain_inplace(cipher, plain)
@@ -210,8 +203,8 @@ class Adder:
         added.
         """
         if self._broken or not self.added:
-            raise CryptoError("there is no sum: no upload was added.")
-        with _Scratch() as scratch:
+            raise CryptoError("there is no sum: no upload was added")
+        with Scratch() as scratch:
             return [
                 self.packing.header(SUM) + self._scheme.words(cipher, scratch)
                 for cipher in self._sums
@@ -229,79 +222,7 @@ def _encoded(encoder: Any, parts: NDArray[np.int64], degree: int, scale: float) 
     return plain
 
 
-# --- between our words and SEAL's blobs
-
-
-class _Scratch:
-    """A file for SEAL, which saves and loads by path only: nameless memory (Linux), else a private
-    temporary file.
-
-    One for each call, so that neither threads nor forked processes ever meet in it.
-    """
-
-    def __enter__(self) -> "_Scratch":
-        self._file = ""
-        if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
-            self._fd = os.memfd_create("ckks")
-            self._path = f"/proc/self/fd/{self._fd}"
-        else:
-            self._fd, self._file = tempfile.mkstemp()
-            self._path = self._file
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self._fd)
-        if self._file:
-            os.unlink(self._file)
-
-    def save(self, thing: Any) -> bytes:
-        thing.save(self._path)
-        return os.pread(self._fd, os.fstat(self._fd).st_size, 0)
-
-    def load(self, thing: Any, context: Any, *pieces: Blob) -> None:
-        os.ftruncate(self._fd, 0)
-        offset = 0
-        for piece in pieces:
-            offset += os.pwrite(self._fd, piece, offset)
-        thing.load(context, self._path)
-
-
-def _saved(make: Callable[[], Any], scratch: _Scratch) -> bytes:
-    """The body of a fresh random object as SEAL saves it; of another, should zstd have found the
-    first compressible.
-    """
-    for _ in range(_ATTEMPTS):
-        body = _body(scratch.save(make()))
-        if body is not None:
-            return body
-    raise CryptoError("SEAL saves its objects in a form that is not known here.")
-
-
-def _body(blob: bytes) -> bytes | None:
-    """What *our own* SEAL has just saved, less header and compression; None where zstd did
-    compress.
-
-    SEAL saves with its build's default: none, zlib or (TenSEAL's wheels) zstd. zstd stores 60-bit
-    random words as raw blocks (RFC 8878, section 3.1.1), and a frame of raw blocks comes off by
-    hand. No peer's bytes come here.
-    """
-    mode, body = blob[5], blob[16:]
-    if mode == 0:
-        return body
-    if mode == 1:
-        return zlib.decompress(body)
-    descriptor = body[4]
-    single = descriptor >> 5 & 1
-    at = 5 + (1 - single) + (0, 1, 2, 4)[descriptor & 3] + (single, 2, 4, 8)[descriptor >> 6]
-    blocks, last = [], False
-    while not last:
-        block = int.from_bytes(body[at : at + 3], "little")
-        last, raw, size = bool(block & 1), block >> 1 & 3 == 0, block >> 3
-        if not raw:
-            return None
-        blocks.append(body[at + 3 : at + 3 + size])
-        at += 3 + size
-    return b"".join(blocks)
+# --- what SEAL wants to read before our words
 
 
 class _Scheme:
@@ -317,10 +238,10 @@ class _Scheme:
         self.context = seal.SEALContext(parameters, True, seal.SEC_LEVEL_TYPE.TC128)
         if not self.context.parameters_set():
             raise CryptoError(
-                f"SEAL refuses the parameters: {self.context.parameters_error_message()}."
+                f"SEAL refuses the parameters: {self.context.parameters_error_message()}"
             )
         if [modulus.value() for modulus in parameters.coeff_modulus()] != [PRIME]:
-            raise CryptoError("SEAL chose another prime than the wire format has.")
+            raise CryptoError("SEAL chose another prime than the wire format has")
 
         key, plain = seal.KeyGenerator(self.context).secret_key(), seal.Plaintext()
         seal.CKKSEncoder(self.context).encode(0.0, float(scale), plain)
@@ -331,11 +252,11 @@ class _Scheme:
             encryptor.encrypt_symmetric(plain, cipher)
             return cipher
 
-        with _Scratch() as scratch:
+        with Scratch() as scratch:
             outer = scratch.save(key)[:8]
-            key_body = _saved(lambda: key, scratch)
-            sum_body = _saved(full, scratch)
-            seeded = _saved(lambda: encryptor.encrypt_symmetric(plain), scratch)
+            key_body = saved(lambda: key, scratch)
+            sum_body = saved(full, scratch)
+            seeded = saved(lambda: encryptor.encrypt_symmetric(plain), scratch)
         self.meta = len(sum_body) - 2 * self._words
 
         def head(body: bytes, meta: int) -> bytes:
@@ -347,9 +268,9 @@ class _Scheme:
         self.seeded_head = head(seeded, self.meta)
         self.seed_head = seeded[self.meta + self._words : -SEED_BYTES]
 
-    def words(self, cipher: Any, scratch: _Scratch) -> bytes:
+    def words(self, cipher: Any, scratch: Scratch) -> bytes:
         """Both polynomials of a ciphertext."""
-        body = _body(scratch.save(cipher))
+        body = body_of(scratch.save(cipher))
         if body is not None:
             return body[self.meta :]
         array = cipher.dyn_array()
@@ -359,38 +280,3 @@ class _Scheme:
 @lru_cache(maxsize=16)
 def _scheme(degree: int, scale: int) -> _Scheme:
     return _Scheme(degree, scale)
-
-
-# --- the common settings, for the benchmark only
-
-
-class CommonSettings:
-    """What federated CKKS commonly costs: TenSEAL `ckks_vector`, N = 8192, [60, 40, 40], scale
-    2^40, symmetric.
-
-    NVFlare's settings, one vector per tensor. Nothing in the product uses it: its sums are
-    approximate, and its blobs are loaded unchecked.
-    """
-
-    def __init__(self) -> None:
-        self._context = ts.context(
-            ts.SCHEME_TYPE.CKKS,
-            poly_modulus_degree=8192,
-            coeff_mod_bit_sizes=[60, 40, 40],
-            encryption_type=ts.ENCRYPTION_TYPE.SYMMETRIC,
-        )
-        self._context.global_scale = 2.0**40
-
-    def encrypt(self, values: NDArray[np.float32]) -> bytes:
-        """One tensor, flat, to wire bytes."""
-        return bytes(ts.ckks_vector(self._context, values.tolist()).serialize())
-
-    def load(self, blob: bytes) -> Any:
-        """Wire bytes to something that `+=` adds to."""
-        return ts.ckks_vector_from(self._context, blob)
-
-    def save(self, vector: Any) -> bytes:
-        return bytes(vector.serialize())
-
-    def decrypt(self, blob: bytes) -> NDArray[np.float64]:
-        return np.array(self.load(blob).decrypt(), np.float64)

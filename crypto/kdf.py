@@ -78,3 +78,8 @@ def mac(key: bytes, domain: str, *parts: Part) -> bytes:
     for piece in _pieces(domain, parts):
         state.update(piece)
     return state.digest()
+
+
+def equal(a: bytes, b: bytes) -> bool:
+    """Return True if both are the same, in time that does not depend on where they differ."""
+    return _hmac.compare_digest(a, b)

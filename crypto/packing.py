@@ -34,7 +34,7 @@ decrypted is reduced.
 
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,7 @@ class Packing:
         parties: How many values are summed at most; 1 to 2^20.
         masked: Every party's packed parts are masked inside the ciphertext.
         degree: The ring degree N, 4096 or 8192.
+        fields: Integers in one packed part; unless given, the largest number that is exact.
 
     Raises:
         ConfigOverflow: If the sum of such values cannot be decoded exactly.
@@ -76,25 +77,34 @@ class Packing:
     parties: int
     masked: bool = False
     degree: int = 4096
-    fields: int = field(init=False)
+    fields: int = 0
 
     def __post_init__(self) -> None:
         if not 2 <= self.bits <= MAX_BITS:
-            raise ConfigOverflow(f"bits = {self.bits}: CKKS packs values of 2 to {MAX_BITS} bits.")
+            raise ConfigOverflow(f"bits = {self.bits}: CKKS packs values of 2 to {MAX_BITS} bits")
         if not 1 <= self.parties <= MAX_PARTIES:
-            raise ConfigOverflow(f"cohort = {self.parties}: CKKS sums 1 to {MAX_PARTIES} parties.")
+            raise ConfigOverflow(f"cohort = {self.parties}: CKKS sums 1 to {MAX_PARTIES} parties")
         if self.degree not in (4096, 8192):
-            raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192.")
-        for fields in range((PRIME_BITS - 2) // (self.radix.bit_length() - 1), 0, -1):
-            object.__setattr__(self, "fields", fields)
-            if self.scale >= 1 and self.rounding_error <= 1 / 2:
-                return
+            raise ConfigOverflow(f"degree = {self.degree}: the ring degree is 4096 or 8192")
+        if self.fields:
+            return
+        most = (PRIME_BITS - 2) // (self.radix.bit_length() - 1)
+        candidates = [replace(self, fields=fields) for fields in range(most, 0, -1)]
+        found = next((one.fields for one in candidates if one.exact), 0)
+        object.__setattr__(self, "fields", found or 1)
+        if found:
+            return
         under = " under masks" if self.masked else ""
         raise ConfigOverflow(
             f"bits = {self.bits} with a cohort of {self.parties}{under}: the encrypted sum needs"
             f" {self.sum_limit.bit_length() + 1} bits, and the noise is then too large to decode it"
-            " exactly. Use fewer bits or a smaller cohort."
+            " exactly. Use fewer bits or a smaller cohort"
         )
+
+    @property
+    def exact(self) -> bool:
+        """Whether every sum can be encoded and is decoded to its integers."""
+        return self.scale >= 1 and self.rounding_error <= 1 / 2
 
     @property
     def radix(self) -> int:
@@ -184,12 +194,12 @@ class Packing:
         view = memoryview(blob)
         size = {SEEDED: self.ciphertext_bytes, SUM: self.sum_bytes, KEY: self.key_bytes}[kind]
         if view.nbytes != size:
-            raise CryptoError(f"a ciphertext has {view.nbytes} bytes where {size} belong.")
+            raise CryptoError(f"a ciphertext has {view.nbytes} bytes where {size} belong")
         if view[:HEADER_BYTES] != self.header(kind):
-            raise CryptoError("a ciphertext's header is not that of the agreed packing.")
+            raise CryptoError("a ciphertext's header is not that of the agreed packing")
         words = view[HEADER_BYTES:-SEED_BYTES] if kind == SEEDED else view[HEADER_BYTES:]
         if np.frombuffer(words, "<u8").max() >= PRIME:
-            raise CryptoError("a ciphertext has a coefficient that is not below the prime.")
+            raise CryptoError("a ciphertext has a coefficient that is not below the prime")
         return view[HEADER_BYTES:]
 
     def pack(self, values: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -200,11 +210,11 @@ class Packing:
         """
         if values.ndim != 1 or values.dtype != np.int32:
             raise OutOfRange(
-                f"pack takes a flat int32 array, not {values.dtype} of shape {values.shape}."
+                f"pack takes a flat int32 array, not {values.dtype} of shape {values.shape}"
             )
         half = 1 << (self.bits - 1)
         if values.size and not (-half <= int(values.min()) and int(values.max()) < half):
-            raise OutOfRange(f"a value lies outside {self.bits} signed bits.")
+            raise OutOfRange(f"a value lies outside {self.bits} signed bits")
         count = self.parts(values.size)
         parts = np.zeros(count, np.int64)
         for start in range(0, count, _CHUNK):

@@ -6,6 +6,7 @@ value at x = h + 1; no holder gets the value at zero, which is the secret.
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from crypto.errors import SharingError
 
@@ -13,6 +14,8 @@ PRIME = 2**256 + 297
 SECRET_BYTES = 32
 SHARE_BYTES = 33
 MAX_HOLDER = 2**31
+
+Holder = TypeVar("Holder", bound=int)
 
 
 def _check_holders(holders: Sequence[int], threshold: int) -> None:
@@ -26,16 +29,16 @@ def _check_holders(holders: Sequence[int], threshold: int) -> None:
 
 def split(
     secret: bytes,
-    holders: Sequence[int],
+    holders: Sequence[Holder],
     threshold: int,
     randbelow: Callable[[int], int] = secrets.randbelow,
-) -> dict[int, bytes]:
+) -> dict[Holder, bytes]:
     """Return one share of 33 bytes for each holder.
 
     Any `threshold` shares determine the secret; fewer are independent of it.
 
     `randbelow(n)` draws uniformly from 0..n-1 and is called threshold - 1 times, from the
-    coefficient of x upwards; only tests replace it. Raises SharingError for a secret that has not
+    coefficient of x upwards. Raises SharingError for a secret that has not
     32 bytes and for a threshold or holders that do not fit.
     """
     if len(secret) != SECRET_BYTES:
@@ -54,7 +57,7 @@ def split(
     return shares
 
 
-def combine(shares: Mapping[int, bytes], threshold: int) -> bytes:
+def combine(shares: Mapping[Holder, bytes], threshold: int) -> bytes:
     """Return the 32-byte secret, by Lagrange interpolation at zero.
 
     Any 33-byte values below p lie on some polynomial, so the caller must check the result against

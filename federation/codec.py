@@ -56,8 +56,8 @@ def decode(frames: Sequence[Frame], limits: Limits) -> Message:
         raise MalformedMessage("not a message of this protocol")
     if version != PROTOCOL_VERSION:
         raise MalformedMessage(
-            f"the peer speaks protocol version {version}, we speak {PROTOCOL_VERSION}; install the same"
-            " release",
+            f"the peer speaks protocol version {version}, we speak {PROTOCOL_VERSION}; install the"
+            " same release",
             Reason.VERSION,
         )
     known = KINDS.get(kind)

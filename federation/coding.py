@@ -115,7 +115,8 @@ class Coding:
         return self.elements * (self.ring // 8 if self.bits else 4)
 
     @cached_property
-    def code(self) -> FixedPoint:
+    def fixed_point(self) -> FixedPoint:
+        """How one value becomes an integer, and back."""
         return FixedPoint(self.bits, self.ring, self.parties)
 
     def protect(
@@ -135,7 +136,7 @@ class Coding:
             return quantise_and_mask(
                 update,
                 given.clips,
-                self.code,
+                self.fixed_point,
                 given.rounding_key,
                 streams,
                 lengths=self.lengths,
@@ -162,7 +163,9 @@ class Coding:
         OutOfRange as `protect` does.
         """
         update, counts = self._weighted(given), self._counts(given)
-        values, clipped = self.code.quantise(update, given.clips, given.rounding_key, self.lengths)
+        values, clipped = self.fixed_point.quantise(
+            update, given.clips, given.rounding_key, self.lengths
+        )
         return np.concatenate([values, limbs.encode([*counts, clipped], self.bits)]), clipped
 
     def check(self, given: Contribution) -> None:
@@ -204,7 +207,7 @@ class Coding:
             raise OutOfRange(f"a sum of {self.elements} elements is needed, got {total.shape}")
         values = total[: self.values]
         if self.bits:
-            self.code.check_sum(values, survivors)
+            self.fixed_point.check_sum(values, survivors)
         elif not np.isfinite(total).all():
             raise OutOfRange("the sum holds NaN or infinity")
         counts = limbs.decode(total[self.values :], self.bits, self.how_many_counts)
@@ -225,4 +228,4 @@ class Coding:
         if self.bits == 0:
             mean: Vector = np.divide(total.values, np.float32(divisor), dtype=np.float32)
             return mean
-        return self.code.dequantise_mean(total.values, clips, divisor, self.lengths)
+        return self.fixed_point.dequantise_mean(total.values, clips, divisor, self.lengths)

@@ -10,15 +10,13 @@ import msgspec
 import tomli_w
 from msgspec import Meta, Struct
 
-from crypto.errors import ConfigOverflow
 from crypto.kdf import digest
-from crypto.packing import Packing
+from federation import protections
 from federation.errors import ConfigError
 from federation.types import Digest
 
 T = TypeVar("T")
 Algorithm = Literal["flop", "fedavg"]
-ProtectionKind = Literal["plain", "masked", "ckks", "masked+ckks"]
 
 Fraction = Annotated[float, Meta(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Meta(ge=1e-12, le=1e6)]
@@ -138,12 +136,12 @@ class Protection(Table, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How an update is coded and hidden from the coordinator."""
 
     kind: Annotated[
-        ProtectionKind,
+        protections.Name,
         Meta(
             description="How updates are hidden from the coordinator.",
             extra={"option": "protection"},
         ),
-    ] = "masked"
+    ] = protections.DEFAULT
     bits: Annotated[
         int, Meta(ge=0, le=24, description="Bits of a quantised value; 0: float32 (only plain).")
     ] = 12
@@ -221,7 +219,7 @@ def least_ring(bits: int, cohort: int) -> int:
 
 def validate(config: FederationConfig, source: str = "federation.toml") -> FederationConfig:
     """Refuse combinations that make no sense. Raises ConfigError that names the key and the fix."""
-    rounds, code = config.federation, config.protection
+    rounds, coding = config.federation, config.protection
 
     def refuse(key: str, text: str) -> ConfigError:
         return ConfigError(f"{source}: {key}: {text}")
@@ -235,35 +233,18 @@ def validate(config: FederationConfig, source: str = "federation.toml") -> Feder
         raise refuse(
             "protection.threshold", f"{config.threshold} is more than the cohort of {rounds.cohort}"
         )
-    if (
-        code.kind in ("masked", "masked+ckks")
-        and code.threshold
-        and 2 * code.threshold <= rounds.cohort
-    ):
+    if coding.bits == 1 or coding.bits > coding.ring:
         raise refuse(
-            "protection.threshold", f"must be more than half of the cohort of {rounds.cohort}"
+            "protection.bits", f"{coding.bits} must be 0, or between 2 and the ring's {coding.ring}"
         )
-    if code.bits == 0 and code.kind != "plain":
-        raise refuse(
-            "protection.bits",
-            "0 (float32) goes only with kind = 'plain'; masks and ciphertexts carry integers",
-        )
-    if code.bits == 1 or code.bits > code.ring:
-        raise refuse(
-            "protection.bits", f"{code.bits} must be 0, or between 2 and the ring's {code.ring}"
-        )
-    least = least_ring(code.bits, rounds.cohort)
-    if code.bits and least > code.ring:
+    least = least_ring(coding.bits, rounds.cohort)
+    if coding.bits and least > coding.ring:
         raise refuse(
             "protection.ring",
-            f"{code.bits} bits and a cohort of {rounds.cohort} need a ring of {least} bits, "
-            f"not {code.ring}; take a wider ring or fewer bits",
+            f"{coding.bits} bits and a cohort of {rounds.cohort} need a ring of {least} bits, "
+            f"not {coding.ring}; take a wider ring or fewer bits",
         )
-    if code.kind in ("ckks", "masked+ckks"):
-        try:
-            Packing(code.bits, rounds.cohort, code.kind == "masked+ckks")
-        except ConfigOverflow as error:
-            raise refuse("protection.bits", str(error)) from None
+    protections.get(coding.kind).validate(config, source)
     if len(set(config.model.classes)) != len(config.model.classes):
         raise refuse("model.classes", "a class is named twice")
     if rounds.algorithm == "fedavg" and config.model.private:

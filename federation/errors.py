@@ -37,7 +37,6 @@ class Reason(StrEnum):
     THRESHOLD = "threshold"  # too few hospitals are left
     RANGE = "range"  # a sum outside of what the survivors could have sent
     AGGREGATE = "aggregate"  # an aggregate that is not the sum of the survivors' updates
-    DATA = "data"  # a hospital's own data cannot be trained on
     TRAINING = "training"  # training failed
     STOPPED = "stopped"  # its operator stopped it
     POLICY = "policy"  # a hospital's own policy refuses

@@ -50,7 +50,7 @@ class GroupKey:
 
     @property
     def identifier(self) -> KeyIdentifier:
-        """32 bytes by which two hospitals see that they hold the same key; they do not reveal it."""
+        """32 bytes by which two hospitals see that they hold the same key, and no more."""
         hidden = mac(self.secret, "group-key-identifier", self.epoch, digest("ckks-key", self.ckks))
         return KeyIdentifier(hidden)
 
@@ -102,7 +102,7 @@ def ask(
     signing_key: SigningKey,
     random: Random,
 ) -> Asking:
-    """Ask `source` for the key of `epoch`, and for its model if that is further than round `applied`.
+    """Ask `source` for the key of `epoch`, and for its model if that is of a round after `applied`.
 
     Returns:
         The signed request, to be sent, with the private key that opens the answer.

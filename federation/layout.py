@@ -48,7 +48,7 @@ class Layout:
         )
 
     def flatten(self, tensors: Mapping[str, NDArray[np.float32]]) -> Vector:
-        """One float32 vector of `size` elements. Raises ValueError where a name or a shape differs."""
+        """One float32 vector of `size` elements. Raises ValueError if a name or a shape differs."""
         parts = []
         for name, shape in zip(self.names, self.shapes, strict=True):
             tensor = tensors.get(name)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from federation import protections
 from federation.codec import Limits
 from federation.coding import Coding
 from federation.config import FederationConfig
 from federation.layout import Layout
+from federation.protections.base import Sizes
 
 
 def _bodies(hospitals: int, cohort: int) -> tuple[int, int]:
@@ -18,22 +20,9 @@ def _bodies(hospitals: int, cohort: int) -> tuple[int, int]:
     return 4096 + row * cohort, 8192 + cohort * (advert + row + 80) + 8 * hospitals
 
 
-def vector_bytes(config: FederationConfig, layout: Layout) -> tuple[int, int]:
-    """(upload, aggregate): bytes of the buffers of one protected vector on the way up and of the
-    sum on the way down.
-    """
-    coding = Coding.of(config, layout)
-    if config.protection.kind in ("ckks", "masked+ckks"):
-        from federation.protections.ckks import packing
-
-        how = packing(
-            config.protection.bits,
-            config.federation.cohort,
-            config.protection.kind == "masked+ckks",
-        )
-        count = how.ciphertexts(coding.elements)
-        return count * how.ciphertext_bytes, count * how.sum_bytes
-    return coding.wire_bytes, coding.wire_bytes
+def vector_bytes(config: FederationConfig, layout: Layout) -> Sizes:
+    """Bytes of the buffers of one protected vector, on the way up and on the way down."""
+    return protections.get(config.protection.kind).sizes(Coding.of(config, layout))
 
 
 def state_bytes(layout: Layout) -> int:
@@ -53,4 +42,4 @@ def from_hospital(
 def from_coordinator(config: FederationConfig, layout: Layout, hospitals: int) -> Limits:
     """What a hospital takes from the coordinator: an aggregate or a peer's sealed state at most."""
     body = _bodies(hospitals, config.federation.cohort)[1]
-    return Limits(body, max(vector_bytes(config, layout)[1], state_bytes(layout)))
+    return Limits(body, max(vector_bytes(config, layout).download, state_bytes(layout)))

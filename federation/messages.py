@@ -1,8 +1,9 @@
 """All messages. Each is frozen, validated strictly, and known on the wire by a small number only.
 
 Hospitals are named by their roster number; rounds count from 1. Fixed lengths are part of the types
-here. Lengths that depend on the run (d, n) are checked by the codec's limits and by the protection's
-steps. A field that may be absent is `None`. docs/protocol.md lists every message with its length.
+here. Lengths that depend on the run (d, n) are checked by the codec's limits and by the
+protection's steps. A field that may be absent is `None`. docs/protocol.md lists every message with
+its length.
 
 A changed field needs a new `codec.PROTOCOL_VERSION`: tests/vectors/protocol/messages.json holds the
 fields and the bytes of every message.
@@ -35,7 +36,6 @@ Sealed = Annotated[bytes, Meta(min_length=1, max_length=4096)]
 Code = Annotated[str, Meta(min_length=1, max_length=16, pattern=r"\A[a-z]+\Z")]
 # Bytes-like frames, appended by the codec and measured by it; never decoded from a body.
 Buffers = tuple[Any, ...]
-
 Signatures = Annotated[tuple[Signature, ...], Meta(max_length=4096)]
 
 
@@ -150,10 +150,7 @@ class StartRound(Message, frozen=True):
 
 
 class Progress(Message, frozen=True):
-    """Hospital: per cent of the training that are done, so that the deadline is one on progress.
-
-    Per cent and not steps, because steps would count images.
-    """
+    """Hospital: per cent of the training that are done; not steps, which would count images."""
 
     kind = 11
     round: Round
@@ -265,7 +262,7 @@ class Consistency(Message, frozen=True):
 
 
 class UnmaskRequest(Message, frozen=True):
-    """Signatures of at least `threshold` survivors over the same set. Parallel tuples, by signer."""
+    """Signatures of `threshold` or more survivors over one set. Parallel tuples, by signer."""
 
     kind = 21
     round: Round
@@ -334,7 +331,7 @@ class AbortRound(Message, frozen=True):
 
 
 class Refusal(Message, frozen=True):
-    """Hospital: I leave this round. The text of the reason is shown to its operator only."""
+    """Hospital: I leave this round. Only its operator is shown the text of the reason."""
 
     kind = 26
     round: Round

@@ -160,9 +160,9 @@ def read_start(path: Path, config: FederationConfig) -> SharedModel:
 
 def first_clips(layout: Layout, config: FederationConfig) -> Vector:
     """Round 1's clip of every tensor, from the config and the tensors' names alone."""
-    code = config.protection
+    agreed = config.protection
     return np.array(
-        [code.buffer_clip if name.endswith(BUFFERS) else code.clip for name in layout.names],
+        [agreed.buffer_clip if name.endswith(BUFFERS) else agreed.clip for name in layout.names],
         np.float32,
     )
 

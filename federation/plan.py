@@ -20,10 +20,11 @@ from federation.types import Digest, HospitalNumber, KeyIdentifier, RunId
 
 @dataclass(frozen=True)
 class Binding:
-    """What a hospital brings to a round: a digest of its shared model, and its group key's identifier.
+    """What a hospital starts a round from: its shared model and its group key.
 
-    Under ckks, where the coordinator must not learn the model, `model` is a MAC of the digest under
-    the group key. `group_key` is None under plain, which has no group key.
+    `model` is a digest; under ckks, where the coordinator must not learn the model, a MAC of the
+    digest under the group key. `group_key` is the key's identifier, None under plain, which needs
+    no key.
     """
 
     model: Digest
@@ -53,7 +54,7 @@ class Plan:
 
     @property
     def threshold(self) -> int:
-        """t of Bonawitz et al. 2017: shares that give a secret, signatures that fix the survivors."""
+        """t of Bonawitz et al. 2017: how many shares give a secret, and signatures fix a set."""
         return self.config.threshold
 
     @property

@@ -4,14 +4,13 @@ leaves.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from federation.config import FederationConfig
 from federation.errors import ConfigError
-
-Kind = Literal["plain", "masked", "ckks", "masked+ckks"]
+from federation.protections import Name, allowed_by_default
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -23,7 +22,7 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """
 
     min_cohort: Annotated[int, Meta(ge=1)] = 3
-    protections: tuple[Kind, ...] = ("masked", "ckks", "masked+ckks")
+    protections: tuple[Name, ...] = allowed_by_default()
     share_metrics: bool = False
     baselines: bool = True
 

@@ -192,7 +192,14 @@ class Session:
                 "training gave NaN, infinity or another shape; lower training.lr",
                 Reason.TRAINING,
             )
-        own = LocalInputs(self.number, self.keys.signing_key, given, self._state.digest, self.group)
+        own = LocalInputs(
+            number=self.number,
+            signing_key=self.keys.signing_key,
+            contribution=given,
+            model=self._state.digest,
+            group=self.group,
+            random=self._state.random,
+        )
         try:
             plan.coding.check(given)
             self.current, message = self.protection.begin(plan, own)

@@ -39,7 +39,7 @@ class StateSync:
         self.shared, self.durable, self.random = shared, durable, random
         self.number = roster.number_named(keys.id)
         self.group: GroupKey | None = None
-        self._bind = protections.get(config.protection.kind).bind
+        self._protection = protections.get(config.protection.kind)
         self._asking: groupkey.Asking | None = None
         self._wanted: Synchronise | None = None
         """The model and key that the coordinator asked this hospital to fetch."""
@@ -201,7 +201,7 @@ class StateSync:
         return [Send(self._asking.request)]
 
     def _version_of(self, shared: SharedModel, group: GroupKey | None) -> Digest | None:
-        return None if group is None else self._bind(self._digest(shared), group).model
+        return None if group is None else self._protection.bind(self._digest(shared), group).model
 
     def _digest(self, shared: SharedModel) -> Digest:
         """Hash a vector once only: for a large one it takes as long as masking."""
@@ -216,12 +216,7 @@ class StateSync:
         return Remember()
 
     def _make_key(self, epoch: int) -> GroupKey:
-        ckks = b""
-        if self.config.protection.kind in ("ckks", "masked+ckks"):
-            from federation.protections.ckks import make_key
-
-            ckks = make_key(self.config)
-        return GroupKey(epoch, self.random(32), ckks)
+        return GroupKey(epoch, self.random(32), self._protection.make_key(self.config))
 
     def _synchronised(self) -> Send:
         if self.group is None:
@@ -231,6 +226,6 @@ class StateSync:
                 epoch=self.group.epoch,
                 applied=self.shared.round,
                 group_key=self.group.identifier,
-                model=self._bind(self.digest, self.group).model,
+                model=self._protection.bind(self.digest, self.group).model,
             )
         )

@@ -4,8 +4,9 @@ implementations and for CI.
     python scripts/make_vectors.py            writes the files
     python scripts/make_vectors.py --check    exit 1 if a file differs from what the code gives
 
-A long result stands as its SHA-256 and its first bytes. All inputs come from the vectors' own keys:
-nothing is random.
+Whole rounds and the bytes of every message are in tests/vectors/protocol/ (round_vectors.py,
+message_vectors.py). A long result is given by its SHA-256 and its first bytes. All inputs come from
+the vectors' own keys: nothing is random.
 """
 
 import argparse
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import numpy as np  # noqa: E402
+from message_vectors import messages, unannounced  # noqa: E402
+from round_vectors import rounds  # noqa: E402
 
 from crypto import agreement, kdf, keystream, limbs, sealing, sharing, signing, tag  # noqa: E402
 from crypto.fixedpoint import FixedPoint  # noqa: E402
@@ -215,7 +218,7 @@ def protect_vectors() -> list[Any]:
     return result
 
 
-FILES: dict[str, Callable[[], list[Any]]] = {
+FILES: dict[str, Callable[[], Any]] = {
     "fixedpoint": fixedpoint_vectors,
     "kdf": kdf_vectors,
     "keys": key_vectors,
@@ -227,8 +230,23 @@ FILES: dict[str, Callable[[], list[Any]]] = {
 }
 
 
-def text_of(name: str) -> str:
-    return json.dumps(FILES[name](), indent=1, ensure_ascii=False) + "\n"
+def texts() -> dict[str, str]:
+    """Return the text of every file, by its path in the folder."""
+    found = {f"{name}.json": make() for name, make in FILES.items()}
+    found |= {f"protocol/{name}.json": played for name, played in rounds().items()}
+    found["protocol/messages.json"] = messages()
+    return {
+        name: json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+        for name, value in found.items()
+    }
+
+
+def silently_changed() -> list[str]:
+    """Return the messages that differ from the committed ones without a new protocol version."""
+    path = FOLDER / "protocol" / "messages.json"
+    if not path.is_file():
+        return []
+    return unannounced(json.loads(path.read_text(encoding="utf-8")), messages())
 
 
 def main() -> int:
@@ -237,12 +255,17 @@ def main() -> int:
     )
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     check = parser.parse_args().check
+    if changed := silently_changed():
+        print(
+            f"{', '.join(changed)}: another message than before; raise codec.PROTOCOL_VERSION",
+            file=sys.stderr,
+        )
+        return 1
     different = []
-    for name in FILES:
-        path = FOLDER / f"{name}.json"
-        text = text_of(name)
+    for name, text in texts().items():
+        path = FOLDER / name
         if not check:
-            FOLDER.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
             different.append(path.name)

@@ -30,7 +30,7 @@ from federation.messages import (
 )
 from federation.model import SharedModel
 from federation.plan import Plan
-from federation.protections.base import survivors_parts
+from federation.protections.checks import survivors_parts
 from tests.rig import RUN, Rig, config, counts_of, default_update, start_model
 
 Change = Callable[[Any], Any]

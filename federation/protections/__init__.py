@@ -1,83 +1,51 @@
-"""Protections: what the coordinator is kept from. A new one is one module and one line here."""
+"""The registry of protections: what the coordinator is kept from.
+
+A new protection is one module with an object `PROTECTION` (see `base.Protection`) and one line in
+`REGISTRY`. Modules are loaded when they are asked for, so reading a config loads no cryptography
+library that the federation does not use.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
 
-from federation.coding import Sum
-from federation.groupkey import GroupKey
-from federation.messages import Aggregate, Message
-from federation.plan import Binding, Plan
-from federation.protections.base import Gathering, LocalInputs, State, Steps
-from federation.types import Digest, HospitalNumber
+from federation.errors import ConfigError
+
+if TYPE_CHECKING:
+    from federation.protections.base import Protection
+
+REGISTRY = {
+    "plain": "federation.protections.plain",
+    "masked": "federation.protections.masked",
+    "ckks": "federation.protections.ckks",
+    "masked+ckks": "federation.protections.masked_ckks",
+}
+"""Name in `federation.toml` → module."""
+
+DEFAULT = "masked"
+UNPROTECTED = "plain"
+"""What the others are compared with."""
+
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = Literal[tuple(REGISTRY)]  # the type of a config key: only these names are accepted
 
 
-@dataclass(frozen=True)
-class Protection:
-    """Both roles of one protection. `hidden`: the coordinator never sees a sum, nor the model."""
-
-    kind: str
-    begin: Callable[[Plan, LocalInputs], tuple[State, Message]]
-    steps: Steps
-    bind: Callable[[Digest, GroupKey | None], Binding]
-    open_aggregate: Callable[
-        [Plan, Binding, GroupKey | None, Aggregate, tuple[HospitalNumber, ...] | None], Sum
-    ]
-    open_round: Callable[[Plan], Gathering]
-    hidden: bool
+def names() -> tuple[str, ...]:
+    """Return the names of all protections, in the order of the registry."""
+    return tuple(REGISTRY)
 
 
-def get(kind: str) -> Protection:
-    """The protection of this name. Modules are loaded only when asked for: `masked` needs no CKKS
-    library.
-    """
-    if kind == "plain":
-        from federation.protections import plain
+def get(name: str) -> Protection:
+    """Return the protection of this name. Raises ConfigError if there is none."""
+    if name not in REGISTRY:
+        raise ConfigError(f"protection {name!r}: is unknown; it is one of {', '.join(REGISTRY)}")
+    found: Protection = import_module(REGISTRY[name]).PROTECTION
+    return found
 
-        return Protection(
-            kind,
-            plain.announce,
-            plain.HOSPITAL,
-            plain.bind,
-            plain.open_aggregate,
-            plain.open_round,
-            False,
-        )
-    if kind == "masked":
-        from federation.protections import masked, masked_coordinator
 
-        return Protection(
-            kind,
-            masked.advertise_keys,
-            masked.HOSPITAL,
-            masked.bind,
-            masked.open_aggregate,
-            masked_coordinator.open_round,
-            False,
-        )
-    if kind == "ckks":
-        from federation.protections import ckks
-
-        return Protection(
-            kind,
-            ckks.announce,
-            ckks.HOSPITAL,
-            ckks.bind,
-            ckks.open_aggregate,
-            ckks.open_round,
-            True,
-        )
-    if kind == "masked+ckks":
-        from federation.protections import masked_ckks
-
-        return Protection(
-            kind,
-            masked_ckks.advertise_keys,
-            masked_ckks.HOSPITAL,
-            masked_ckks.bind,
-            masked_ckks.open_aggregate,
-            masked_ckks.open_round,
-            True,
-        )
-    raise KeyError(kind)
+def allowed_by_default() -> tuple[str, ...]:
+    """Return the protections that a hospital takes part under unless its policy says otherwise."""
+    return tuple(name for name in REGISTRY if get(name).allowed_by_default)

@@ -14,45 +14,27 @@ from federation.types import Digest
 
 def signed_parts(context: Digest, advert: AdvertiseKeys) -> tuple[Part, ...]:
     """What a hospital signs when it advertises keys."""
-    return (
-        context,
-        advert.sender,
-        advert.mask_key,
-        advert.channel_key,
-        len(advert.holders),
-        *advert.holders,
-    )
+    keys = (advert.mask_key, advert.channel_key)
+    return (context, advert.sender, *keys, len(advert.holders), *advert.holders)
 
 
 def digest_of(advert: AdvertiseKeys) -> Digest:
-    return Digest(
-        digest(
-            "advert",
-            advert.sender,
-            advert.model,
-            advert.group_key,
-            advert.mask_key,
-            advert.channel_key,
-            len(advert.holders),
-            *advert.holders,
-            advert.signature,
-        )
-    )
+    """32 bytes that stand for one advertisement, its signature included."""
+    keys = (advert.model, advert.group_key, advert.mask_key, advert.channel_key)
+    holders = (len(advert.holders), *advert.holders)
+    return Digest(digest("advert", advert.sender, *keys, *holders, advert.signature))
 
 
 def check(plan: Plan, binding: Binding, advert: AdvertiseKeys) -> None:
-    """Raises FaultyHospital unless its sender signed it for this round, standing where `binding`
-    says.
-    """
+    """Raise FaultyHospital unless its sender signed it for this round and this binding."""
     who = advert.sender
     if Binding(advert.model, advert.group_key) != binding:
         raise FaultyHospital(
-            who, "stands at another model or group key than this hospital", Reason.CONTEXT
+            who, "has another model or group key than this hospital", Reason.CONTEXT
         )
     if advert.round != plan.round:
         raise FaultyHospital(who, "advertised keys for another round", Reason.MALFORMED)
     graph.check_holders(plan, who, advert.holders)
-    if not plan.verify(
-        who, advert.signature, "advertise-keys", *signed_parts(plan.context(binding), advert)
-    ):
+    parts = signed_parts(plan.context(binding), advert)
+    if not plan.verify(who, advert.signature, "advertise-keys", *parts):
         raise FaultyHospital(who, "did not sign its keys for this round", Reason.SIGNATURE)

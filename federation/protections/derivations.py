@@ -1,5 +1,5 @@
-"""Every byte string of a masked round that is signed, hashed or derived, in one place. Both roles
-use it; docs/protocol.md lists it.
+"""Every byte string of a masked round that is signed, hashed or derived. Both roles use it;
+docs/protocol.md lists it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ def transcript(
     digests: tuple[Digest, ...],
     members: tuple[HospitalNumber, ...],
 ) -> Digest:
-    """All that was advertised, and U2: who has shared. Masks, the survivors' signatures and the tag
-    are bound to it.
+    """All that was advertised, and U2: the hospitals that have shared their keys. Masks, the
+    survivors' signatures and the tag are bound to it.
     """
-    return Digest(
-        digest("transcript", context, len(numbers), *numbers, *digests, len(members), *members)
-    )
+    listed: tuple[Part, ...] = (len(numbers), *numbers, *digests, len(members), *members)
+    return Digest(digest("transcript", context, *listed))
 
 
 def commitment(
@@ -45,7 +44,11 @@ def seed_commitment(context: Digest, dealer: HospitalNumber, seed: bytes) -> byt
 
 
 def share_parts(
-    context: Digest, dealer: HospitalNumber, holder: HospitalNumber, commitments: bytes, seed: bytes
+    context: Digest,
+    dealer: HospitalNumber,
+    holder: HospitalNumber,
+    commitments: bytes,
+    seed: bytes,
 ) -> tuple[Part, ...]:
     """What a dealer signs for each holder: both commitments, and that of its seed."""
     return (context, dealer, holder, commitments, seed)
@@ -54,8 +57,10 @@ def share_parts(
 def channel_key(
     context: Digest, secret: bytes, dealer: HospitalNumber, holder: HospitalNumber
 ) -> bytes:
-    """One key per direction, round and pair, so that it seals once: the context holds run and
-    round. `secret`: of their channel keys.
+    """The key of one sealed box; `secret` is that of the two channel keys.
+
+    There is one for each direction, round and pair (the context holds run and round), so that it
+    seals once.
     """
     return derive(secret, "share-channel", context, dealer, holder)
 
@@ -63,8 +68,8 @@ def channel_key(
 def pair_stream(
     secret: bytes, transcript_: Digest, one: HospitalNumber, other: HospitalNumber, stream: str
 ) -> bytes:
-    """The key of a pair's stream (`vector`, `parts` or `tag`), the same for both. `secret`: of
-    their mask keys.
+    """The key of a pair's stream (`vector`, `parts` or `tag`), the same for both; `secret` is that
+    of their mask keys.
     """
     return derive(secret, "pairwise-mask", transcript_, min(one, other), max(one, other), stream)
 
@@ -75,6 +80,7 @@ def pair_sign(who: HospitalNumber, other: HospitalNumber) -> int:
 
 
 def self_stream(seed: bytes, transcript_: Digest, who: HospitalNumber, stream: str) -> bytes:
+    """The key of a hospital's self mask, one for each stream."""
     return derive(seed, "self-mask", transcript_, who, stream)
 
 

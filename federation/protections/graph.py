@@ -1,29 +1,28 @@
-"""Who holds whose shares, and who masks with whom.
+"""Which hospitals hold a hospital's shares, and which mask with it.
 
-Complete graph: everybody with everybody, threshold t of the cohort. Sparse graph (Bell et al. 2020,
-eprint 2020/704, malicious variant): each hospital draws its own k out-neighbours from the operating
-system's randomness, when it advertises its keys; a graph drawn from public keys could be ground by
-the last to publish. Its shares go to its out-neighbours and itself; masks run along edges of either
-direction.
+Complete graph: all pairs, threshold t of the cohort. Sparse graph (Bell et al. 2020, eprint
+2020/704, malicious variant): each hospital draws its own k out-neighbours when it advertises its
+keys. It draws them at random: if the graph followed from public keys, the last hospital to publish
+could try keys until it likes the graph. Shares go to a hospital's out-neighbours and itself; masks
+run along edges of either direction.
 """
 
 from __future__ import annotations
 
 import math
-import secrets
 from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import hypergeom
 
+from crypto import draw
 from federation.errors import FaultyHospital, Reason
 from federation.plan import Plan
-from federation.types import HospitalNumber
+from federation.types import HospitalNumber, Random
 
 SECURITY = 2.0**-40
-"""Chance, over all hospitals together, that one's corrupt neighbours alone reach its share
-threshold.
+"""Chance, over all hospitals together, that the corrupt neighbours of one of them alone reach its
+share threshold.
 """
 
 CORRECTNESS = 2.0**-20
@@ -34,19 +33,21 @@ round.
 
 @lru_cache(maxsize=64)
 def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | None:
-    """(k, t): the fewest holders beside the owner, and the share threshold; None where the complete
-    graph is no larger.
+    """Return (k, t): the fewest holders beside the owner, and the share threshold.
 
-    Corrupt and dropped hospitals among k neighbours drawn from n − 1 are hypergeometric. t must
-    exceed what the corrupt hold except with chance SECURITY / n each, and the honest survivors must
-    reach t except with chance CORRECTNESS / n each.
+    Returns None if the complete graph is no larger. Corrupt and dropped hospitals among k
+    neighbours drawn from n − 1 are hypergeometric. t must exceed what the corrupt hold except with
+    chance SECURITY / n each, and the honest survivors must reach t except with chance CORRECTNESS /
+    n each.
     """
+    from scipy.stats import hypergeom  # takes a second to load, and only sparse graphs need it
+
     others, bad, away = n - 1, max(1, math.ceil(corrupt * n)), math.ceil(dropouts * n)
     for k in range(1, others):
         counts = np.arange(k + 1)
-        # chance of at least so many corrupt neighbours
+        # The chance of at least so many corrupt neighbours.
         reach = np.cumsum(hypergeom.pmf(counts, others, bad, k)[::-1])[::-1]
-        # the smallest that they do not reach; 0 where they reach any
+        # The smallest number that they do not reach; 0 if they reach any.
         threshold = int(np.argmax(reach <= SECURITY / n))
         fewer = hypergeom.pmf(counts[:threshold], others, others - away, k).sum()
         if threshold and fewer <= CORRECTNESS / n:
@@ -56,30 +57,28 @@ def sparse_size(n: int, corrupt: float, dropouts: float) -> tuple[int, int] | No
 
 def _sparse(plan: Plan) -> tuple[int, int] | None:
     settings = plan.config.protection
-    return (
-        sparse_size(len(plan.cohort), settings.corrupt, settings.dropouts)
-        if settings.graph == "sparse"
-        else None
-    )
+    if settings.graph == "complete":
+        return None
+    return sparse_size(len(plan.cohort), settings.corrupt, settings.dropouts)
 
 
 def share_threshold(plan: Plan) -> int:
-    """Shares that give a secret."""
+    """Return how many shares give a secret."""
     size = _sparse(plan)
     return plan.threshold if size is None else size[1]
 
 
-def holders(plan: Plan, me: HospitalNumber) -> tuple[HospitalNumber, ...]:
-    """Who will hold this hospital's shares, itself included, ascending."""
+def holders(plan: Plan, me: HospitalNumber, random: Random) -> tuple[HospitalNumber, ...]:
+    """Return who will hold this hospital's shares, itself included, ascending."""
     size = _sparse(plan)
     if size is None:
         return plan.cohort
     others = [number for number in plan.cohort if number != me]
-    return tuple(sorted([me, *secrets.SystemRandom().sample(others, size[0])]))
+    return tuple(sorted([me, *draw.sample(random, others, size[0])]))
 
 
 def check_holders(plan: Plan, who: HospitalNumber, claimed: tuple[HospitalNumber, ...]) -> None:
-    """Raises FaultyHospital unless these can be the holders that hospital `who` drew."""
+    """Raise FaultyHospital unless these can be the holders that hospital `who` drew."""
     size = _sparse(plan)
     expected = len(plan.cohort) if size is None else size[0] + 1
     if (
@@ -98,8 +97,9 @@ def neighbours(
     members: tuple[HospitalNumber, ...],
     holders_of: Mapping[HospitalNumber, tuple[HospitalNumber, ...]],
 ) -> list[HospitalNumber]:
-    """Those of `members` that mask with `me`: an edge in either direction. `holders_of` must have
-    `me` and all its neighbours.
+    """Return those of `members` that mask with `me`: an edge in either direction.
+
+    `holders_of` must have `me` and all its neighbours.
     """
     mine = set(holders_of[me])
     return [

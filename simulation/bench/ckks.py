@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crypto import keystream
-from crypto.ckks import Adder, CommonSettings, Encryptor, generate_secret_key
+from crypto.ckks import Adder, Encryptor, generate_secret_key
+from crypto.ckks_common import CommonSettings
 from crypto.packing import Packing
 from crypto.ring import Ring
 
@@ -59,7 +60,8 @@ def run(params: float, cohort: int, bits: int = 16, seed: int = 0) -> dict[str, 
     """
     length = int(params)
     sides = {
-        kind: _Side(length, cohort, bits, kind == "masked+ckks") for kind in ("ckks", "masked+ckks")
+        "ckks": _Side(length, cohort, bits, masked=False),
+        "masked+ckks": _Side(length, cohort, bits, masked=True),
     }
     for me in range(cohort):  # in turn, so that a busy machine slows both
         values = _values(length, bits, seed + me)

@@ -8,6 +8,7 @@ apart: at a thousand hospitals they, not masks, are what costs.
 
 from __future__ import annotations
 
+import secrets
 import statistics
 import time
 from collections import defaultdict
@@ -18,16 +19,18 @@ from typing import Any
 import numpy as np
 
 from crypto import signing
+from federation import config as agreed
 from federation import protections
 from federation.coding import Contribution
-from federation.config import FederationConfig, Model, Protection, Rounds
+from federation.config import FederationConfig, Model, Rounds
 from federation.groupkey import GroupKey
 from federation.keys import PublicKeys, Role
 from federation.layout import Layout
 from federation.messages import Delivery, Grant, KeyList, Survivors, UnmaskRequest
 from federation.plan import Plan
-from federation.protections import graph
-from federation.protections.base import LocalInputs, Outcome, step
+from federation.protections import base, graph
+from federation.protections.base import LocalInputs, step
+from federation.protections.gathering import Outcome
 from federation.roster import Roster
 from federation.types import Digest, HospitalNumber, RunId
 
@@ -104,7 +107,7 @@ def run(
     d, gone = int(params), int(dropouts * hospitals)
     keys = [signing.generate() for _ in range(hospitals)]
     bits = ring - (hospitals - 1).bit_length()
-    protection = Protection(
+    protection = agreed.Protection(
         bits=min(bits, 16),
         ring=ring,  # type: ignore[arg-type]  # the command line's; another one fails in Coding
         graph=neighbours,  # type: ignore[arg-type]
@@ -185,7 +188,7 @@ def _roster(verify_keys: list[bytes]) -> Roster:
 
 def _round(
     plan: Plan,
-    masked: protections.Protection,
+    masked: base.Protection,
     keys: list[Any],
     group: GroupKey,
     given: list[Contribution],
@@ -198,7 +201,12 @@ def _round(
     states: dict[int, Any] = {}
     for who in everybody:
         own = LocalInputs(
-            HospitalNumber(who), keys[who].private, given[who], Digest(bytes(32)), group
+            number=HospitalNumber(who),
+            signing_key=keys[who].private,
+            contribution=given[who],
+            model=Digest(bytes(32)),
+            group=group,
+            random=secrets.token_bytes,
         )
         states[who], advert = meters[who](masked.begin, plan, own)
         server(state.accept, who, advert)

@@ -33,7 +33,7 @@ from federation.config import (
 from federation.layout import Layout
 from federation.messages import Aggregate, Update
 from federation.model import SharedModel
-from federation.protections.masked_coordinator import RingTotal
+from federation.protections.totals import RingTotal
 from federation.transport.packets import CHUNK
 from federation.types import Digest, HospitalNumber
 from hospital_node.learner import ROOM

@@ -27,6 +27,7 @@ from federation.keys import generate
 from federation.layout import Vector
 from federation.limits import vector_bytes
 from federation.model import SharedModel
+from federation.protections import UNPROTECTED, names
 from federation.records.events import Logged, RoundBegun, RoundReported
 from federation.records.state import RunProgress
 from federation.roster import Roster
@@ -64,20 +65,18 @@ def run(
     Raises:
         ConfigError: If the protection is `plain`, or the configuration is not valid.
     """
-    if protection == "plain":
+    if protection == UNPROTECTED:
         raise ConfigError(
-            "--protection plain: is what the others are compared with; choose masked, ckks or"
-            " masked+ckks"
+            f"--protection {protection}: is what the others are compared with; choose"
+            f" {' or '.join(name for name in names() if name != UNPROTECTED)}"
         )
     start = _start(model)
     size = start.layout.size
     update = np.random.default_rng(0).normal(0, 0.05, size).astype(np.float32)
     width = DEFAULT_BITS.get(ring, 12) if bits is None else bits
-    found = {
-        kind: _measure(_config(kind, cohort, width, ring), start, update)
-        for kind in (protection, "plain")
-    }
-    ours, plain = found[protection], found["plain"]
+    compared = [protection, UNPROTECTED]
+    found = {kind: _measure(_config(kind, cohort, width, ring), start, update) for kind in compared}
+    ours, plain = found[protection], found[UNPROTECTED]
     return {
         "model": model,
         "params": size,

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from federation.protections.sees import Fact, Row, Seen
 from federation.records.events import Event, PhaseClosed, RoundBegun, RoundDiscarded
-from simulation.report.visible import YES, Row
 
 MOST = 10
 """Warnings that are shown; the last one says how many more there are."""
@@ -20,7 +20,7 @@ def warnings(events: Iterable[Event], visible: Sequence[Row]) -> list[str]:
         events: Of the coordinator.
         visible: What it could see, see `simulation.report.visible.rows`.
     """
-    if any(row.what == "one hospital's update" and row.seen == YES for row in visible):
+    if any(row.fact is Fact.UPDATE and row.seen is Seen.YES for row in visible):
         return []
     found = [
         f"WARNING: rounds {earlier} and {later} had the same participants except {hospital}."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.files import write_whole
+from federation.protections.sees import helpers
 from federation.records.events import RoundReported
 from federation.records.summary import CoordinatorSummary, HospitalSummary, RunSummary, Seconds
 from learning.metrics import METRICS
@@ -47,7 +48,11 @@ def _context(run: RunView) -> dict[str, Any]:
         "confusion": counts.confusion(run),
         "traffic": counts.traffic(run) if federated else None,
     }
-    table = visible.rows(summary.protection, run.algorithm, _told(run), _helpers(run))
+    table = (
+        visible.rows(summary.protection, run.algorithm, _told(run), _helpers(run))
+        if federated
+        else []
+    )
     skipped = {one.id: one.skipped for one in run.hospitals if one.skipped}
     hospital = isinstance(summary, HospitalSummary)
     return {
@@ -62,7 +67,7 @@ def _context(run: RunView) -> dict[str, Any]:
         "verdict": _verdict(run),
         "pictures": {name: kit.embedded(png) for name, png in drawn.items()},
         "protection": summary.protection,
-        "sentence": visible.SENTENCE.get(summary.protection, ""),
+        "sentence": visible.sentence(summary.protection) if federated else "",
         "visible": table,
         "warnings": warnings(run.events or (), table) if federated else [],
         "skipped": {
@@ -114,7 +119,7 @@ def _helpers(run: RunView) -> int:
     if run.config is None:
         return 0
     settings = run.config.federation
-    return visible.helpers(settings.cohort, run.config.threshold, settings.min_cohort)
+    return helpers(settings.cohort, run.config.threshold, settings.min_cohort)
 
 
 def _times(seconds: Seconds) -> dict[str, str]:

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from federation import options as typed
 from federation.config import FederationConfig, Fraction, decode_toml, least_ring
 from federation.errors import ConfigError
+from federation.protections import DEFAULT, UNPROTECTED
 from learning import models
 
 ALONE = ("local", "central")
@@ -190,8 +191,8 @@ def _agreed(words: Simulation, tables: dict[str, dict[str, Any]]) -> FederationC
 
 def _check(options: Options) -> None:
     """Refuse combinations that make no sense. Raises ConfigError."""
-    protection = options.given.get("protection", "masked")
-    if options.alone and protection not in ("masked", "plain"):
+    protection = options.given.get("protection", DEFAULT)
+    if options.alone and protection not in {DEFAULT, UNPROTECTED}:
         raise ConfigError(
             f"--algorithm {options.algorithm} sends nothing, so --protection {protection}"
             " makes no sense; leave it out"

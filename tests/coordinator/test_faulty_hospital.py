@@ -21,7 +21,7 @@ from federation.messages import (
     UnmaskShares,
     Update,
 )
-from federation.protections import masked
+from federation.protections import dealing
 from federation.records.events import (
     HospitalAtFault,
     RoundFailed,
@@ -141,13 +141,13 @@ def cheat(
 
     def watched(self: Session, message: Message) -> list[Effect]:
         faulty = self.number == FAULTY and getattr(message, "round", 0) == round_
-        monkeypatch.setattr(masked.sharing, "split", split if faulty else honest)
+        monkeypatch.setattr(dealing.sharing, "split", split if faulty else honest)
         return receive(self, message)
 
     monkeypatch.setattr(Session, "receive", watched)
 
 
-def rubbish(secret: bytes, holders: Any, threshold: int) -> dict[int, bytes]:
+def rubbish(secret: bytes, holders: Any, threshold: int, randbelow: Any) -> dict[int, bytes]:
     return {holder: bytes([0, *range(holder, holder + 32)]) for holder in holders}
 
 
@@ -166,7 +166,7 @@ def test_shares_of_another_secret_name_their_dealer_by_the_seeds_commitment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     honest = sharing.split
-    cheat(monkeypatch, lambda secret, holders, threshold: honest(b"x" * 32, holders, threshold))
+    cheat(monkeypatch, lambda secret, *others: honest(b"x" * 32, *others))
     faulty = Faulty(ShareKeys, lambda message: message)
     assert "hospital 1 dealt inconsistent shares" in faulty.rig.events(RoundFailed)[0].text
     faulty.goes_on(EVERYBODY - {FAULTY})
@@ -177,9 +177,9 @@ def test_a_dropout_that_shared_another_mask_key_is_named_by_its_public_key(
 ) -> None:
     honest, calls = sharing.split, []
 
-    def second_only(secret: bytes, holders: Any, threshold: int) -> dict[int, bytes]:
+    def second_only(secret: bytes, *others: Any) -> dict[int, bytes]:
         calls.append(secret)
-        return honest(b"x" * 32 if len(calls) == 2 else secret, holders, threshold)
+        return honest(b"x" * 32 if len(calls) == 2 else secret, *others)
 
     cheat(monkeypatch, second_only)
     deaths = Deaths((AdvertiseKeys, ShareKeys, Update, Consistency, UnmaskShares), {1: {FAULTY: 2}})

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crypto import ckks
-from crypto.ckks import Adder, CommonSettings, Encryptor, generate_secret_key
+from crypto import ckks, sealfile
+from crypto.ckks import Adder, Encryptor, generate_secret_key
+from crypto.ckks_common import CommonSettings
 from crypto.errors import ConfigOverflow, CryptoError, OpenFailed, OutOfRange
 from crypto.packing import HEADER_BYTES, PRIME, SUM, Packing
 
@@ -122,7 +123,7 @@ def test_the_noise_is_what_the_formula_says(
         total += parts
         adder.add(hospital.encrypt(parts))
     monkeypatch.setattr(ckks.np, "rint", lambda exact: exact)
-    with ckks._Scratch() as scratch:
+    with ckks.Scratch() as scratch:
         noise = (
             np.concatenate([hospital._decrypt(blob, scratch) for blob in adder.result()]) - total
         )
@@ -217,7 +218,7 @@ def test_the_coordinator_refuses_before_seal_loads(
     adder.add(good)
     bad = [good[0], damage(good[1])]
     with monkeypatch.context() as patch:
-        patch.setattr(ckks._Scratch, "load", lambda *args: pytest.fail("SEAL was asked to load it"))
+        patch.setattr(ckks.Scratch, "load", lambda *args: pytest.fail("SEAL was asked to load it"))
         with pytest.raises(CryptoError):
             adder.add(bad)
     adder.add(upload(values))
@@ -245,14 +246,14 @@ def test_a_seal_error_in_the_middle_spoils_the_sum(monkeypatch: pytest.MonkeyPat
     adder, blobs = Adder(PACKING, 10_000), upload([1] * 10_000)
     adder.add(blobs)
     calls = iter([True, False])
-    load = ckks._Scratch.load
+    load = ckks.Scratch.load
 
-    def second_fails(self: ckks._Scratch, *args: object) -> None:
+    def second_fails(self: ckks.Scratch, *args: object) -> None:
         if not next(calls):
             raise RuntimeError("SEAL")
         load(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(ckks._Scratch, "load", second_fails)
+    monkeypatch.setattr(ckks.Scratch, "load", second_fails)
     with pytest.raises(RuntimeError):
         adder.add(blobs)
     for use in (adder.result, lambda: adder.add(blobs)):
@@ -323,13 +324,13 @@ def test_without_memfd_a_private_file_serves_and_goes(
     monkeypatch.delattr(os, "memfd_create")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     modes = []
-    save = ckks._Scratch.save
+    save = ckks.Scratch.save
 
-    def watched(self: ckks._Scratch, thing: object) -> bytes:
+    def watched(self: ckks.Scratch, thing: object) -> bytes:
         modes.append(os.fstat(self._fd).st_mode & 0o777)
         return save(self, thing)
 
-    monkeypatch.setattr(ckks._Scratch, "save", watched)
+    monkeypatch.setattr(ckks.Scratch, "save", watched)
     values = RNG.integers(-(2**15), 2**15, (3, 9000), np.int32)
     assert np.array_equal(decoded_sum(PACKING, values), values.sum(axis=0))
     assert set(modes) == {0o600}
@@ -340,10 +341,12 @@ def test_what_zstd_compresses_is_drawn_again_or_read_word_by_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = RNG.integers(-(2**15), 2**15, (2, 100), np.int32)
-    body, calls = ckks._body, iter(range(10**6))
-    monkeypatch.setattr(ckks, "_body", lambda blob: body(blob) if next(calls) % 2 else None)
+    body, calls = ckks.body_of, iter(range(10**6))
+    for module in (ckks, sealfile):
+        monkeypatch.setattr(module, "body_of", lambda blob: body(blob) if next(calls) % 2 else None)
     assert np.array_equal(decoded_sum(PACKING, expected), expected.sum(axis=0))
-    monkeypatch.setattr(ckks, "_body", lambda blob: None)
+    for module in (ckks, sealfile):
+        monkeypatch.setattr(module, "body_of", lambda blob: None)
     with pytest.raises(CryptoError, match="form"):
         upload([1])
 
@@ -357,9 +360,9 @@ def test_the_frame_of_raw_blocks_comes_off() -> None:
         + (200 << 3 | 1).to_bytes(3, "little")
         + words[100:]
     )
-    assert ckks._body(SEAL_HEADER + bytes(8) + raw) == words
-    assert ckks._body(SEAL_HEADER[:5] + bytes(11) + words) == words
-    assert ckks._body(SEAL_HEADER + bytes(8) + RLE_BOMB) is None
+    assert ckks.body_of(SEAL_HEADER + bytes(8) + raw) == words
+    assert ckks.body_of(SEAL_HEADER[:5] + bytes(11) + words) == words
+    assert ckks.body_of(SEAL_HEADER + bytes(8) + RLE_BOMB) is None
 
 
 def test_the_common_settings_are_approximate_and_large() -> None:

@@ -49,6 +49,12 @@ def test_the_domain_separates_and_a_bool_or_float_is_no_part() -> None:
             kdf.digest("a", part)  # type: ignore[arg-type]
 
 
+def test_equal_compares_lengths_and_bytes() -> None:
+    assert kdf.equal(b"abc", b"abc")
+    assert not kdf.equal(b"abc", b"abd")
+    assert not kdf.equal(b"abc", b"ab")
+
+
 def test_both_ends_agree_on_a_secret_that_a_third_does_not_have() -> None:
     a, b, c = (agreement.generate() for _ in range(3))
     assert agreement.shared_secret(a.private, b.public) == agreement.shared_secret(

@@ -42,8 +42,8 @@ def present(t: inspect.UnionType) -> inspect.Type:
 
 
 def example(kind: type[Message]) -> Message:
-    """One valid message: nothing is left out, every number 1, every text and every byte string as short as allowed, one
-    item in every tuple.
+    """One valid message: nothing is left out, every number is 1, every text and byte string is as
+    short as allowed, every tuple has one item.
     """
 
     def of(t: inspect.Type) -> Any:

@@ -47,7 +47,7 @@ def test_the_sum_of_what_is_sent_is_the_sum_of_the_integers(bits: int, ring: int
         15,
         (10, 5, 0, 10),
     )
-    step = CLIPS / code.code.levels
+    step = CLIPS / code.fixed_point.levels
     mean = np.mean([given_by(number).update for number in range(5)], axis=0)
     steps = np.repeat(step, LAYOUT.lengths)
     assert (np.abs(code.mean(found, CLIPS) - mean) <= steps).all()
@@ -83,7 +83,7 @@ def test_a_weighted_mean_is_weighted_by_examples() -> None:
     found = code.decode(total, 2)
     expected = np.average([given_by(number).update for number in (1, 4)], axis=0, weights=[16, 64])
     np.testing.assert_allclose(
-        code.mean(found, CLIPS), expected, atol=4 * float(CLIPS.max()) / code.code.levels
+        code.mean(found, CLIPS), expected, atol=4 * float(CLIPS.max()) / code.fixed_point.levels
     )
 
 
@@ -93,7 +93,7 @@ def test_clipped_values_are_counted_in_the_sum() -> None:
     update[:2] = 9.0
     integers, clipped = code.integers(given_by(0, update=update))
     assert clipped == code.protect(given_by(0, update=update)).clipped == 2
-    assert code.decode(integers, 1).clipped == 2 and integers[0] == code.code.levels
+    assert code.decode(integers, 1).clipped == 2 and integers[0] == code.fixed_point.levels
 
 
 def test_many_classes_have_no_confusion_matrix() -> None:
@@ -157,7 +157,7 @@ def test_a_sum_out_of_the_survivors_range_is_refused(survivors: int) -> None:
         for number in range(survivors)
     )
     assert code.decode(total, survivors).examples == 64 * survivors
-    bound = survivors * code.code.levels
+    bound = survivors * code.fixed_point.levels
     for at, value in ((0, bound + 1), (3, -bound - 1), (LAYOUT.size, -1)):
         wrong = total.copy()
         wrong[at] = value

@@ -5,6 +5,7 @@ dropouts.
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 from scipy.stats import hypergeom
@@ -50,13 +51,13 @@ def test_small_cohorts_stay_complete_and_one_corrupt_hospital_is_always_reckoned
         for corrupt in (0.0, 0.1, 0.3)
     )
     assert all((graph.sparse_size(n, 0.0, 0.1) or (0, 2))[1] >= 2 for n in range(3, 60))
-    assert graph.holders(sparse_plan(5), 2) == (0, 1, 2, 3, 4)
+    assert graph.holders(sparse_plan(5), 2, os.urandom) == (0, 1, 2, 3, 4)
 
 
 def test_holders_are_drawn_afresh_and_checked() -> None:
     plan = sparse_plan()
     k = (graph.sparse_size(100, 0.1, 0.3) or (0, 0))[0]
-    first, second = graph.holders(plan, 7), graph.holders(plan, 7)
+    first, second = graph.holders(plan, 7, os.urandom), graph.holders(plan, 7, os.urandom)
     assert first != second and len(first) == len(second) == k + 1 and 7 in first
     graph.check_holders(plan, 7, first)
     for wrong in (
@@ -71,7 +72,7 @@ def test_holders_are_drawn_afresh_and_checked() -> None:
 
 def test_who_masks_with_whom_is_the_same_from_both_sides() -> None:
     plan = sparse_plan(60)
-    holders = {who: graph.holders(plan, who) for who in plan.cohort}
+    holders = {who: graph.holders(plan, who, os.urandom) for who in plan.cohort}
     for who in plan.cohort:
         for other in graph.neighbours(who, plan.cohort, holders):
             assert who in graph.neighbours(other, plan.cohort, holders)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from crypto.packing import Packing
 from federation.limits import from_coordinator, from_hospital, vector_bytes
 from federation.messages import KINDS
-from federation.protections.ckks import packing
 from tests.rig import Rig, config
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text()
@@ -96,7 +96,7 @@ def test_vectors_are_as_long_as_documented(protection: str, changes: dict[str, i
     e = d + (3 + classes**2) * (-(-48 // (bits - 1)) if bits else 5)
     m = 0
     if "ckks" in protection:
-        parts = -(-e // packing(bits, n, protection == "masked+ckks").fields)
+        parts = -(-e // Packing(bits, n, protection == "masked+ckks").fields)
         m = -(-parts // 4096)
     label = "plain, bits = 0" if changes else protection
     up, down = re.search(
@@ -118,7 +118,7 @@ def test_packing_table_is_what_packing_gives() -> None:
     assert len(rows) == 4
     for bits, n, *stated in rows:
         for masked, (fields, up, down) in ((False, stated[:3]), (True, stated[3:])):
-            how = packing(int(bits), int(n), masked)
+            how = Packing(int(bits), int(n), masked)
             values = how.fields * how.degree
             assert (
                 how.fields,

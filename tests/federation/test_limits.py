@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from federation import model
+from federation import model, protections
 from federation.codec import Limits, encode
 from federation.groupkey import GroupKey
 from federation.limits import from_coordinator, from_hospital, state_bytes, vector_bytes
@@ -108,11 +108,7 @@ def test_the_limit_is_a_few_times_what_is_needed_and_not_more(n: int) -> None:
 @pytest.mark.parametrize("kind", ["masked", "ckks", "masked+ckks"])
 def test_a_sealed_state_fits(kind: str) -> None:
     settings, shared = config(kind, 5), start_model()
-    ckks = b""
-    if kind != "masked":
-        from federation.protections.ckks import make_key
-
-        ckks = make_key(settings)
+    ckks = protections.get(kind).make_key(settings)
     state = len(model.to_bytes(shared)) + len(GroupKey(1, KEY, ckks).ckks) + 32
     grant = StateAnswer(
         epoch=ROUND,

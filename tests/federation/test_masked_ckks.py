@@ -30,7 +30,7 @@ from federation.messages import (
     Update,
 )
 from federation.model import SharedModel
-from federation.protections.ckks import packing_of
+from federation.protections.ckks import packing
 from federation.records.events import HospitalLost, RoundDiscarded, RoundFailed
 from tests.rig import RUN, Rig, config, default_update, start_model
 
@@ -297,7 +297,7 @@ def _broken(rig: Rig) -> dict[str, Callable[[Aggregate], Aggregate]]:
         every real part by one step.
         """
         words = np.frombuffer(bytes(blob[16 : 16 + 8 * 4096]), "<u8")
-        how = packing_of(rig.plan(1), rig.config.protection.kind == "masked+ckks")
+        how = packing(rig.plan().coding, rig.config.protection.kind == "masked+ckks")
         blob[16 : 16 + 8 * 4096] = (
             (words + np.uint64(how.scale)) % np.uint64(2**60 - 2**14 + 1)
         ).tobytes()

@@ -272,14 +272,14 @@ def test_another_model_at_one_hospital_is_refused_by_all_before_a_share_is_dealt
             who,
             everything,
             "context",
-            "hospital 2, which stands at another model or group key",
+            "hospital 2, which has another model or group key",
         )
     refuses(
         hub,
         2,
         KeyList(round=2, advertised=near, numbers=EVERYBODY, digests=digests),
         "context",
-        "hospital 0, which stands at",
+        "hospital 0, which has another model",
     )
     hub.usable(3, without=[2])
 

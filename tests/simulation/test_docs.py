@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from federation import protections
 from federation.config import default_threshold
+from federation.protections import sees
+from federation.protections.sees import helpers
 from learning import models, private_layers
-from simulation.report.visible import helpers
 
 ROOT = Path(__file__).parents[2]
 THREATS = (ROOT / "docs" / "threat-model.md").read_text()
@@ -28,6 +30,11 @@ def test_how_many_may_collude() -> None:
     for n, threshold, dropouts, colluders, honest in rows:
         assert threshold == default_threshold(n) and dropouts == n - threshold
         assert colluders == helpers(n, threshold) - 1 and honest == threshold - colluders
+
+
+def test_the_table_of_what_the_coordinator_sees_is_the_codes() -> None:
+    table = sees.markdown({name: protections.get(name).sees for name in protections.names()})
+    assert table in THREATS
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from federation.errors import ConfigError
+from federation.protections.sees import Fact, Seen, helpers
 from federation.records import files
 from federation.records.summary import (
     CoordinatorSummary,
@@ -104,10 +105,10 @@ def test_names_from_outside_are_text_not_html(page: str) -> None:
 
 def test_a_protection_is_described_as_it_is(tmp_path: Path) -> None:
     for kind, sees in (("plain", True), ("masked", False), ("ckks", False)):
-        rows = {row.what: row.seen for row in visible.rows(kind, "flop", told=False)}
-        assert (rows["one hospital's update"] == visible.YES) == sees
-        assert (rows["the shared model"] == visible.NO) == (kind == "ckks")
-        assert rows["a hospital's own test accuracy"] == visible.NO
+        rows = {row.fact: row.seen for row in visible.rows(kind, "flop", told=False)}
+        assert (rows[Fact.UPDATE] == Seen.YES) == sees
+        assert (rows[Fact.MODEL] == Seen.NO) == (kind == "ckks")
+        assert rows[Fact.SCORE] == Seen.NO
     shown = text_of(write_report(write_run(tmp_path / "run", protection="plain")).read_text())
     assert (
         "could read every hospital's update" in shown
@@ -131,7 +132,7 @@ def test_how_many_must_collude(cohort: int, threshold: int, fewest: int) -> None
     assert (
         min(count for count in range(cohort) if breaks(count))
         == fewest
-        == visible.helpers(cohort, threshold)
+        == helpers(cohort, threshold)
     )
 
 
