@@ -74,10 +74,8 @@ def run(
     size = start.layout.size
     update = np.random.default_rng(0).normal(0, 0.05, size).astype(np.float32)
     width = DEFAULT_BITS.get(ring, 12) if bits is None else bits
-    found = {
-        kind: _measure(_config(kind, cohort, width, ring), start, update)
-        for kind in (protection, UNPROTECTED)
-    }
+    compared = [protection, UNPROTECTED]
+    found = {kind: _measure(_config(kind, cohort, width, ring), start, update) for kind in compared}
     ours, plain = found[protection], found[UNPROTECTED]
     return {
         "model": model,
