@@ -36,7 +36,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Discard:
-    """A hospital: stop training, take the private layers back to what they were before this round."""
+    """A hospital stops training and restores the private layers that it had before this round."""
 
     round: int
 

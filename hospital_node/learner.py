@@ -173,7 +173,7 @@ class Learner:
         parameters.load(self.model, self.layout.unflatten(shared))
         parameters.load(self.model, self.private)
 
-    def test(self) -> Scores:
+    def test(self, progress: Progress | None = None) -> Scores:
         """The local test of the model as `adopt` left it."""
         return evaluate(
             self.model,
@@ -182,6 +182,7 @@ class Learner:
             self.classes,
             self.device,
             rows=self.data.test,
+            progress=progress,
         )
 
     def facts(self) -> LearnerFacts:

@@ -84,7 +84,7 @@ def list_data(as_json: AsJson = False) -> None:
         ]
         print(json.dumps({"formats": kinds, "root": root or None, "sets": sets}))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print("built in:")
     for one in formats():
         if one.built_in:

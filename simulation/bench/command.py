@@ -13,6 +13,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from federation.protections import DEFAULT, UNPROTECTED, names
+
+PROTECTING = [name for name in names() if name != UNPROTECTED]
 bench_app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True, help=__doc__
 )
@@ -66,7 +69,7 @@ def whole_round(
         str, typer.Option(help="The model whose shared layers travel: resnet18, cnn3, …")
     ] = "resnet18",
     cohort: Cohort = 5,
-    protection: Annotated[str, typer.Option(help="masked | ckks | masked+ckks")] = "masked",
+    protection: Annotated[str, typer.Option(help=" | ".join(PROTECTING))] = DEFAULT,
     bits: Bits = None,
     ring: Ring = 16,
     as_json: AsJson = False,

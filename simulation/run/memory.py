@@ -20,6 +20,7 @@ from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
 from federation.messages import Message, Update
 from federation.records.events import Logged
+from hospital_node.service import REPORT_SHARE
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.work import Job, Result, Work
 
@@ -45,6 +46,8 @@ class Hospital(Protocol):
     def receive(self, message: Message) -> list[Message]: ...
 
     def finished(self, result: Result) -> list[Message]: ...
+
+    def report_untested(self) -> list[Message]: ...
 
 
 Fault = Callable[[int, str, Message, float], Iterable[tuple[float, Message]]]
@@ -191,6 +194,8 @@ class MemoryFederation:
     def _hospital(self, who: int, act: Callable[[Hospital], list[Message]]) -> None:
         """Let a hospital do one thing: send its answers, and do later what it asks its learner."""
         hospital = self.hospitals[who]
+        if who in self.dead:
+            return
         for message in act(hospital):
             if who not in self.dead:  # a fault may kill it between two messages
                 self._up(who, message)
@@ -198,6 +203,11 @@ class MemoryFederation:
             done = max(self.now, self._busy.get(hospital, 0.0)) + seconds
             self._busy[hospital] = done
             self.at(done, partial(self._work, who, hospital, job))
+            if seconds:  # as a service does when a test takes long
+                late = self.now + self.config.federation.patience * REPORT_SHARE
+                self.at(
+                    late, partial(self._hospital, who, lambda hospital: hospital.report_untested())
+                )
 
     def _work(self, who: int, hospital: Hospital, job: Job) -> None:
         if who in self.dead or self.hospitals[who] is not hospital:

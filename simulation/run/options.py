@@ -1,4 +1,4 @@
-"""What `flop sim` is asked for: the keys of federation.toml, and the words that only a simulation has."""
+"""What `flop sim` is asked for: keys of federation.toml, and words that only a simulation has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the keepers of a simulation write, which begins again after a crash: less often, or never."""
+"""Where a simulation's keepers write: less often or never, since it begins again after a crash."""
 
 from __future__ import annotations
 

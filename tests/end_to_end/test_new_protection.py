@@ -30,7 +30,7 @@ from simulation.run.command import sim_app
 
 assert protections.__file__.startswith(sys.argv[1]), protections.__file__
 folder = sys.argv[2]
-sim_app([*"--transport memory --data phantom-cxr:60 --image-size 28 --model lenet_dlg --hospitals 3"
+sim_app([*"--transport memory --data phantom-cxr:60 --image-size 28 --hospitals 3"
          " --rounds 1 --no-baselines --record --protection clear --bits 0 --out".split(), folder],
         standalone_mode=False)
 attack_app(["run", "--run", folder, "--steps", "1", "--restarts", "1", "--json"],
