@@ -94,7 +94,7 @@ class Learner:
         self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
 
     def load_private(self, tensors: dict[str, np.ndarray], source: str) -> None:
-        """Go on with the private layers that `source` held. Raises ConfigError if they do not fit."""
+        """Load the private layers that `source` held. Raises ConfigError if they do not fit."""
         try:
             parameters.load(self.model, tensors)
         # the file is ours; whatever is wrong with it, the operator must hear of it

@@ -20,6 +20,7 @@ from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
 from federation.messages import Message, Update
 from federation.records.events import Logged
+from federation.types import HospitalNumber
 from hospital_node.service import REPORT_SHARE
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.work import Job, Result, Work
@@ -138,9 +139,9 @@ class MemoryFederation:
     def _up(self, who: int, message: Message) -> None:
         for delay, arriving in self.fault(who, "up", message, self.now):
             frames = codec.encode(arriving)
-            self.at(self.now + delay, partial(self._arrive_up, who, frames))
+            self.at(self.now + delay, partial(self._arrive_up, HospitalNumber(who), frames))
 
-    def _arrive_up(self, who: int, frames: list[Any]) -> None:
+    def _arrive_up(self, who: HospitalNumber, frames: list[Any]) -> None:
         if self.tap is not None:
             self.tap(who, "up", frames)
         limits = from_hospital(
