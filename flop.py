@@ -25,9 +25,9 @@ COMMANDS = {
         "hospital_node.founding",
         "begin a federation: federation.toml and the start of the shared model",
     ),
-    "keygen": ("hospital_node.commands", "make one party's keys"),
+    "keygen": ("hospital_node.admission", "make one party's keys"),
     "roster": (
-        "hospital_node.commands",
+        "hospital_node.admission",
         "add parties to the roster, accept it, show its fingerprint",
     ),
     "coordinator": ("coordinator.command", "run the coordinator"),

@@ -112,6 +112,6 @@ def make_keeper(
         worker,
         storage,
         share_metrics=policy.share_metrics,
-        baselines=policy.baselines,
+        baselines=hospital.settings.hospital.baselines,
         tell=tell,
     )

@@ -1,4 +1,4 @@
-"""`flop doctor`: everything that a hospital needs, hop by hop; the first one that fails is named."""
+"""`flop doctor`: check what a hospital needs, hop by hop, and name the first that fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Work` with a real learner: every request becomes a job, and a subclass says when jobs are done."""
+"""`Work` with a real learner: requests become jobs, and a subclass says when they are done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from federation.layout import Vector
 from hospital_node.learner import Learner
 from hospital_node.storage import Storage
-from hospital_node.work import BaselinesDone, Job, LearnerFacts, Result, Tested, TrainingDone
+from hospital_node.work import BaselinesDone, Job, LearnerFacts, LocalTestDone, Result, TrainingDone
 
 
 class Jobs(ABC):
@@ -25,7 +25,11 @@ class Jobs(ABC):
         return False
 
     def progress(self, step: int, steps: int) -> None:
-        """Is told that a training has made `step` of `steps` steps; 0 of 0 before its first one."""
+        """Is told that a training or a test has made `step` of `steps` steps."""
+        return
+
+    def tested(self) -> None:
+        """Is told that a test is done."""
         return
 
     # ---- Work ------------------------------------------------------------------------
@@ -60,8 +64,9 @@ class Jobs(ABC):
         def job() -> Result:
             self.learner.adopt(shared, counted)
             self.storage.write_private(self.learner.private)
-            scores = self.learner.test()
-            return Tested(round_, scores.loss, scores.confusion)
+            scores = self.learner.test(self.progress)
+            self.tested()
+            return LocalTestDone(round_, scores.loss, scores.confusion)
 
         self.put(job, round_)
 

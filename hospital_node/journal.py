@@ -12,7 +12,7 @@ from federation.model import SharedModel
 from federation.records.summary import MetricsLine
 from hospital_node.storage import Storage
 from hospital_node.summary import summarise
-from hospital_node.work import Confusion, LearnerFacts, Tested, Trained
+from hospital_node.work import Confusion, LearnerFacts, LocalTestDone, Trained
 from learning.metrics import measure
 
 
@@ -45,7 +45,7 @@ class Journal:
         line = self._line(round_)
         line.counted, line.clipped = counted, clipped
 
-    def tested(self, tested: Tested, protect_seconds: float | None = None) -> MetricsLine:
+    def tested(self, tested: LocalTestDone, protect_seconds: float | None = None) -> MetricsLine:
         """Write the round's line to metrics.jsonl, and return it."""
         self.confusion = tested.confusion
         line = self._line(tested.round)

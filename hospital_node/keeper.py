@@ -26,7 +26,7 @@ from hospital_node.journal import Journal
 from hospital_node.session import Session
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.storage import Storage
-from hospital_node.work import BaselinesDone, Failed, Result, Tested, TrainingDone, Work
+from hospital_node.work import BaselinesDone, Failed, LocalTestDone, Result, TrainingDone, Work
 from learning.metrics import sentence
 
 Tell = Callable[[str], None]
@@ -44,6 +44,7 @@ class Keeper(Generic[W]):
         end: How the run ended, None before that.
         over: Whether there is nothing left to do.
         rejected: Whether the coordinator turned this hospital away.
+        unreported: The round whose model is tested now and was not reported yet, if any.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Keeper(Generic[W]):
         self.journal = Journal(session.keys.id, session.config, storage)
         self.end: Finished | None = None
         self.over = self.rejected = False
+        self.unreported: int | None = None
         self._protecting = Stopwatch()
         """Runs while the session checks, codes, masks or encrypts; for a figure only."""
         self._summarised = False
@@ -100,7 +102,7 @@ class Keeper(Generic[W]):
         match result:
             case TrainingDone():
                 return self._trained(result)
-            case Tested():
+            case LocalTestDone():
                 return self._tested(result)
             case BaselinesDone(confusions=confusions):
                 self.summarise(confusions)
@@ -108,6 +110,11 @@ class Keeper(Generic[W]):
                 return []
             case Failed():
                 return self._failed(result)
+
+    def report_untested(self) -> list[Message]:
+        """Report a model whose test takes long; its score follows in a second report."""
+        round_, self.unreported = self.unreported, None
+        return [] if round_ is None else self._report(round_, None, None)
 
     def stop(self) -> list[Message]:
         """Leave the round in progress because the operator stops this hospital."""
@@ -155,6 +162,7 @@ class Keeper(Generic[W]):
         self.storage.write_shared(effect.shared)
         self.journal.adopted(round_, effect.counted, effect.clipped)
         self.work.adopt(effect.shared.vector, effect.counted, round_)
+        self.unreported = round_
 
     def _finish(self, end: Finished) -> None:
         if self.end is not None:
@@ -182,17 +190,23 @@ class Keeper(Generic[W]):
             effects = self.session.trained(done.round, done.trained, self.journal.confusion)
         return self.perform(effects)
 
-    def _tested(self, tested: Tested) -> list[Message]:
+    def _tested(self, tested: LocalTestDone) -> list[Message]:
         line = self.journal.tested(tested, self._protecting.lap())
         told = sentence(line.metrics)
         score = f": local test {told}" if told else ""
         rounds = self.session.config.federation.rounds
         self.tell(f"round {tested.round} of {rounds} is done{score}")
-        if self.share_metrics:
-            return self.perform(
-                self.session.report(tested.round, line.metrics["accuracy"], line.clipped)
-            )
-        return self.perform(self.session.report(tested.round))
+        reported = self.unreported != tested.round
+        if not reported:
+            self.unreported = None
+        elif not self.share_metrics:
+            return []  # there is nothing to add
+        return self._report(tested.round, line.metrics["accuracy"], line.clipped)
+
+    def _report(self, round_: int, accuracy: float | None, clipped: int | None) -> list[Message]:
+        if not self.share_metrics:
+            accuracy = clipped = None
+        return self.perform(self.session.report(round_, accuracy, clipped))
 
     def _failed(self, failed: Failed) -> list[Message]:
         self.storage.error_log.write_text(failed.trace)

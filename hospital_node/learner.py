@@ -94,7 +94,7 @@ class Learner:
         self.private, self._candidate = parameters.to_numpy(self.model, self.split.private), None
 
     def load_private(self, tensors: dict[str, np.ndarray], source: str) -> None:
-        """Go on with the private layers that `source` held. Raises ConfigError if they do not fit."""
+        """Load the private layers that `source` held. Raises ConfigError if they do not fit."""
         try:
             parameters.load(self.model, tensors)
         # the file is ours; whatever is wrong with it, the operator must hear of it
@@ -173,7 +173,7 @@ class Learner:
         parameters.load(self.model, self.layout.unflatten(shared))
         parameters.load(self.model, self.private)
 
-    def test(self) -> Scores:
+    def test(self, progress: Progress | None = None) -> Scores:
         """The local test of the model as `adopt` left it."""
         return evaluate(
             self.model,
@@ -182,6 +182,7 @@ class Learner:
             self.classes,
             self.device,
             rows=self.data.test,
+            progress=progress,
         )
 
     def facts(self) -> LearnerFacts:

@@ -24,7 +24,6 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     min_cohort: Annotated[int, Meta(ge=1)] = 3
     protections: tuple[Name, ...] = allowed_by_default()
     share_metrics: bool = False
-    baselines: bool = True
 
     def check(self, config: FederationConfig, source: str) -> None:
         """Raises ConfigError where the federation is not what this hospital agrees to."""

@@ -23,6 +23,8 @@ from hospital_node.worker import Worker
 
 POLL_S = 0.2
 PROGRESS_S = 1.0
+REPORT_SHARE = 0.25
+"""Of the coordinator's patience: so long a report waits for the score of the local test."""
 HELLO_S = 10.0
 """After so long a silence a hospital says again that it is there: the coordinator may have given it
 up while it was slow.
@@ -74,6 +76,9 @@ class Node:
         self.tell, self.clock = tell, clock
         self.stopping = False
         self._told = (0, 0)
+        self._testing: tuple[int, float] | None = None
+        """The round whose model is tested and not reported yet, and since when."""
+        self._test_s = keeper.session.config.federation.patience * REPORT_SHARE
         self._next_progress = 0.0
         self._heard = clock()
 
@@ -123,6 +128,7 @@ class Node:
         while not self.worker.results.empty():
             self._send(self.keeper.finished(self.worker.results.get()))
         self._send_progress()
+        self._send_report()
         self._send_hello()
         if self.stopping:
             self._send(self.keeper.stop())
@@ -157,13 +163,20 @@ class Node:
 
     def _send_progress(self) -> None:
         """Say how far the training is, at most every PROGRESS_S, so that nobody waits in vain."""
-        now, round_ = self.clock(), self.keeper.session.round
-        if round_ is None or now < self._next_progress or not self.worker.steps:
+        now, round_, percent = self.clock(), self.keeper.session.round, self.worker.percent
+        if round_ is None or percent is None or now < self._next_progress:
             return
-        done = (round_, 100 * self.worker.step // self.worker.steps)
-        if done != self._told:
-            self._told, self._next_progress = done, now + PROGRESS_S
-            self._send([Progress(round=round_, percent=done[1])])
+        if (round_, percent) != self._told:
+            self._told, self._next_progress = (round_, percent), now + PROGRESS_S
+            self._send([Progress(round=round_, percent=percent)])
+
+    def _send_report(self) -> None:
+        """Report a new model without its score if the test takes long: the coordinator waits."""
+        round_ = self.keeper.unreported
+        if round_ is None or self._testing is None or self._testing[0] != round_:
+            self._testing = None if round_ is None else (round_, self.clock())
+        elif self.clock() - self._testing[1] > self._test_s:
+            self._send(self.keeper.report_untested())
 
 
 def node(parts: Parts, tell: Tell = print) -> Node:

@@ -150,7 +150,7 @@ class Session:
     def receive(self, message: Message) -> list[Effect]:
         """Take one decoded message of the coordinator.
 
-        Whatever a peer did wrong raises nothing: the effects tell the operator and refuse the round.
+        Nothing is raised for what a peer did wrong: effects tell the operator and refuse the round.
         """
         try:
             return self._dispatch(message)

@@ -17,8 +17,18 @@ from hospital_node.policy import Policy
 
 
 class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Paths are taken from the folder of hospital.toml. `coordinator`: another host:port than the
-    roster's. 0 threads: PyTorch's choice.
+    """Table `hospital`: its files, what it trains on, and what it computes besides.
+
+    Attributes:
+        secret: The hospital's keys. This and all other paths start at the folder of hospital.toml.
+        federation: What all parties agree on.
+        roster: Who is admitted.
+        accepted: Holds the digest of the roster that this hospital's operator has accepted.
+        out: The folder of the hospital's results.
+        coordinator: Its host:port, if that is another one than the roster's.
+        device: auto, cpu, mps, cuda, cuda:N, cuda:0,cuda:1, cuda:all, or cpu:N for N processes.
+        threads: Of the CPU; 0 leaves the number to PyTorch.
+        baselines: Whether the run ends with a majority class, a linear model and training alone.
     """
 
     secret: str
@@ -29,6 +39,7 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     coordinator: str = ""
     device: str = "auto"
     threads: Annotated[int, Meta(ge=0, le=1024)] = 0
+    baselines: bool = True
 
 
 class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

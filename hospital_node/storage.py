@@ -1,6 +1,6 @@
 """What one hospital keeps on disk, to go on after a SIGKILL and to be looked at afterwards.
 
-memory.json            the run, runs before it, the last round answered: written before a round is answered
+memory.json            `Durable`: written before a round is answered
 shared.safetensors     the shared model, with its round and clips
 private.safetensors    this hospital's private layers
 metrics.jsonl          one line a round

@@ -82,7 +82,7 @@ class StateSync:
     # ---- messages --------------------------------------------------------------------
 
     def synchronise(self, wanted: Synchronise) -> list[Effect]:
-        """Make a group key if this hospital is the source, else ask the source for what is missing."""
+        """Make a group key, if this hospital is the source, or ask the source."""
         if not self.durable.run or wanted.source >= len(self.roster):
             raise FaultyCoordinator(
                 "asks to synchronise before the run, or with nobody", Reason.UNEXPECTED

@@ -50,7 +50,7 @@ class TrainingDone:
 
 
 @dataclass(frozen=True)
-class Tested:
+class LocalTestDone:
     """The local test of the model as of `round`; `loss` is nan if there is nothing to test on."""
 
     round: int
@@ -74,7 +74,7 @@ class Failed:
     trace: str
 
 
-Result = TrainingDone | Tested | BaselinesDone | Failed
+Result = TrainingDone | LocalTestDone | BaselinesDone | Failed
 Job = Callable[[], Result | None]
 """Does one request; None if there is nothing to report."""
 
@@ -89,7 +89,7 @@ class LearnerFacts:
         private_parameters: How many numbers the private layers hold.
         skipped: A sentence for each image that could not be used.
         notes: Sentences about how a simulation divided the data.
-        device: Where the model is trained.
+        device: Where the model is trained; several with commas between.
     """
 
     train_examples: list[int]
@@ -113,7 +113,7 @@ class Work(Protocol):
         """Stop this round's training and forget what it did to the private layers."""
 
     def adopt(self, shared: Vector, counted: bool, round_: int) -> None:
-        """Take the new shared layers, keep the private changes if `counted`, test: `Tested`."""
+        """Take the shared layers, keep private changes if `counted`, test: `LocalTestDone`."""
 
     def baselines(self, start: Vector, run: bytes, rounds: int) -> None:
         """Compute what the federation is compared with. Gives `BaselinesDone`."""

@@ -5,6 +5,7 @@ every metric of `learning/metrics.py` follows.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,7 @@ def evaluate(
     batch_size: int = 256,
     *,
     rows: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Evaluate in float32.
 
@@ -50,6 +52,7 @@ def evaluate(
         labels: int64 (N,).
         classes: How many the model tells apart.
         rows: Only these examples; None: all of them.
+        progress: Is told (examples tested, examples in all) after every batch.
 
     Returns:
         The scores; without examples their loss is nan and their arrays are empty.
@@ -61,6 +64,8 @@ def evaluate(
         for start in range(0, len(rows), batch_size):
             batch = images[rows[start : start + batch_size].to(images.device)].to(device)
             logits[start : start + batch_size] = model(to_input(batch)).to("cpu", torch.float32)
+            if progress is not None:
+                progress(min(start + batch_size, len(rows)), len(rows))
         truth = labels.cpu()[rows].to(torch.int64)
         loss = cross_entropy(logits, truth).item() if len(rows) else math.nan
         probabilities = logits.softmax(dim=1)

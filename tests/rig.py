@@ -26,7 +26,14 @@ from federation.types import RunId
 from hospital_node.durable import Durable
 from hospital_node.keeper import Keeper as HospitalKeeper
 from hospital_node.session import Session
-from hospital_node.work import BaselinesDone, Job, LearnerFacts, Tested, Trained, TrainingDone
+from hospital_node.work import (
+    BaselinesDone,
+    Job,
+    LearnerFacts,
+    LocalTestDone,
+    Trained,
+    TrainingDone,
+)
 from simulation.run.memory import Fault, MemoryFederation, honest
 from simulation.run.seeds import hospital_ids, own_secret
 from simulation.run.storages import Unwritten
@@ -112,7 +119,7 @@ class StandIn:
         if counted and self.pending is not None:
             self.private.append(self.pending)
         self.pending = None
-        self.jobs.append((self.test_s, lambda: Tested(round_, 0.7, counts_of(self.number))))
+        self.jobs.append((self.test_s, lambda: LocalTestDone(round_, 0.7, counts_of(self.number))))
 
     def baselines(self, start: np.ndarray, run: bytes, rounds: int) -> None:
         found = {"majority": counts_of(self.number).tolist()}

@@ -34,7 +34,7 @@ from federation.roster import Roster
 from hospital_node.durable import Durable
 from hospital_node.keeper import Keeper
 from hospital_node.session import Session
-from hospital_node.work import Job, LearnerFacts, Tested, Trained, TrainingDone
+from hospital_node.work import Job, LearnerFacts, LocalTestDone, Trained, TrainingDone
 from simulation.run.memory import MemoryFederation
 from simulation.run.options import DEFAULT_BITS
 from simulation.run.seeds import hospital_ids, own_secret
@@ -149,7 +149,9 @@ class Ready:
         """There are no private layers."""
 
     def adopt(self, shared: Vector, counted: bool, round_: int) -> None:
-        self._jobs.append((0.0, lambda: Tested(round_, math.nan, np.zeros((2, 2), np.int64))))
+        self._jobs.append(
+            (0.0, lambda: LocalTestDone(round_, math.nan, np.zeros((2, 2), np.int64)))
+        )
 
     def baselines(self, start: Vector, run: bytes, rounds: int) -> None:
         """None are asked for."""

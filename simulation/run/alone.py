@@ -19,7 +19,7 @@ from federation.model import SharedModel
 from federation.records.state import HospitalStatus, Status
 from hospital_node.journal import Journal
 from hospital_node.learner import Learner
-from hospital_node.work import LearnerFacts, Tested
+from hospital_node.work import LearnerFacts, LocalTestDone
 from learning import device
 from learning.data import LocalData
 from learning.evaluation import evaluate
@@ -105,7 +105,7 @@ class Unfederated:
             scores = evaluate(
                 learner.model, data.images, data.labels, learner.classes, self.where, rows=data.test
             )
-            self.journals[number].tested(Tested(self.round, scores.loss, scores.confusion))
+            self.journals[number].tested(LocalTestDone(self.round, scores.loss, scores.confusion))
         if self.watch is not None:
             self.watch(self._shot())
 

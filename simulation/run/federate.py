@@ -1,4 +1,4 @@
-"""A federation in this process: the same sessions on a bus, real learners, one copy of the data."""
+"""A federation in this process: the product's keepers over a bus, and one copy of the data."""
 
 from __future__ import annotations
 

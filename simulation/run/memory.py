@@ -20,6 +20,8 @@ from federation.layout import Layout
 from federation.limits import from_coordinator, from_hospital
 from federation.messages import Message, Update
 from federation.records.events import Logged
+from federation.types import HospitalNumber
+from hospital_node.service import REPORT_SHARE
 from hospital_node.stopwatch import Stopwatch
 from hospital_node.work import Job, Result, Work
 
@@ -45,6 +47,8 @@ class Hospital(Protocol):
     def receive(self, message: Message) -> list[Message]: ...
 
     def finished(self, result: Result) -> list[Message]: ...
+
+    def report_untested(self) -> list[Message]: ...
 
 
 Fault = Callable[[int, str, Message, float], Iterable[tuple[float, Message]]]
@@ -135,9 +139,9 @@ class MemoryFederation:
     def _up(self, who: int, message: Message) -> None:
         for delay, arriving in self.fault(who, "up", message, self.now):
             frames = codec.encode(arriving)
-            self.at(self.now + delay, partial(self._arrive_up, who, frames))
+            self.at(self.now + delay, partial(self._arrive_up, HospitalNumber(who), frames))
 
-    def _arrive_up(self, who: int, frames: list[Any]) -> None:
+    def _arrive_up(self, who: HospitalNumber, frames: list[Any]) -> None:
         if self.tap is not None:
             self.tap(who, "up", frames)
         limits = from_hospital(
@@ -191,6 +195,8 @@ class MemoryFederation:
     def _hospital(self, who: int, act: Callable[[Hospital], list[Message]]) -> None:
         """Let a hospital do one thing: send its answers, and do later what it asks its learner."""
         hospital = self.hospitals[who]
+        if who in self.dead:
+            return
         for message in act(hospital):
             if who not in self.dead:  # a fault may kill it between two messages
                 self._up(who, message)
@@ -198,6 +204,11 @@ class MemoryFederation:
             done = max(self.now, self._busy.get(hospital, 0.0)) + seconds
             self._busy[hospital] = done
             self.at(done, partial(self._work, who, hospital, job))
+            if seconds:  # as a service does when a test takes long
+                late = self.now + self.config.federation.patience * REPORT_SHARE
+                self.at(
+                    late, partial(self._hospital, who, lambda hospital: hospital.report_untested())
+                )
 
     def _work(self, who: int, hospital: Hospital, job: Job) -> None:
         if who in self.dead or self.hospitals[who] is not hospital:

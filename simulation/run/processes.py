@@ -47,6 +47,7 @@ def write_files(prepared: Prepared) -> None:
                 "out": os.path.relpath(options.out / "hospitals" / identifier, prepared.folder),
                 "device": options.device,
                 "threads": 1,
+                "baselines": options.baselines,
             },
             "data": {
                 "source": locate(options.data, data_root()),
@@ -56,7 +57,6 @@ def write_files(prepared: Prepared) -> None:
                 "min_cohort": prepared.config.federation.min_cohort,
                 "protections": [prepared.config.protection.kind],
                 "share_metrics": True,
-                "baselines": options.baselines,
             },
         }
         path = prepared.folder / f"{identifier}.toml"

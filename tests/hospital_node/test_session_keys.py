@@ -250,9 +250,7 @@ def test_fresh_keys_and_masks_in_every_round() -> None:
 # ---- model inconsistency -------------------------------------------------------------
 
 
-def test_another_model_at_one_hospital_is_refused_by_all_before_a_share_is_dealt_because_of_the_context() -> (
-    None
-):
+def test_another_model_at_one_hospital_is_refused_by_all_before_a_share_is_dealt() -> None:
     """Pasquini et al. 2022: a hospital that was given another model would stand out of the sum."""
     hub = liar()
     adverts = hub.advertise(1)

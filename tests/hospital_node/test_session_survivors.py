@@ -214,7 +214,7 @@ def test_signatures_of_an_earlier_round_unmask_nothing() -> None:
 def test_in_no_order_of_messages_are_both_shares_of_one_hospital_revealed(
     data: st.DataObject,
 ) -> None:
-    """The coordinator has three colluders, who sign any set, and tries what it likes on hospital 0."""
+    """The coordinator has three colluders, who sign any set, and tries all on hospital 0."""
     hub = liar()
     messages: list[Any] = [*hub.up_to("consistency").values()][:1]
     script = hub.sessions[0].current.held.transcript  # type: ignore[union-attr]
