@@ -48,7 +48,7 @@ def _one(name: str) -> torch.device:
             else "cpu"
         )
     kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
+    if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdecimal())):
         raise ValueError(
             f"no device is called {name!r}; choose auto, cpu, mps, cuda, cuda:N, several of these"
             " with commas, or cpu:N for N processes"

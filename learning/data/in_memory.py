@@ -80,13 +80,20 @@ def arrays(
     return Dataset(name, names, channels, side, train, held)
 
 
-def _plain(value: Given) -> np.ndarray:
-    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+def _plain(value: Given, what: str) -> np.ndarray:
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu()
+        # numpy has no bfloat16
+        return np.asarray(value.float() if value.dtype == torch.bfloat16 else value)
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise DataError(f"{what} holds rows of different lengths; it must be one array.") from None
 
 
 def _pixels(x: Given, what: str) -> np.ndarray:
     """uint8, N x C x H x W."""
-    found = _plain(x)
+    found = _plain(x, what)
     if found.ndim == 3:
         found = found[:, None]
     if found.ndim == 4 and found.shape[1] not in (1, 3) and found.shape[3] in (1, 3):
@@ -96,8 +103,8 @@ def _pixels(x: Given, what: str) -> np.ndarray:
         )
     if found.ndim != 4 or found.shape[1] not in (1, 3):
         raise DataError(
-            f"{what} has the shape {_shape(_plain(x))}; it must be N x H x W, or N x C x H x W with"
-            " 1 or 3 channels."
+            f"{what} has the shape {_shape(_plain(x, what))}; it must be N x H x W, or"
+            " N x C x H x W with 1 or 3 channels."
         )
     if not found.size:
         raise DataError(f"{what} holds no image.")
@@ -116,7 +123,7 @@ def _pixels(x: Given, what: str) -> np.ndarray:
 
 def _labels(y: Given, images: int, what: str) -> np.ndarray:
     """int64, N."""
-    found = _plain(y)
+    found = _plain(y, what)
     if found.ndim != 1:
         raise DataError(
             f"{what} has the shape {_shape(found)}; it must hold one label for each image."

@@ -36,15 +36,19 @@ def open_jpeg_archive(source: Source) -> Dataset:
 class _Jpegs:
     def __init__(self, archive: Archive, which: str, count: int) -> None:
         self.archive, self.which = archive, which
-        self.offsets = archive.array(f"{which}_offsets")
+        offsets = archive.array(f"{which}_offsets")
+        # compared and not subtracted: a difference of unsigned numbers is never below zero
         if (
-            self.offsets.shape != (count + 1,)
-            or self.offsets[0] != 0
-            or (np.diff(self.offsets) < 0).any()
+            offsets.dtype.kind not in "iu"
+            or offsets.shape != (count + 1,)
+            or offsets[0] != 0
+            or (offsets[1:] < offsets[:-1]).any()
         ):
             raise DataError(
-                f"{archive.path}: {which}_offsets must be {count + 1} rising numbers, from 0 on."
+                f"{archive.path}: {which}_offsets must be {count + 1} rising whole numbers, from"
+                " 0 on."
             )
+        self.offsets = offsets
 
     @cached_property
     def bytes(self) -> np.ndarray:

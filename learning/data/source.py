@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from learning.data.base import DataError, Dataset
+from learning.data.base import DataError, Dataset, reading
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,13 @@ class Source:
         if not self.spec:
             raise DataError("The data set has no name.")
         places = [Path(self.root, self.spec)] if self.root is not None else []
-        places.append(Path(self.spec).expanduser())
+        places.append(_home(Path(self.spec)))
         for place in places:
-            if place.exists():
-                if place.is_dir() and not any(place.iterdir()):
+            with reading(place):
+                there = place.exists()
+                empty = there and place.is_dir() and not any(place.iterdir())
+            if there:
+                if empty:
                     raise DataError(
                         f"{place} is an empty folder; a data set is a folder train/CLASS with"
                         " images, or one of the known files."
@@ -48,6 +51,14 @@ class Source:
         raise DataError(
             f"There is no data set {self.spec!r}, {looked}; phantom-cxr needs no files."
         )
+
+
+def _home(path: Path) -> Path:
+    """The path with its `~` or `~USER` replaced; as it is if that user has no home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,29 @@ def test_floats_are_rounded_to_bytes(kind):
     assert np.array_equal(arrays(x, LABELS).train.load().images[:, 0].numpy(), GREY)
 
 
+def test_bfloat16_tensors_are_taken_like_other_floats():
+    x = torch.tensor([0.0, 0.5, 1.0]).repeat(4, 32, 11)[:, :, :32].to(torch.bfloat16)
+    loaded = arrays(x, LABELS).train.load().images
+    assert loaded[0, 0, 0, :3].tolist() == [0, 128, 255]
+
+
+def test_tensors_that_need_a_gradient_are_taken_too():
+    x = torch.zeros(4, 32, 32, requires_grad=True)
+    assert arrays(x, LABELS).train.load().images.sum() == 0
+
+
+def test_non_contiguous_images_are_stamped_and_read_as_they_look():
+    turned = GREY.transpose(0, 2, 1)
+    index = arrays(turned, LABELS).train
+    assert np.array_equal(index.load().images[:, 0].numpy(), turned)
+    assert index.reader.stamp(2) == arrays(turned.copy(), LABELS).train.reader.stamp(2)
+
+
+def test_the_order_of_the_identifiers_does_not_show_in_the_groups():
+    names = [arrays(GREY, LABELS, groups=list(one)).train.groups for one in ("abca", "zyxz")]
+    assert names[0] is not None and names[0].tolist() == list(names[1])
+
+
 def test_classes_are_numbers_if_none_are_named():
     assert arrays(GREY, [0, 2, 0, 1]).classes == ("0", "1", "2")
 
@@ -70,6 +93,17 @@ def test_a_changed_image_changes_the_stamp():
         ({"x": GREY.astype(np.float32)}, "floats from 0 to 255; they must be in 0..1"),
         ({"x": np.full((4, 32, 32), np.nan)}, "floats from nan to nan"),
         ({"x": GREY[:0]}, "x holds no image"),
+        ({"x": [[[0]], [[0, 1]]]}, "x holds rows of different lengths"),
+        ({"y": [[0], [0, 1]]}, "y holds rows of different lengths"),
+        ({"y": [True, False, True, False]}, "y is bool; labels are whole numbers"),
+        ({"y": ["0", "1", "0", "1"]}, "labels are whole numbers"),
+        ({"x": np.float32(0.5)}, "x has the shape of a single number"),
+        ({"x": np.full((4, 32, 32), -0.01)}, "floats from -0.01"),
+        ({"image_size": 2000}, "8 to 1024 pixels a side, not 2000"),
+        ({"classes": ()}, "a label 1, but 0 classes"),
+        ({"groups": list("abcde")}, "4 images but 5 groups"),
+        ({"test": (GREY, [0, 1, 2, 0])}, "a label 2, but 2 classes"),
+        ({"test": (GREY[:0], [])}, "test images holds no image"),
         ({"x": GREY[:, :4, :4]}, "8 to 1024 pixels a side, not 4"),
         ({"y": [0, 1, 0]}, "4 images but 3 labels"),
         ({"y": [[0, 1, 0, 1]]}, "y has the shape 1 x 4; it must hold one label for each image"),

@@ -157,7 +157,7 @@ def test_npz_of_jpegs(tmp_path):
     with pytest.raises(DataError, match="whole numbers from 0 to 9"):
         open_dataset(str(path))
     save(train_offsets=np.array([0, 5, 4, 6, 7]))
-    with pytest.raises(DataError, match="train_offsets must be 5 rising numbers"):
+    with pytest.raises(DataError, match="train_offsets must be 5 rising whole numbers"):
         open_dataset(str(path))
     save(train_jpeg=np.zeros(3, np.uint8))
     with pytest.raises(DataError, match="train_jpeg is not as long"):
