@@ -15,7 +15,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print a list of objects, f
 
 models_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 data_app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, help="Show which data there is."
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Show which data there is.\n\nExample: flop data list",
 )
 
 

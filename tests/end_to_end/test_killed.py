@@ -86,9 +86,9 @@ def test_a_hospital_killed_in_any_phase_leaves_the_round_alive(
         (event["hospital"], event["phase"]) for event in events if event["event"] == "lost"
     ] == [(name, phase)]
     sessions = [node.keeper.session for node in federation.nodes.values()]
-    assert [[len(session.survivors[round_]) for round_ in (1, 2)] for session in sessions] == [
-        [survivors, 4]
-    ] * 3
+    assert [
+        [len(session.rounds.sums.survivors[round_]) for round_ in (1, 2)] for session in sessions
+    ] == [[survivors, 4]] * 3
     models = {session.shared.digest for session in sessions}
     assert (
         models == {model.read(tmp_path / "hospitals" / name / "shared.safetensors").digest}

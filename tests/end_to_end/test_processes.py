@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_a_valid_run_directory_and_no_process(tmp_path: Path) -> N
         command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     try:
-        until(lambda: (read_status(out) or {"round": 0})["round"] >= 2)
+        until(lambda: (shot := read_status(out)) is not None and shot.round >= 2)
         process.send_signal(signal.SIGINT)
         printed = process.communicate(timeout=60)[0].decode()
     finally:

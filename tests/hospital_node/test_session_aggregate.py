@@ -288,7 +288,7 @@ def test_a_message_of_another_phase_ends_the_round_for_this_hospital_only() -> N
             refuses(
                 hub, 0, kept[wrong], "unexpected", f"sent {wrong.__name__} to a hospital that is"
             )
-            assert hub.sessions[0].current is None and hub.discarded(0, 1)
+            assert hub.sessions[0].rounds.current is None and hub.discarded(0, 1)
 
 
 def test_what_comes_for_a_round_that_was_left_is_noted_and_not_answered() -> None:

@@ -55,7 +55,7 @@ def test_another_cohort_than_the_functions_is_refused(cohort: tuple[int, ...]) -
         "cohort",
         "names another cohort than the agreed function gives",
     )
-    assert hub.sessions[0].current is None and hub.sessions[0].durable.answered == 0
+    assert hub.sessions[0].rounds.current is None and hub.sessions[0].durable.answered == 0
     hub.usable(1)
 
 
@@ -97,7 +97,7 @@ def test_a_stranger_among_the_keys_is_refused() -> None:
 
 def test_a_cohort_below_the_hospitals_own_minimum_is_refused_by_policy() -> None:
     rig = Rig(config("masked", 3, rounds=9))
-    rig.sessions[0].min_cohort = 4
+    rig.sessions[0].rounds.min_cohort = 4
     hub = LyingCoordinator(rig)
     refuses(
         hub,
@@ -114,7 +114,7 @@ def test_two_hospitals_are_refused_unless_the_config_says_so() -> None:
     """
     assert liar(2, min_cohort=2).tell({0: StartRound(round=1, cohort=(0, 1))})
     rig = Rig(config("masked", 2, rounds=9, min_cohort=2))
-    rig.sessions[0].min_cohort = 3
+    rig.sessions[0].rounds.min_cohort = 3
     hub = LyingCoordinator(rig)
     refuses(hub, 0, StartRound(round=1, cohort=(0, 1)), "policy", "asks for 3")
 
@@ -123,7 +123,7 @@ def test_two_hospitals_are_refused_unless_the_config_says_so() -> None:
 def test_fewer_than_the_hospitals_own_minimum_are_refused_in_every_phase(phase: str) -> None:
     """threshold 3 would let three survive; this hospital asks for four."""
     rig = Rig(config("masked", 5, rounds=9, threshold=3))
-    rig.sessions[0].min_cohort = 4
+    rig.sessions[0].rounds.min_cohort = 4
     hub = LyingCoordinator(rig)
     messages = hub.up_to(phase, dead={phase_before(phase): (3, 4)})
     refuses(hub, 0, messages[0], "threshold", "")
@@ -368,7 +368,7 @@ def test_shares_that_pass_through_the_coordinator_changed_are_noticed_with_their
             else (bytes(len(column[0])), *column[1:])
         )
         hub.tell(deliveries | {0: replace(deliveries[0], **{field: changed})})
-        assert hub.sessions[0].current.held.bad_dealers == ((1, 2) if exchange else (1,))  # type: ignore[union-attr]
+        assert hub.sessions[0].rounds.current.held.bad_dealers == ((1, 2) if exchange else (1,))  # type: ignore[union-attr]
 
 
 def test_shares_of_another_round_do_not_open() -> None:
@@ -377,7 +377,7 @@ def test_shares_of_another_round_do_not_open() -> None:
     hub.tell({who: AbortRound(round=1, code="threshold") for who in EVERYBODY})
     hub.up_to("masked_update", 2)
     hub.say(0, replace(old[0], round=2))
-    assert hub.sessions[0].current.held.bad_dealers == (1, 2, 3, 4)  # type: ignore[union-attr]
+    assert hub.sessions[0].rounds.current.held.bad_dealers == (1, 2, 3, 4)  # type: ignore[union-attr]
 
 
 def test_a_grant_twice_gives_one_vector() -> None:

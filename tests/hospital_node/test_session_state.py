@@ -220,7 +220,7 @@ def test_a_new_run_discards_the_round_and_starts_from_the_agreed_start() -> None
     hub.advertise(2)
     hub.say(0, Welcome(run=b"another run 0000", rounds=5))
     session = hub.sessions[0]
-    assert hub.discarded(0, 2) and session.current is None and session.group is None
+    assert hub.discarded(0, 2) and session.rounds.current is None and session.group is None
     assert session.shared.digest == session.start.digest and session.durable.answered == 0
 
 
@@ -238,7 +238,7 @@ def test_the_end_of_the_run_discards_a_round_in_progress() -> None:
     hub = liar()
     hub.advertise(1)
     hub.say(0, Finish(completed=0, code="stopped"))
-    assert Discard(1) in hub.effects[0] and hub.sessions[0].current is None
+    assert Discard(1) in hub.effects[0] and hub.sessions[0].rounds.current is None
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_only_the_signed_set_is_unmasked_whatever_signatures_come_with_another(
     hub = liar()
     dead = {"masked_update": [4]} if len(survivors) == 5 else {}
     asked = hub.up_to("unmask", dead=dead)
-    script = hub.sessions[0].current.held.transcript  # type: ignore[union-attr]
+    script = hub.sessions[0].rounds.current.held.transcript  # type: ignore[union-attr]
     forged = tuple(hub.signed_by(who, script, survivors) for who in survivors)
     request = replace(asked[0], survivors=survivors, signers=survivors, signatures=forged)
     refuses(
@@ -152,7 +152,7 @@ def test_unmasking_is_answered_once() -> None:
     (answer,) = hub.say(0, asked[0])
     assert isinstance(answer, UnmaskShares)
     refuses(hub, 0, asked[0], "unexpected", "sent UnmaskRequest to a hospital that is Unmasked")
-    assert hub.say(0, asked[0]) == [] and hub.sessions[0].current is None
+    assert hub.say(0, asked[0]) == [] and hub.sessions[0].rounds.current is None
     hub.usable(2)
 
 
@@ -217,7 +217,7 @@ def test_in_no_order_of_messages_are_both_shares_of_one_hospital_revealed(
     """The coordinator has three colluders, who sign any set, and tries all on hospital 0."""
     hub = liar()
     messages: list[Any] = [*hub.up_to("consistency").values()][:1]
-    script = hub.sessions[0].current.held.transcript  # type: ignore[union-attr]
+    script = hub.sessions[0].rounds.current.held.transcript  # type: ignore[union-attr]
     sets = [survivors for size in (3, 4, 5) for survivors in combinations(EVERYBODY, size)]
     revealed: list[UnmaskShares] = []
     for _ in range(data.draw(st.integers(1, 8))):
@@ -255,7 +255,7 @@ def two_sets(hub: LyingCoordinator, colluders: set[int], victim: int) -> dict[in
     colluders sign both. What they reveal.
     """
     asked = hub.up_to("consistency")
-    script = hub.sessions[victim].current.held.transcript  # type: ignore[union-attr]
+    script = hub.sessions[victim].rounds.current.held.transcript  # type: ignore[union-attr]
     whole, fewer = EVERYBODY, tuple(who for who in EVERYBODY if who != victim)
     view = {who: whole if who == victim else fewer for who in EVERYBODY if who not in colluders}
     signed = {
@@ -287,7 +287,7 @@ def shares_of(
     """(self-mask shares, mask-key shares) of one hospital that the coordinator has got together."""
     self_shares, key_shares = {}, {}
     for who in colluders:
-        held = hub.sessions[who].current.held  # type: ignore[union-attr]
+        held = hub.sessions[who].rounds.current.held  # type: ignore[union-attr]
         self_shares[who], key_shares[who] = (
             held.self_shares[owner].share,
             held.key_shares[owner].share,
