@@ -40,8 +40,9 @@ def choose(
             of them stay in the hospital.
 
     Raises:
-        ValueError: If a pattern matches nothing, if every layer would be private, or if the
-            algorithm has no use for the choice.
+        ValueError: If a pattern matches nothing, if every layer would be private, if tied weights
+            would be shared under one name and private under another, or if the algorithm has no use
+            for the choice.
     """
     names = [name for name, value in model.state_dict().items() if value.is_floating_point()]
     if algorithm not in ("flop", "fedavg", "local", "central"):
@@ -68,12 +69,14 @@ def choose(
     else:
         kept = _matching(model, names, private or default)
     if buffers == "private":
-        parameters = {name for name, _ in model.named_parameters()}
+        # also the second name of tied weights, which are no buffers
+        parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         kept |= {name for name in names if name not in parameters}
     if algorithm == "flop" and kept.issuperset(name for name, _ in model.named_parameters()):
         raise ValueError(
             "every layer is private, so there is nothing to share; that is the algorithm local"
         )
+    _refuse_torn_weights(model, kept)
     return Split(
         shared=tuple(name for name in names if name not in kept),
         private=tuple(name for name in names if name in kept),
@@ -87,6 +90,18 @@ def layers(model: nn.Module) -> list[str]:
         for name, module in model.named_modules()
         if next(module.parameters(recurse=False), None) is not None
     ]
+
+
+def _refuse_torn_weights(model: nn.Module, kept: set[str]) -> None:
+    """Raise ValueError if weights with two names are private under only one of them."""
+    first: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        other = first.setdefault(id(parameter), name)
+        if (name in kept) != (other in kept):
+            raise ValueError(
+                f"{other} and {name} are the same weights, so one cannot be private without the"
+                " other; choose both or neither"
+            )
 
 
 def _matching(model: nn.Module, names: Sequence[str], patterns: Sequence[str]) -> set[str]:

@@ -9,6 +9,7 @@ import torch
 
 from learning import device, models
 from learning.distributed import DistributedTrainer, trainer
+from learning.models.classifier import Classifier
 from learning.training import Trainer, TrainSettings
 
 CPU = torch.device("cpu")
@@ -17,7 +18,7 @@ SETTINGS = TrainSettings(
 )
 
 
-def model_and_data(examples: int = 21) -> tuple[models.Classifier, torch.Tensor, torch.Tensor]:
+def model_and_data(examples: int = 21) -> tuple[Classifier, torch.Tensor, torch.Tensor]:
     torch.manual_seed(3)
     model = models.build("cnn3", channels=1, image_size=28, classes=3)
     images = torch.randint(0, 256, (examples, 1, 28, 28), dtype=torch.uint8)

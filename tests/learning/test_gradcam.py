@@ -9,7 +9,7 @@ from torch import nn
 
 from learning import models
 from learning.gradcam import grad_cam_plus_plus
-from learning.models import Classifier
+from learning.models.classifier import Classifier
 
 
 @pytest.mark.parametrize("name", sorted(models.REGISTRY))

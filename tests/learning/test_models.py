@@ -10,13 +10,15 @@ import torch
 import torchvision
 
 from learning import models, parameters, private_layers
+from learning.models import pretrained
+from learning.models.classifier import Classifier
 
 NAMES = sorted(models.REGISTRY)
 
 
 def build(
     name: str, channels: int = 1, image_size: int = 28, classes: int = 3, seed: int = 0
-) -> models.Classifier:
+) -> Classifier:
     torch.manual_seed(seed)
     return models.build(name, channels=channels, image_size=image_size, classes=classes)
 
@@ -99,7 +101,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(
 
 def test_grey_weights_answer_like_rgb_ones_on_grey_images() -> None:
     rgb = torch.nn.Conv2d(3, 4, 3, bias=True)
-    grey = models.pretrained.for_channels(rgb, 1)
+    grey = pretrained.for_channels(rgb, 1)
     image = torch.randn(2, 1, 8, 8)
     assert torch.allclose(grey(image), rgb(image.expand(-1, 3, -1, -1)), atol=1e-5)
 
@@ -124,7 +126,7 @@ def test_downloaded_weights_land_where_they_belong() -> None:
         theirs = torchvision.models.vgg11().features.state_dict()
     body = models.build("vgg11", channels=3, image_size=32, classes=3).body
     state = {f"features.{name}": torch.full(value.shape, 0.5) for name, value in theirs.items()}
-    models.pretrained.load_into(
+    pretrained.load_into(
         body, Weights(state | {"classifier.0.weight": torch.zeros(1)}), prefix="features."
     )
     assert all((parameter == 0.5).all() for parameter in body.parameters())
@@ -132,7 +134,7 @@ def test_downloaded_weights_land_where_they_belong() -> None:
 
 def test_without_a_network_pretrained_is_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="leave --pretrained out"):
-        models.pretrained.load_into(torch.nn.Linear(1, 1), Weights(None))
+        pretrained.load_into(torch.nn.Linear(1, 1), Weights(None))
 
 
 def test_half_of_the_papers_cnn_is_private() -> None:

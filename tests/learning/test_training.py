@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from learning import device, models
+from learning.models.classifier import Classifier
 from learning.training import Augment, Trainer, TrainSettings, batch_bounds, class_weights, to_input
 
 CPU = torch.device("cpu")
 SETTINGS = TrainSettings(epochs=2, batch_size=8, lr=1e-2, optimizer="sgd", momentum=0.9)
 
 
-def fresh(name: str = "cnn3", image_size: int = 28) -> models.Classifier:
+def fresh(name: str = "cnn3", image_size: int = 28) -> Classifier:
     torch.manual_seed(3)
     return models.build(name, channels=1, image_size=image_size, classes=3)
 
