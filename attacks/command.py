@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +18,7 @@ from attacks.cells import Cell, affordable, default, full_matrix
 
 if TYPE_CHECKING:
     from attacks.gates import Gate
+    from attacks.recorded import Seen
 
 attack_app = typer.Typer(
     add_completion=False,
@@ -49,6 +52,13 @@ def run(
     restarts: Annotated[
         int | None, typer.Option(help="Starts, chosen among by the objective alone.")
     ] = None,
+    public: Annotated[
+        str | None,
+        typer.Option(
+            help="A data set of the same kind that the attacker has, for attacks that need public"
+            " images, such as disaggregation."
+        ),
+    ] = None,
     most: Annotated[int, typer.Option(help="Attack at most this many of the round's updates.")] = 8,
     device: Annotated[str, typer.Option(help="auto | cpu | cuda | cuda:N | mps")] = "auto",
     seed: Annotated[int, typer.Option(help="Same seed, same start of the search.")] = 0,
@@ -78,8 +88,16 @@ def run(
     if min(images, most, steps or 1, restarts or 1) < 1:
         raise ConfigError("--images, --most, --steps and --restarts: at least 1 each")
     seen = load(run, round)[:most]
+    knowledge: dict[str, Any] = {} if public is None else {"public": _public(public, seen)}
     leak = run_attack(
-        attack, seen, images=images, steps=steps, restarts=restarts, seed=seed, device=device
+        attack,
+        seen,
+        images=images,
+        steps=steps,
+        restarts=restarts,
+        seed=seed,
+        device=device,
+        **knowledge,
     )
     folder = out or run / "attacks" / f"{attack}-round-{round}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,6 +117,15 @@ def run(
             f"{attack} on {len(seen)} observations of round {round}: {leak.answer.steps} steps in"
             f" {leak.answer.seconds:.0f} s; see {folder}"
         )
+
+
+def _public(data: str, seen: Sequence[Seen]) -> np.ndarray:
+    """Every training image of a data set, (n, C, H, W) in [0, 1], in the size that was attacked."""
+    from learning.data import open_dataset
+
+    size = seen[0].observation.image_size if seen else 64
+    part = open_dataset(data, image_size=size, root=_root()).train
+    return np.asarray(part.load(np.arange(len(part))).images.numpy() / 255.0)
 
 
 @attack_app.command("list")
@@ -127,7 +154,10 @@ def list_attacks(
         ]
         print(json.dumps(rows))
         return
-    table = Table("attack", "what it is", "answers", "needs", "source", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("attack", no_wrap=True)  # what is typed behind --attack
+    for column in ("what it is", "answers", "needs", "source"):
+        table.add_column(column, overflow="fold")
     for attack in ATTACKS.values():
         needs = ", ".join(word.replace("_", " ") for word in NEEDS if word in attack.needs)
         table.add_row(attack.name, attack.title, attack.answers.about, needs, attack.paper)

@@ -42,7 +42,7 @@ FILES = (
 
 def _attack(file: str) -> Attack[Answer]:
     attack = import_module(f"{__name__}.{file}").ATTACK
-    assert isinstance(attack, Attack)
+    assert isinstance(attack, Attack) and attack.name == file, f"{file}.py names another attack"
     return attack
 
 

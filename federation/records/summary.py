@@ -190,7 +190,8 @@ class MetricsLine(Measured, kw_only=True, omit_defaults=True):
 class MergedLine(Measured, kw_only=True):
     """One line of `flop sim`'s metrics.jsonl: means over the hospitals that wrote this round.
 
-    `clipped` is a sum.
+    Means of every metric, because a hospital's line holds no counts: a metric that summary.json
+    computes from summed counts (`Metric.merged`) differs a little. `clipped` is a sum.
     """
 
     round: int

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from attacks.command import attack_app
 from attacks.methods import Settings, disaggregation, find
 from attacks.methods._separation import CERTAIN
 from attacks.observation import Case, MissingKnowledge, Observation, SideKnowledge
 from attacks.pictures import take
+from federation.errors import ConfigError
 from learning import models
 from learning.randomness import seeded
 from learning.training import INPUT_MEAN, INPUT_STD
+from simulation.run.options import Options
+from simulation.run.simulate import simulate
 
 HOSPITALS, BATCH = 2, 2
 PICTURES = take("phantom-cxr:300", HOSPITALS * BATCH, image_size=28)
@@ -90,3 +95,30 @@ def test_the_noise_of_a_quantised_update_is_its_step() -> None:
 
 def test_the_attack_is_registered() -> None:
     assert find("disaggregation") is disaggregation.ATTACK
+
+
+def test_public_images_can_be_named_on_the_command_line(tmp_path: Path) -> None:
+    """Without them the attack is refused by the name of what it needs."""
+    recorded = tmp_path / "run"
+    options = Options.of(
+        data="phantom-cxr:24",
+        image_size=28,
+        model="vgg11",
+        protection="plain",
+        bits=0,
+        optimizer="sgd",
+        hospitals=3,
+        rounds=1,
+        transport="memory",
+        record=True,
+        baselines=False,
+        out=recorded,
+    )
+    simulate(options)
+    arguments = ["--run", str(recorded), "--attack", "disaggregation", "--steps", "1"]
+    with pytest.raises(ConfigError, match="public images of the same kind"):
+        attack_app(["run", *arguments], standalone_mode=False)
+    out = tmp_path / "pictures"
+    named = ["--public", "phantom-cxr:30", "--most", "1", "--images", "4", "--out", str(out)]
+    attack_app(["run", *arguments, *named], standalone_mode=False)
+    assert list(out.iterdir())
