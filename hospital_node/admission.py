@@ -1,4 +1,4 @@
-"""`flop keygen` and `flop roster`: every party's keys, and who is admitted with them."""
+"""`flop keygen` and `flop roster`: make a party's keys, and list the parties with theirs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hospital_node.policy import Policy
 keygen_app = cli.app()
 roster_app = cli.app(
     no_args_is_help=True,
-    help="The list of who is admitted, with which keys.\n\nExample: flop roster show roster.toml",
+    help="The list of parties, with their public keys.\n\nExample: flop roster show roster.toml",
 )
 
 
@@ -58,7 +58,7 @@ def keygen(
     public = secret.public("coordinator", address) if coordinator else secret.public()
     secret_path, public_path = keys.write(folder, secret, public)
     whom = (
-        "for `flop roster add`, with the hospitals' own"
+        "for `flop roster add`, together with the hospitals' .pub files"
         if coordinator
         else "send it to the coordinator's operator"
     )
@@ -74,7 +74,9 @@ def keygen(
             },
         }
         (folder / "hospital.toml").write_text(tomli_w.dumps(content))
-        print(f"{folder / 'hospital.toml'}: this hospital's own settings; they never leave")
+        print(
+            f"{folder / 'hospital.toml'}: this hospital's own settings; they stay on this machine"
+        )
     print(f"fingerprint of {id}: {public.fingerprint}")
 
 
@@ -98,7 +100,7 @@ def roster_add(
 def roster_show(
     file: Annotated[Path, typer.Argument(help="The roster.")] = Path("roster.toml"),
 ) -> None:
-    """Show the fingerprints of a roster and of everybody in it.
+    """Show the fingerprints of a roster and of every party in it.
 
     Example: flop roster show roster.toml
     """
@@ -114,8 +116,7 @@ def roster_accept(
         str, typer.Option(help="The fingerprint as the coordinator's operator reads it out to you.")
     ] = "",
 ) -> None:
-    """Accept a roster, after its fingerprint was compared over another channel than the file came
-    by.
+    """Accept a roster whose fingerprint was compared over the telephone or face to face.
 
     Example: flop roster accept roster.toml --fingerprint '3f2a 77c1 …'
     """

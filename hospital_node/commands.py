@@ -1,4 +1,4 @@
-"""`flop node` and `flop doctor`: being a hospital."""
+"""`flop node` and `flop doctor`: run a hospital, and check what it needs."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def node(
         "hospital.toml"
     ),
 ) -> None:
-    """Run one hospital until the federation's rounds are over. Started again, it goes on where it
-    was.
+    """Run one hospital until the federation's rounds are over.
+
+    A hospital that is stopped and started again continues where it was.
 
     Example: flop node --config hospital.toml
     """
@@ -36,7 +37,7 @@ def doctor(
         "hospital.toml"
     ),
 ) -> None:
-    """Check everything that a hospital needs, hop by hop, and name the first one that fails.
+    """Check everything that a hospital needs, step by step, and name the first failure.
 
     Example: flop doctor --config hospital.toml
     """

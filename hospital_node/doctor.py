@@ -1,4 +1,4 @@
-"""`flop doctor`: check what a hospital needs, hop by hop, and name the first that fails."""
+"""`flop doctor`: checks what a hospital needs, step by step, and names the first failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PATIENCE_S = 10.0
 
 
 def examine(path: Path, tell: Tell) -> bool:
-    """Whether all is well. Tells one line a hop."""
+    """Return True if all checks pass; `tell` is given one line for each. Stops at a failure."""
     hospital: Hospital | None = None
 
     def files() -> str:
@@ -68,11 +68,18 @@ def _there(hospital: Hospital | None) -> Hospital:
 
 
 def _connect(hospital: Hospital) -> str:
-    """Raises ConnectionError with the link's own sentence."""
+    """Connect to the coordinator and hang up again.
+
+    Returns:
+        What was found, or why it was not tried.
+
+    Raises:
+        ConnectionError: If there is no answer, or the coordinator refuses this hospital's key.
+    """
     if in_use(hospital.out):
         return (
-            "not tried: this hospital's node is running, and would lose its place; its log says how"
-            " it stands"
+            "not tried: this hospital's node is running, and a second connection would replace its"
+            " own; see the node's log"
         )
     link = HospitalLink(
         hospital.address,
@@ -82,8 +89,8 @@ def _connect(hospital: Hospital) -> str:
     )
     until = time.monotonic() + PATIENCE_S
     reason = (
-        f"{hospital.address} did not answer within {PATIENCE_S:.0f} s; is the coordinator running,"
-        " and its port open?"
+        f"{hospital.address} did not answer within {PATIENCE_S:.0f} s; check that the coordinator"
+        " is running and that its port is open"
     )
     try:
         while time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""`flop init`: begin a federation, for everybody to copy."""
+"""`flop init`: write the files with which a federation begins."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from federation.errors import ConfigError
 from learning import models
 
 FROM_THE_MODEL = ("model.start", "model.start_digest")
-"""Keys of federation.toml that are computed, so that nobody may set them."""
+"""Keys of federation.toml that are computed and cannot be set."""
 init_app = cli.app()
 
 
 class Founding(Struct, frozen=True, kw_only=True):
-    """The options of `flop init` that are no keys of federation.toml."""
+    """The options of `flop init` that are not keys of federation.toml."""
 
     private_last: Annotated[int | None, Meta(description="Keep the last K layers private.")] = None
     pretrained: Annotated[
@@ -53,41 +53,39 @@ OPTIONS = _options()
 
 @cli.command(init_app, OPTIONS)
 def init(given: dict[str, Any]) -> None:
-    """Write federation.toml and start.safetensors, for everybody to copy.
+    """Write federation.toml and start.safetensors, which every party copies.
 
     Example: flop init --classes normal,pneumonia,covid19 --cohort 3 --model resnet18
     """
     values = typed.read(OPTIONS, given)
-    own = Founding(**{name: value for name, value in values.items() if not OPTIONS[name].table})
-    path = own.folder / "federation.toml"
+    extra = Founding(**{name: value for name, value in values.items() if not OPTIONS[name].table})
+    path = extra.folder / "federation.toml"
     if path.exists():
-        raise ConfigError(
-            f"{path}: exists; a federation is agreed once, move it away to begin another"
-        )
+        raise ConfigError(f"{path}: exists already; move it away to begin another federation")
     tables = typed.tables(OPTIONS, values)
     federation = tables["federation"]
     federation.setdefault("rounds", OPTIONS["rounds"].default)
     federation.setdefault("min_cohort", min(3, federation["cohort"]))
     federation.setdefault("seed", int.from_bytes(os.urandom(7), "big"))
-    typed.apply_settings(tables, own.set, FROM_THE_MODEL)
+    typed.apply_settings(tables, extra.set, FROM_THE_MODEL)
     tables["model"]["start_digest"] = "0" * 64
     draft = _checked(tomli_w.dumps(tables))
 
     from hospital_node.start import complete
 
-    config, start = complete(draft, own.private_last, own.pretrained)
+    config, start = complete(draft, extra.private_last, extra.pretrained)
     text = federation_config.to_toml(config)
     config = _checked(text)
-    (own.folder / config.model.start).write_bytes(start)
+    (extra.folder / config.model.start).write_bytes(start)
     federation_config.write_text(path, text)
     cohort = config.federation.cohort
     if cohort < 3:
         print(
             f"warning: in a cohort of {cohort} each hospital can compute the other's update from"
-            " the sum; 3 are the least that protect"
+            " the sum; use a cohort of at least 3"
         )
     print(
-        f"{path} and {own.folder / config.model.start}: copy both to every hospital\n"
+        f"{path} and {extra.folder / config.model.start}: copy both to every hospital\n"
         f"config digest: {keys.readable(config.digest)}"
     )
 

@@ -1,4 +1,4 @@
-"""Where a hospital's images come from: its data set, or its share of one in a simulation."""
+"""Loads a hospital's images: its whole data set, or its share of one in a simulation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,22 @@ from learning.data import DataError, Dataset, LocalData, load_parts, open_datase
 
 
 def data_root() -> Path | None:
-    """The folder that FLOP_DATA names."""
+    """Return the folder that the environment variable FLOP_DATA names, None if it is unset."""
     folder = os.environ.get("FLOP_DATA", "")
     return Path(folder) if folder else None
 
 
 def open_source(source: str, config: FederationConfig, seed: int) -> Dataset:
-    """The data set, without its pixels. Raises ConfigError."""
+    """Open a data set without decoding its images.
+
+    Args:
+        source: A data set's name under FLOP_DATA, or a path.
+        config: What all hospitals agree on: classes, image size, channels.
+        seed: For data sets whose images are drawn.
+
+    Raises:
+        ConfigError: If there is no such data set, or it does not fit the config.
+    """
     model = config.model
     try:
         return open_dataset(
@@ -41,13 +50,13 @@ def load(
     """Load this hospital's images.
 
     Args:
-        data: Where they are.
+        data: Table `data` of hospital.toml.
         config: What all hospitals agree on: classes, image size, channels.
-        cache: A file that keeps the decoded images.
+        cache: A file for the decoded images, so that the next start need not decode them.
         share: The part of the data set that this hospital has; by default all of it.
 
     Raises:
-        ConfigError: If the data cannot be read, or no image is there.
+        ConfigError: If the data set cannot be opened, or none of its images can be read.
     """
     seed = 0 if share is None else share.seed
     index = open_source(data.source, config, seed).train.cached(cache)

@@ -79,7 +79,7 @@ class Rounds:
             or round_ > self.config.federation.rounds
         ):
             raise FaultyCoordinator(
-                f"starts round {round_}, which this hospital has answered or which is none",
+                f"starts round {round_}, which this hospital has answered or which does not exist",
                 Reason.REPLAY,
             )
         if not self.durable.run or self.state.serves(round_) is None:

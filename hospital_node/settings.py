@@ -1,4 +1,4 @@
-"""`hospital.toml`: local, never leaves this hospital."""
+"""`hospital.toml`: the settings of one hospital. The file never leaves the hospital."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from hospital_node.policy import Policy
 
 
 class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Table `hospital`: its files, what it trains on, and what it computes besides.
+    """Table `hospital`: its files, its device, and whether it computes baselines.
 
     Attributes:
-        secret: The hospital's keys. This and all other paths start at the folder of hospital.toml.
-        federation: What all parties agree on.
-        roster: Who is admitted.
+        secret: The hospital's secret keys. All paths are relative to the folder of hospital.toml.
+        federation: The federation.toml that all parties agree on.
+        roster: The list of all parties with their public keys.
         accepted: Holds the digest of the roster that this hospital's operator has accepted.
         out: The folder of the hospital's results.
-        coordinator: Its host:port, if that is another one than the roster's.
+        coordinator: The coordinator's host:port, if it differs from the roster's.
         device: auto, cpu, mps, cuda, cuda:N, cuda:0,cuda:1, cuda:all, or cpu:N for N processes.
-        threads: Of the CPU; 0 leaves the number to PyTorch.
-        baselines: Whether the run ends with a majority class, a linear model and training alone.
+        threads: CPU threads; 0 lets PyTorch choose.
+        baselines: Whether three baselines are computed after the run: the majority class, a linear
+            model, and training alone.
     """
 
     secret: str
@@ -43,8 +44,11 @@ class Files(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class Data(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`source`: a data set's name under FLOP_DATA, or a path. `test_fraction`: part of the images
-    that the hospital tests itself with.
+    """Table `data`: the hospital's images.
+
+    Attributes:
+        source: A data set's name under FLOP_DATA, or a path.
+        test_fraction: The fraction of the images that is held out for the local test.
     """
 
     source: str
@@ -57,7 +61,7 @@ class Share(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     Attributes:
         rows: Rows of the training folder.
         seed: For the split into training and test images, and for images that are drawn.
-        notes: Sentences about the division.
+        notes: Sentences that describe the division, for the summary.
     """
 
     rows: tuple[int, ...]
@@ -66,16 +70,26 @@ class Share(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 
 class HospitalSettings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of hospital.toml."""
+
     hospital: Files
     data: Data
     policy: Policy = Policy()
 
 
 class Hospital:
-    """Everything that a node is started with, read and checked. Raises ConfigError."""
+    """All files of a hospital, read and checked before it starts."""
 
     def __init__(self, path: Path, share: Share | None = None) -> None:
-        """`share`: what of the data this hospital has; by default all of it."""
+        """Read hospital.toml and the files that it names.
+
+        Args:
+            path: The hospital.toml.
+            share: The part of the data set that this hospital has; by default all of it.
+
+        Raises:
+            ConfigError: If a file cannot be read, contradicts another one, or is not accepted here.
+        """
         self.path, self.folder, self.share = path, path.parent, share
         self.settings = decode_toml(read_bytes(path), HospitalSettings, str(path))
         files = self.settings.hospital
@@ -96,12 +110,11 @@ class Hospital:
 
     @property
     def address(self) -> str:
+        """The coordinator's host:port."""
         return self.settings.hospital.coordinator or self.roster.coordinator.address
 
     def _check_accepted(self, accepted: Path, roster_path: Path) -> None:
-        """A new roster takes effect only when this hospital's operator has accepted its
-        fingerprint.
-        """
+        """Raise ConfigError unless this hospital's operator has accepted the roster."""
         known = accepted.read_text().strip() if accepted.exists() else ""
         if known != self.roster.digest.hex():
             raise ConfigError(
@@ -112,18 +125,27 @@ class Hospital:
 
 
 def check_roster(config: FederationConfig, admitted: Roster, source: str) -> None:
-    """Raises ConfigError where the roster is too small for the cohort."""
+    """Raise ConfigError if the roster has fewer hospitals than the cohort."""
     if len(admitted) < config.federation.cohort:
         raise ConfigError(
-            f"{source}: has {len(admitted)} hospitals, federation.cohort asks for"
+            f"{source}: has {len(admitted)} hospitals, but federation.cohort asks for"
             f" {config.federation.cohort}; add hospitals with `flop roster add`, or make the cohort"
             " smaller"
         )
 
 
 def accept_roster(path: Path, fingerprint: str) -> Roster:
-    """Accept a roster whose fingerprint the operator has compared. Raises ConfigError where it is
-    another one.
+    """Accept a roster whose fingerprint the operator has compared over another channel.
+
+    Args:
+        path: The roster; `accepted-roster` is written beside it.
+        fingerprint: As it was read out; spaces and capitals do not matter.
+
+    Returns:
+        The roster.
+
+    Raises:
+        ConfigError: If the file's fingerprint is another one.
     """
     admitted = roster.read(path)
     if "".join(fingerprint.split()).lower() != "".join(admitted.fingerprint.split()):

@@ -1,7 +1,7 @@
-"""The start of the shared layers, and what of federation.toml follows from it.
+"""The shared layers before round 1, and the keys of federation.toml that follow from them.
 
-All parties load the same file, whose digest they agree on: seeded initialisation differs between
-processors.
+All parties load one file and compare its digest, because a seeded initialisation gives different
+numbers on different processors.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from learning import models, parameters, private_layers, randomness
 def complete(
     draft: FederationConfig, private_last: int | None = None, pretrained: bool = False
 ) -> tuple[FederationConfig, bytes]:
-    """Draw the start of a model and fill in the keys that follow from it.
+    """Initialise a model and fill in the keys of federation.toml that follow from it.
 
     Args:
         draft: The config with placeholders for `model.start_digest` and, if they are not given, the
@@ -32,7 +32,7 @@ def complete(
         start.safetensors.
 
     Raises:
-        ConfigError: If there is no such model, or it has no such layers.
+        ConfigError: If the model does not exist or lacks one of the private layers.
     """
     agreed, algorithm = draft.model, draft.federation.algorithm
     try:

@@ -94,5 +94,5 @@ def test_another_hospitals_secret_is_refused(made: Prepared, tmp_path: Path) -> 
 def test_a_roster_smaller_than_the_cohort_is_refused() -> None:
     admitted = Rig(config("masked", 3)).roster
     check_roster(config("masked", 3), admitted, "roster.toml")
-    with pytest.raises(ConfigError, match=r"roster\.toml: has 3 hospitals, federation\.cohort"):
+    with pytest.raises(ConfigError, match=r"roster\.toml: has 3 hospitals, but federation\.cohort"):
         check_roster(config("masked", 5), admitted, "roster.toml")
