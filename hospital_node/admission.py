@@ -58,7 +58,7 @@ def keygen(
     public = secret.public("coordinator", address) if coordinator else secret.public()
     secret_path, public_path = keys.write(folder, secret, public)
     whom = (
-        "for `flop roster add`, with the hospitals' own"
+        "for `flop roster add`, together with the hospitals' .pub files"
         if coordinator
         else "send it to the coordinator's operator"
     )

@@ -58,8 +58,8 @@ def init(given: dict[str, Any]) -> None:
     Example: flop init --classes normal,pneumonia,covid19 --cohort 3 --model resnet18
     """
     values = typed.read(OPTIONS, given)
-    own = Founding(**{name: value for name, value in values.items() if not OPTIONS[name].table})
-    path = own.folder / "federation.toml"
+    extra = Founding(**{name: value for name, value in values.items() if not OPTIONS[name].table})
+    path = extra.folder / "federation.toml"
     if path.exists():
         raise ConfigError(f"{path}: exists already; move it away to begin another federation")
     tables = typed.tables(OPTIONS, values)
@@ -67,16 +67,16 @@ def init(given: dict[str, Any]) -> None:
     federation.setdefault("rounds", OPTIONS["rounds"].default)
     federation.setdefault("min_cohort", min(3, federation["cohort"]))
     federation.setdefault("seed", int.from_bytes(os.urandom(7), "big"))
-    typed.apply_settings(tables, own.set, FROM_THE_MODEL)
+    typed.apply_settings(tables, extra.set, FROM_THE_MODEL)
     tables["model"]["start_digest"] = "0" * 64
     draft = _checked(tomli_w.dumps(tables))
 
     from hospital_node.start import complete
 
-    config, start = complete(draft, own.private_last, own.pretrained)
+    config, start = complete(draft, extra.private_last, extra.pretrained)
     text = federation_config.to_toml(config)
     config = _checked(text)
-    (own.folder / config.model.start).write_bytes(start)
+    (extra.folder / config.model.start).write_bytes(start)
     federation_config.write_text(path, text)
     cohort = config.federation.cohort
     if cohort < 3:
@@ -85,7 +85,7 @@ def init(given: dict[str, Any]) -> None:
             " the sum; use a cohort of at least 3"
         )
     print(
-        f"{path} and {own.folder / config.model.start}: copy both to every hospital\n"
+        f"{path} and {extra.folder / config.model.start}: copy both to every hospital\n"
         f"config digest: {keys.readable(config.digest)}"
     )
 

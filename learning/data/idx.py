@@ -1,8 +1,8 @@
-"""idx files, the format of MNIST and Fashion-MNIST: big-endian magic number, dimensions, bytes;
-plain or gzip-compressed.
+"""Reads idx files, the format of MNIST and Fashion-MNIST, plain or gzip-compressed.
 
-Format: http://yann.lecun.com/exdb/mnist; class names of Fashion-MNIST: Xiao et al. 2017, arXiv
-1708.07747.
+A file holds a magic number, the dimensions as big-endian 32-bit numbers, and one byte for each
+pixel or label (http://yann.lecun.com/exdb/mnist). The class names of Fashion-MNIST are those
+of Xiao et al. 2017, arXiv 1708.07747.
 """
 
 from __future__ import annotations
@@ -34,12 +34,17 @@ IMAGES, LABELS = 0x00000803, 0x00000801  # unsigned bytes in 3 dimensions, and i
 
 
 def recognises(source: Source) -> bool:
+    """Return True if the folder has one of the two training files: `open_idx` names the other."""
     folder = source.path
     return any(_find(folder, "train", kind) is not None for kind in ("images", "labels"))
 
 
 def open_idx(source: Source) -> Dataset:
-    """The folder's `train-*` files and, if there, its `t10k-*` files."""
+    """Open the folder's `train-*` files, and its `t10k-*` files as the test part if it has them.
+
+    Raises:
+        DataError: If a training file is missing, or a file is not as the format says.
+    """
     folder = source.path
     train_files, test_files = _pair(folder, "train"), _pair(folder, "t10k")
     if train_files is None:
@@ -72,6 +77,8 @@ def open_idx(source: Source) -> Dataset:
 
 
 class _Reader:
+    """The images of one file. They are read when the first one is asked for."""
+
     def __init__(self, path: Path, count: int) -> None:
         self.path, self.count = path, count
         self.shape = _header(path, IMAGES)
@@ -101,12 +108,14 @@ class _Reader:
 
 
 def _find(folder: Path, part: str, kind: str) -> Path | None:
+    """Return the file of `part` (train, t10k) and `kind` (images, labels), or None."""
     rank = 3 if kind == "images" else 1
     names = [f"{part}-{kind}{dot}idx{rank}-ubyte{end}" for dot in "-." for end in ("", ".gz")]
     return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def _pair(folder: Path, part: str) -> tuple[Path, Path] | None:
+    """Return the files of images and labels of `part`; None if one of them is missing."""
     images, labels = _find(folder, part, "images"), _find(folder, part, "labels")
     return (images, labels) if images and labels else None
 
@@ -116,7 +125,11 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _header(path: Path, magic: int) -> tuple[int, ...]:
-    """The dimensions, after the magic number was found right."""
+    """Return the dimensions that the file's header names.
+
+    Raises:
+        DataError: If the file is shorter than its header, or has another magic number.
+    """
     rank = magic & 0xFF
     with reading(path), _open(path) as file:
         head = file.read(4 + 4 * rank)
@@ -132,7 +145,11 @@ def _header(path: Path, magic: int) -> tuple[int, ...]:
 
 
 def _body(path: Path, magic: int) -> bytes:
-    """The bytes after the header: exactly as many as the dimensions say."""
+    """Return the bytes after the header.
+
+    Raises:
+        DataError: If there are more or fewer of them than the dimensions say.
+    """
     shape = _header(path, magic)
     size = int(np.prod(shape, dtype=object))
     with reading(path), _open(path) as file:

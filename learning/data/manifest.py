@@ -33,6 +33,9 @@ def open_manifest(source: Source) -> Dataset:
         with reading(path), path.open(newline="", encoding="utf-8-sig") as file:
             lines = csv.DictReader(file, restkey="")
             header = lines.fieldnames or []
+            twice = next((name for name in header if header.count(name) > 1), None)
+            if twice is not None:
+                raise DataError(f"{path} names the column {twice!r} twice; rename one of them.")
             for needed in ("file", "class"):
                 if needed not in header:
                     raise DataError(

@@ -1,8 +1,8 @@
-"""How a phantom is drawn: a body with its lesions, and the scanner that takes its picture. Pure
-numpy, float32.
+"""Draws a phantom radiograph: a body with its lesions, and the scanner that images it.
 
-Lengths are in half frames: x from -1 to 1 to the image's right (the patient's left), y from -1 to 1
-downwards. Densities are about 0 for the air around and 1 for the densest bone.
+Everything is numpy in float32. Coordinates are in half frames: x goes from -1 at the image's left
+to 1 at its right (which is the patient's left), y from -1 at the top to 1 at the bottom. A density
+is about 0 for the surrounding air and about 1 for the densest bone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PNEUMONIA, COVID19 = 1, 2
 
 
 class Body:
-    """One patient: where everything is and how large, lesions included."""
+    """One patient: the position and size of every organ, and of the lesions that may be drawn."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.width = rng.uniform(0.90, 1.10)
@@ -31,8 +31,8 @@ class Body:
         self.breast = rng.uniform(0.03, 0.10) if rng.random() < 0.5 else 0.0
         self.fat = rng.uniform(0.0, 0.10)
         self.inflation, self.gradient = rng.uniform(0.02, 0.10), rng.uniform(-0.08, 0.08)
-        # every patient has places for lesions; the class says which are drawn, so that nothing else
-        # differs
+        # The places of all lesions are drawn for every patient, whatever the class: otherwise the
+        # random numbers after them would differ between the classes.
         self.focus_side = 1 if rng.random() < 0.5 else -1
         self.focus = rng.uniform(0, 1, 6).tolist()
         self.patches = rng.uniform(0, 1, (2, 4, 5)).tolist()
@@ -41,7 +41,18 @@ class Body:
     def density(
         self, x: np.ndarray, y: np.ndarray, kind: int, rng: np.random.Generator
     ) -> np.ndarray:
-        """The body at the points (x, y), one breath and one roll of the fine textures."""
+        """Return the body's density at the points (x, y), for one image.
+
+        Args:
+            x: float32 (H, W), horizontal coordinates in half frames.
+            y: float32 (H, W), vertical ones.
+            kind: The class: 0 without lesions, PNEUMONIA or COVID19.
+            rng: Draws what differs between two images of one patient: the depth of the breath and
+                the fine textures.
+
+        Returns:
+            float32 (H, W), about 0 to 1.
+        """
         breath = rng.normal(0, 0.04)
         x, size = x / self.width, len(x)
         side, base = np.abs(x), self.base + breath
@@ -64,14 +75,14 @@ class Body:
             marks += self._consolidation(x, y, rng)
         elif kind == COVID19:
             marks += self._ground_glass(x, y, rng)
-        # How dark a lung is on the whole comes from the patient and the breath, not from the class:
-        # what a lesion adds is taken away from the rest.
+        # A lung's mean density depends on the patient and the breath, and not on the class: what a
+        # lesion adds is subtracted from the whole lung.
         level = float((marks * air).sum() / air.sum())
         density += air * (marks - level + self.inflation - 0.4 * breath + self.gradient * y)
         return density
 
     def _flesh(self, side: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Neck, shoulders and flanks."""
+        """Return the density of neck, shoulders and flanks, with the layer of fat around them."""
         slope = np.clip(side - 0.22, 0, None)
         density: np.ndarray = (
             0.60
@@ -84,8 +95,10 @@ class Body:
         return density
 
     def _lungs(self, x: np.ndarray, side: np.ndarray, y: np.ndarray, base: float) -> np.ndarray:
-        """Both lungs as one soft mask: rounded at the apex, cut by the domes of the diaphragm (the
-        liver's side is higher).
+        """Return a soft mask, 0 to 1, of both lungs.
+
+        A lung is rounded at its apex and ends at the dome of the diaphragm, which is higher on the
+        side of the liver.
         """
         cut = base + 0.05 * (x > 0)
         height = (y - self.top) / (self.base + 0.25 - self.top)
@@ -101,7 +114,7 @@ class Body:
         )
 
     def _middle(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Heart, aortic knob and great vessels, 0 to 1."""
+        """Return a soft mask, 0 to 1, of the heart, the aortic knob and the great vessels."""
         lean = x - self.heart_x - 0.35 * (y - self.heart_y)
         heart = 0.92 * _blob(lean, y - self.heart_y, self.heart_w, self.heart_h, 6)
         knob = 0.7 * _blob(x - 0.10, y + 0.26, 0.09, 0.12, 5)
@@ -109,8 +122,10 @@ class Body:
         return np.asarray(np.maximum(np.maximum(heart, knob), trunk))
 
     def _bones(self, density: np.ndarray, side: np.ndarray, y: np.ndarray, base: float) -> None:
-        """Spine with its discs; ribs, behind outwards and down, in front inwards and down;
-        clavicles; shoulder blades.
+        """Add spine, ribs, clavicles and shoulder blades to `density`, in place.
+
+        The spine shows its discs. A rib runs outwards and down behind the lung, and inwards and
+        down in front of it.
         """
         discs = 0.75 + 0.25 * np.cos((y + self.rib_phase) * np.float32(2 * np.pi / 0.15))
         density += 0.14 * _step((self.spine - side) * 30) * discs
@@ -128,8 +143,10 @@ class Body:
         density += 0.07 * _blob(side - 0.86, y + 0.40, 0.15, 0.34, 6)
 
     def _consolidation(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One dense patch in one lobe, cut off where a fissure would be, uneven where bronchi stay
-        open in it.
+        """Return the density that pneumonia adds: one dense patch in one lobe.
+
+        The patch ends sharply where a fissure would be. Its density is uneven, as where bronchi
+        stay filled with air.
         """
         across, along, wide, high, turn, dense = self.focus
         cx = self.focus_side * (self.lung_x - 0.08 + 0.18 * across)
@@ -141,7 +158,10 @@ class Body:
         return np.asarray(patch * (0.46 + 0.08 * dense) * (1 + 0.10 * _clouds(rng, len(x), 14)))
 
     def _ground_glass(self, x: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Three or four grained patches in each lung, outer and lower."""
+        """Return the density that COVID-19 adds: three or four hazy patches in each lung.
+
+        They lie in the outer and lower parts of the lung and are grained.
+        """
         haze = np.zeros_like(x)
         for sign, patches, count in zip((-1, 1), self.patches, self.patch_count, strict=True):
             for across, along, wide, high, dense in patches[:count]:
@@ -157,8 +177,10 @@ class Body:
 
 
 class Scanner:
-    """One site's machine: tone curve, grain, sharpness, exposure, collimator, and the letter on the
-    film.
+    """The machine of one site: what all its images have in common.
+
+    These are the tone curve, noise, sharpness, exposure, the collimator's black border, the shading
+    and the lead letter.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -177,16 +199,24 @@ class Scanner:
         )
 
     def expose(self, body: Body, kind: int, size: int, rng: np.random.Generator) -> np.ndarray:
-        """One picture of the body, uint8, size x size: positioned by hand, so a little off centre,
-        turned and near or far.
+        """Return one image of the body: uint8, size x size.
+
+        The patient stands a little off centre and turned, and nearer or farther, in every image.
+
+        Args:
+            body: The patient.
+            kind: The class, see `Body.density`.
+            size: Pixels a side.
+            rng: Draws the position, the exposure and the noise.
         """
         u, v = _grid(size)
-        # all of chance that is not the body's comes first, so that no class has other noise
+        # The scanner draws before the body does: the body draws more numbers for some classes, and
+        # the noise must not differ between the classes.
         turn, zoom = rng.normal(0, 0.035), rng.uniform(0.92, 1.12)
         du, dv = u - rng.normal(0, 0.05), v - rng.normal(0, 0.05)
         edge = int(size * (self.border + rng.uniform(0, 0.03)) / 2)
-        # nor may the class show in the brightness: mean and contrast come from the site and from
-        # chance
+        # Mean and contrast are set from the site and at random, so that the brightness says nothing
+        # of the class.
         mean, contrast = self.mean + rng.normal(0, 0.05), self.contrast * rng.uniform(0.9, 1.1)
         noise = rng.standard_normal((size, size), np.float32) * np.float32(self.noise)
         along, across = float(np.cos(turn) * zoom), float(np.sin(turn) * zoom)
@@ -210,31 +240,32 @@ class Scanner:
 
 
 def _letter(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """A lead L."""
+    """Return the mask of a lead letter L, 1 inside and 0 outside, centred where a = b = 0."""
     stem = (np.abs(a + 0.025) < 0.018) & (np.abs(b) < 0.07)
     foot = (np.abs(a) < 0.045) & (np.abs(b - 0.055) < 0.018)
     return np.asarray(stem | foot, np.float32)
 
 
 def _step(z: np.ndarray) -> np.ndarray:
-    """A soft step from 0 to 1."""
+    """Return a soft step: 0 far below z = 0, 1/2 at it, and 1 far above it."""
     return np.asarray(0.5 + 0.5 * np.tanh(z))
 
 
 def _blob(x: np.ndarray, y: np.ndarray, w: float, h: float, sharpness: float) -> np.ndarray:
-    """A soft ellipse: 1 inside, 0 outside."""
+    """Return a soft ellipse of half axes `w` and `h` around the origin: 1 inside, 0 outside."""
     return _step(
         (1 - (x / np.float32(w)) ** 2 - (y / np.float32(h)) ** 2) * np.float32(sharpness / 2)
     )
 
 
 def _stripes(phase: np.ndarray) -> np.ndarray:
-    """One smooth ridge per unit of phase."""
+    """Return smooth ridges, 0 to 1, with their tops at the whole numbers of `phase`."""
     return np.asarray(np.clip(np.cos(phase * np.float32(2 * np.pi)), 0, None) ** 2)
 
 
 @lru_cache(maxsize=32)
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the x and the y of every pixel's centre, each float32 (size, size)."""
     line = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
     u, v = np.meshgrid(line, line)
     return u, v
@@ -242,8 +273,11 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def _smoothing(size: int, cells: int) -> np.ndarray:
-    """size x (2 cells + 1) Gaussian weights of a grid of points that is twice as fine as the
-    grains; rows of length 1.
+    """Return Gaussian weights that interpolate from a grid of points to pixels.
+
+    Returns:
+        float32 (size, 2 cells + 1): a row a pixel, with two points for each of the `cells` grains.
+        Every row has the length 1, so that the variance is kept.
     """
     place, points = np.linspace(0, 2 * cells, size)[:, None], np.arange(2 * cells + 1)[None, :]
     weights = np.exp(-(((place - points) / 1.3) ** 2) / 2)
@@ -251,8 +285,9 @@ def _smoothing(size: int, cells: int) -> np.ndarray:
 
 
 def _clouds(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
-    """Smooth random texture with about `cells` grains across the frame, whatever the size in
-    pixels; mean 0, variance 1.
+    """Return a smooth random texture, float32 (size, size), of mean 0 and variance 1.
+
+    About `cells` grains fit across the frame, whatever the size in pixels.
     """
     weights = _smoothing(size, cells)
     points = 2 * cells + 1

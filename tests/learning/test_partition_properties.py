@@ -195,3 +195,11 @@ def test_what_cannot_be_divided_is_refused_in_a_sentence(how, says):
     with pytest.raises(ValueError, match=says) as error:
         partition(**(given | how))
     assert str(error.value).endswith(".")
+
+
+def test_iid_places_large_patients_first():
+    """Four patients of one image fill up what one of four leaves: both hospitals get four."""
+    patients = np.array([0, 0, 0, 0, 1, 2, 3, 4])
+    for seed in range(10):
+        parts = partition("iid", np.zeros(8, int), None, 2, seed, patients).parts
+        assert [len(part) for part in parts] == [4, 4]

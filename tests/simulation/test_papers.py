@@ -139,7 +139,8 @@ def test_a_federation_of_many_holds_one_network_and_the_images_once(tmp_path: Pa
         len([line for line in storage.metrics() if line.train_seconds is not None])
         for storage in federation.storages
     )
-    assert trained == options.rounds * options.cohort, "only the cohort trains"
+    rounds = options.agreed.federation
+    assert trained == rounds.rounds * rounds.cohort, "only the cohort trains"
     assert all(len(storage.metrics()) == options.rounds for storage in federation.storages), (
         "everybody is tested"
     )
