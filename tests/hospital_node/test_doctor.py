@@ -51,8 +51,8 @@ def test_a_node_that_is_running_keeps_its_connection(made: Prepared) -> None:
 def test_another_start_of_the_model_is_found(made: Prepared, tmp_path: Path) -> None:
     for file in made.folder.iterdir():
         shutil.copy(file, tmp_path)
-    with (tmp_path / "start.safetensors").open("ab") as file:
-        file.write(b" ")
+    with (tmp_path / "start.safetensors").open("ab") as start:
+        start.write(b" ")
     said: list[str] = []
     assert doctor.examine(tmp_path / f"{made.ids[0]}.toml", said.append) is False
     assert said[-1].startswith("FAILS start of the model: ")

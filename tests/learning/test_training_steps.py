@@ -173,7 +173,7 @@ def test_augmentation_draws_apart_from_order_and_dropout() -> None:
 
         how = replace(PLAIN, epochs=3, batch_size=2)
         Trainer(model, how, CPU, augment=draw).train(IMAGES, LABELS, seed=4)
-        return model[2].weight
+        return next(model[2].parameters())
 
     assert torch.equal(run(0), run(17))
 
@@ -254,7 +254,7 @@ def test_class_weights_are_one_on_average_and_equal_in_sum(labels) -> None:
 def test_the_number_of_classes_is_the_models_or_its_last_linear_layers() -> None:
     assert classes_of(nn.Sequential(nn.Linear(2, 5), nn.Linear(5, 4))) == 4
     named = nn.Linear(2, 5)
-    named.classes = 3
+    setattr(named, "classes", 3)  # noqa: B010
     assert classes_of(named) == 3
     with pytest.raises(ValueError, match="attribute classes"):
         classes_of(nn.Conv2d(1, 1, 1))
