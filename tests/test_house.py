@@ -37,7 +37,7 @@ def test_no_test_file_is_longer_than_450_lines() -> None:
 def test_there_is_more_than_one_line_of_test_for_two_of_source() -> None:
     source = sum(lines(path) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
     tests = sum(lines(path) for path in (ROOT / "tests").rglob("*.py"))
-    assert tests >= 0.5 * source
+    assert tests >= 0.65 * source
 
 
 @pytest.mark.parametrize("folder", [*ROOMS, "scripts", "tests", "docs"])

@@ -23,7 +23,7 @@ def classifier_names(federation: ZmqFederation) -> list[str]:
     """The layers that FLOP keeps at home by default, whether this run keeps them or not."""
     from learning.private_layers import choose
 
-    model = next(iter(federation.nodes.values())).learner.model
+    model = next(iter(federation.nodes.values())).keeper.work.learner.model
     return list(choose(model, default=CLASSIFIER).private)
 
 
@@ -33,7 +33,8 @@ def watch_classifier(federation: ZmqFederation) -> list[np.ndarray]:
     """
     names, seen = classifier_names(federation), []
     for node in federation.nodes.values():
-        learner, train = node.learner, node.learner.train
+        learner = node.keeper.work.learner
+        train = learner.train
 
         def watched(*given: Any, learner: Any = learner, train: Any = train, **options: Any) -> Any:
             learner._put(given[0])
